@@ -1,0 +1,46 @@
+# `make` alone lists what there is. Everything that needs Postgres gets a fresh one of its own, in a
+# private directory and on a free port, which is removed at the end (see e2e/postgres.sh).
+
+SHELL := /bin/bash
+CARGO ?= cargo
+SECONDS ?= 60
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+WITH_POSTGRES := e2e/postgres.sh run
+
+.PHONY: help demo test bench fuzz lint docs build
+.DEFAULT_GOAL := help
+
+help: ## lists these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build:
+	@e2e/tools.sh build
+	$(CARGO) build --workspace --bins
+
+demo: build ## plays the story on real homeservers, a real DHT and a real Postgres
+	@$(WITH_POSTGRES) "$$(e2e/tools.sh bin-dir)/atomicity-demo"
+
+test: build ## runs every test of the workspace
+	@e2e/tools.sh jose >/dev/null
+	$(WITH_POSTGRES) $(CARGO) test --workspace
+
+bench: build ## prints the numbers of docs/PERFORMANCE.md
+	$(WITH_POSTGRES) $(CARGO) bench --workspace --benches
+
+fuzz: ## feeds the decoders arbitrary bytes: make fuzz SECONDS=60 (for each of them)
+	@e2e/tools.sh build
+	@e2e/tools.sh fuzz
+	@set -e; cd fuzz; for target in $$($(CARGO) +nightly fuzz list); do \
+		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS) -rss_limit_mb=2048; \
+	done
+
+lint: ## checks formatting and runs clippy, warnings are errors
+	@e2e/tools.sh build
+	@e2e/tools.sh lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+docs: ## builds the documentation of the crates into target/doc
+	@e2e/tools.sh build
+	$(CARGO) doc --workspace --no-deps

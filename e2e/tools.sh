@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs what building and testing need and this machine lacks, by its package manager.
+#
+#   tools.sh build     a C compiler and pkg-config, for the crates that bring C code
+#   tools.sh lint      the Rust components rustfmt and clippy
+#   tools.sh jose      another implementation of JOSE, against which our records are checked;
+#                      prints the Python interpreter that has it
+#   tools.sh bin-dir   prints where cargo puts the debug programs
+#   tools.sh browser   a Chromium, for the test of the pages; prints its program
+#   tools.sh fuzz      a nightly Rust and cargo-fuzz
+set -euo pipefail
+
+TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+readonly TREE
+readonly JOSE_VENV="${CARGO_TARGET_DIR:-$TREE/target}/jose"
+
+say() { printf '%s\n' "tools.sh: $*" >&2; }
+die() { say "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Installs Debian packages. Everything it prints goes to stderr.
+apt_install() {
+    local sudo=()
+    have apt-get || { say "there is no apt-get here; please install: $*"; return 1; }
+    if [ "$(id -u)" -ne 0 ]; then
+        have sudo || { say "installing needs root: apt-get install $*"; return 1; }
+        sudo=(sudo)
+        [ -t 0 ] || sudo=(sudo -n)
+    fi
+    say "installing $* by apt-get"
+    {
+        "${sudo[@]}" apt-get update -q || true
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+    } >&2 </dev/null
+}
+
+build_tools() {
+    have cargo || die "Rust is missing: see https://rustup.rs"
+    if have cc && have pkg-config; then return; fi
+    apt_install build-essential pkg-config || die "cannot build without a C compiler and pkg-config"
+}
+
+lint_tools() {
+    cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >&2 || die "rustfmt is missing"
+    cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >&2 || die "clippy is missing"
+}
+
+has_jose() { "$1" -c 'import jwcrypto.jws, jwcrypto.jwk' >/dev/null 2>&1; }
+
+jose() {
+    local python
+    for python in "$JOSE_VENV/bin/python" /usr/bin/python3 python3; do
+        if has_jose "$python"; then echo "$python"; return; fi
+    done
+    if have python3 && make_venv python3; then
+        echo "$JOSE_VENV/bin/python"
+        return
+    fi
+    apt_install python3 python3-jwcrypto || die "no Python with jwcrypto"
+    has_jose /usr/bin/python3 || die "no Python with jwcrypto"
+    echo /usr/bin/python3
+}
+
+# A virtual environment of our own, removed again if it cannot be completed.
+make_venv() {
+    rm -rf "$JOSE_VENV"
+    mkdir -p "$(dirname "$JOSE_VENV")"
+    "$1" -m venv "$JOSE_VENV" >/dev/null 2>&1 &&
+        "$JOSE_VENV/bin/python" -m pip install -q 'jwcrypto>=1.5,<2' >&2 </dev/null &&
+        has_jose "$JOSE_VENV/bin/python" && return 0
+    rm -rf "$JOSE_VENV"
+    return 1
+}
+
+browser() {
+    local name
+    for name in "${ATOMICITY_CHROMIUM:-}" chromium chromium-browser google-chrome; do
+        if [ -n "$name" ] && have "$name"; then command -v "$name"; return; fi
+    done
+    apt_install chromium || die "no Chromium"
+    command -v chromium || die "no Chromium, even after installing it"
+}
+
+fuzz_tools() {
+    cargo +nightly --version >/dev/null 2>&1 ||
+        rustup toolchain install nightly --profile minimal >&2 || die "fuzzing needs a nightly Rust"
+    cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz >&2 || die "cargo-fuzz is missing"
+}
+
+case ${1:-} in
+    build) build_tools ;;
+    lint) lint_tools ;;
+    jose) jose ;;
+    bin-dir) echo "${CARGO_TARGET_DIR:-$TREE/target}/debug" ;;
+    browser) browser ;;
+    fuzz) fuzz_tools ;;
+    *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+esac
