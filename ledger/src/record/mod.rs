@@ -1,0 +1,109 @@
+//! What is signed: one module for each type of record.
+
+mod ack;
+mod book;
+mod contacts;
+mod credit_line;
+mod delegation;
+mod manifest;
+mod payment;
+mod profile;
+mod refusal;
+mod snapshot;
+mod state;
+
+pub use ack::{Ack, AckItem, BookAck, StateAck, UnitBase};
+pub use book::{Book, Carried, UnitCap};
+pub use contacts::{Contact, Contacts};
+pub use credit_line::{CreditLine, Unattended};
+pub use delegation::{Delegation, DelegationLimit, Revocation, Scope};
+pub use manifest::{Manifest, ManifestEntry};
+pub use payment::Payment;
+pub use profile::{EncryptionKeyEntry, Inbox, Profile};
+pub use refusal::Refusal;
+pub use snapshot::{Snapshot, SnapshotChannel};
+pub use state::State;
+
+use crate::error::LedgerError;
+use crate::jws::{Record, RecordHash, Signed, peek_typ};
+use crate::key::{SignerKey, UserKey};
+
+macro_rules! any_record {
+    ($($name:ident),* $(,)?) => {
+        /// A record of any type, its signature checked.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        pub enum AnyRecord {
+            $($name(Signed<$name>)),*
+        }
+
+        impl AnyRecord {
+            /// Reads a record of whatever type its header names and checks its signature.
+            ///
+            /// # Errors
+            /// [`LedgerError::UnknownType`] for a type that this version does not know; else as [`Signed::decode`].
+            pub fn decode(jws: &str) -> Result<Self, LedgerError> {
+                let typ = peek_typ(jws)?;
+                match typ.as_str() {
+                    $(<$name as Record>::TYP => Signed::decode(jws).map(Self::$name),)*
+                    _ => Err(LedgerError::UnknownType(typ.chars().take(64).collect())),
+                }
+            }
+
+            /// The type in the header.
+            #[must_use]
+            pub fn typ(&self) -> &'static str {
+                match self { $(Self::$name(_) => <$name as Record>::TYP),* }
+            }
+
+            /// The user in whose name it speaks.
+            #[must_use]
+            pub fn author(&self) -> UserKey {
+                match self { $(Self::$name(signed) => signed.record().author()),* }
+            }
+
+            /// The key that signed.
+            #[must_use]
+            pub fn kid(&self) -> SignerKey {
+                match self { $(Self::$name(signed) => signed.kid()),* }
+            }
+
+            /// The hash of the compact form.
+            #[must_use]
+            pub fn hash(&self) -> RecordHash {
+                match self { $(Self::$name(signed) => signed.hash()),* }
+            }
+
+            /// The compact form.
+            #[must_use]
+            pub fn jws(&self) -> &str {
+                match self { $(Self::$name(signed) => signed.jws()),* }
+            }
+        }
+
+        $(impl From<Signed<$name>> for AnyRecord {
+            fn from(signed: Signed<$name>) -> Self {
+                Self::$name(signed)
+            }
+        })*
+    };
+}
+
+any_record!(
+    Ack, Book, Contacts, CreditLine, Delegation, Manifest, Payment, Profile, Refusal, Revocation,
+    Snapshot, State,
+);
+
+/// Checks that a list is strictly ascending by `key`, so that it holds nothing twice and has one spelling.
+fn ascending<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> bool {
+    items.windows(2).all(|pair| key(&pair[0]) < key(&pair[1]))
+}
+
+/// A `Contradiction` of record type `typ`, unless `holds`.
+fn rule(typ: &'static str, holds: bool, why: &'static str) -> Result<(), LedgerError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(LedgerError::Contradiction { typ, why })
+    }
+}

@@ -1,0 +1,145 @@
+//! Short pieces of text in records, bounded where they are parsed, and random identifiers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::error::LedgerError;
+
+macro_rules! bounded_text {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The most bytes of UTF-8 that it may have.
+            pub const MAX_BYTES: usize = $max;
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = LedgerError;
+
+            fn try_from(text: String) -> Result<Self, LedgerError> {
+                if text.is_empty() || text.len() > Self::MAX_BYTES {
+                    return Err(LedgerError::TextInvalid {
+                        what: $what,
+                        why: concat!("it must have 1 to ", $max, " bytes"),
+                    });
+                }
+                // Control characters and bidirectional overrides could make a terminal or a page show another text.
+                if text.chars().any(|c| c.is_control() || is_bidi_control(c)) {
+                    return Err(LedgerError::TextInvalid {
+                        what: $what,
+                        why: "it must not contain control characters",
+                    });
+                }
+                Ok(Self(text))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = LedgerError;
+
+            fn from_str(text: &str) -> Result<Self, LedgerError> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> Self {
+                text.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+bounded_text! {
+    /// What a payer writes beside a payment, and what they refer to (an invoice's number, say).
+    Memo, 512, "memo"
+}
+
+bounded_text! {
+    /// What somebody calls themselves or a friend.
+    Name, 64, "name"
+}
+
+bounded_text! {
+    /// An address: an inbox, a log.
+    Address, 512, "address"
+}
+
+/// Sixteen random bytes that name a payment, in base64url.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RecordId([u8; 16]);
+
+impl RecordId {
+    /// Takes bytes that the caller drew at random.
+    #[must_use]
+    pub fn from_entropy(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl FromStr for RecordId {
+    type Err = LedgerError;
+
+    fn from_str(text: &str) -> Result<Self, LedgerError> {
+        URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or(LedgerError::TextInvalid {
+                what: "id",
+                why: "it must be 16 bytes in base64url",
+            })
+    }
+}
+
+impl TryFrom<String> for RecordId {
+    type Error = LedgerError;
+
+    fn try_from(text: String) -> Result<Self, LedgerError> {
+        text.parse()
+    }
+}
+
+impl From<RecordId> for String {
+    fn from(id: RecordId) -> Self {
+        id.to_string()
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecordId({self})")
+    }
+}
