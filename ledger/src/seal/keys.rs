@@ -139,6 +139,12 @@ impl EncryptionSecret {
         EncryptionKey(PublicKey::from(&self.secret).to_bytes())
     }
 
+    /// The agreement with another key (RFC 7748 §6.1). Keys of small order are refused where they are parsed, so it is never zero.
+    pub(super) fn agree(&self, other: &EncryptionKey) -> zeroize::Zeroizing<[u8; 32]> {
+        let shared = self.secret.diffie_hellman(&PublicKey::from(other.0));
+        zeroize::Zeroizing::new(shared.to_bytes())
+    }
+
     /// The secret bytes, for storing them sealed. The copy is wiped when dropped.
     #[must_use]
     pub fn to_bytes(&self) -> zeroize::Zeroizing<[u8; 32]> {
