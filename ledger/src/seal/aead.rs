@@ -44,8 +44,6 @@ pub(super) fn open(
         )
         .map(Zeroizing::new)
         .map_err(|_| {
-            LedgerError::SealBroken(
-                "it was altered, moved, or sealed with other keys than these",
-            )
+            LedgerError::SealBroken("it was altered, moved, or sealed with other keys than these")
         })
 }

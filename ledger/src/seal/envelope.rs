@@ -79,9 +79,7 @@ impl TryFrom<EnvelopeJson> for Envelope {
                     .ok_or_else(|| invalid(&"ephemeral must be 32 bytes in base64url"))?,
             ),
             _ => {
-                return Err(invalid(
-                    &"it must have exactly one of tag and ephemeral",
-                ));
+                return Err(invalid(&"it must have exactly one of tag and ephemeral"));
             }
         };
         if json.ciphertext.len() > MAX_ENVELOPE_BYTES {

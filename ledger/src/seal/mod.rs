@@ -32,6 +32,3 @@ pub use keys::{EncryptionKey, EncryptionSecret, KeyId};
 pub use pad::{CHANNEL_CLASSES, PARCEL_CLASSES};
 pub use parcel::{MAX_PARCEL_RECORDS, Parcel};
 pub use private::{MAX_PRIVATE_FILE_BYTES, PrivateKey, open_private, seal_private};
-
-#[cfg(test)]
-mod tests;

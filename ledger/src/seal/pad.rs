@@ -9,14 +9,7 @@ const KIB: usize = 1024;
 const PREFIX: usize = 4;
 
 /// Sizes of padded channel files and private files, in bytes.
-pub const CHANNEL_CLASSES: &[usize] = &[
-    KIB,
-    4 * KIB,
-    16 * KIB,
-    64 * KIB,
-    256 * KIB,
-    1024 * KIB,
-];
+pub const CHANNEL_CLASSES: &[usize] = &[KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, 1024 * KIB];
 
 /// Sizes of padded parcels, in bytes. The largest still fits into an envelope of 64 KiB of JSON.
 pub const PARCEL_CLASSES: &[usize] = &[KIB, 4 * KIB, 16 * KIB, 47 * KIB];
@@ -101,7 +94,14 @@ mod tests {
         larger.resize(4096, 0);
         let mut long = good.clone();
         long[..4].copy_from_slice(&2000u32.to_be_bytes());
-        for bad in [dirty, larger, long, good[..1023].to_vec(), vec![], vec![0; 3]] {
+        for bad in [
+            dirty,
+            larger,
+            long,
+            good[..1023].to_vec(),
+            vec![],
+            vec![0; 3],
+        ] {
             assert!(unpad(&bad, PARCEL_CLASSES).is_err());
         }
     }
