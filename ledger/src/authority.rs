@@ -1,1 +1,492 @@
-//! Under construction.
+//! Who may sign for whom: delegations and Pubky grants, judged with time as an argument.
+//!
+//! A root key speaks for itself. Any other key needs one of two voices of the root:
+//!
+//! - a [`Delegation`], a record of ours, or
+//! - a Pubky *grant* (`typ: pubky-grant`), which an authenticator signs after its consent screen, and one of whose capabilities
+//!   names the very file that stands for the power: `/pub/atomicity/v0/book/<key>`, `/pub/atomicity/v0/profile`, or
+//!   `/pub/atomicity/v0/revoke/<key>`. Write access to a directory is never authority to sign.
+//!
+//! There are no chains. A revocation ends an authority from the moment it arrives; whoever accepts records of a key must have
+//! looked for one within [`REVOCATION_MAX_AGE_MS`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::amount::Total;
+use crate::error::LedgerError;
+use crate::jws::{self, Signed, stored};
+use crate::key::{SignerKey, UserKey};
+use crate::record::{Delegation, Revocation, Scope};
+use crate::time::Timestamp;
+use crate::unit::Unit;
+
+/// How old the last look for a revocation may be: ten minutes, in milliseconds.
+pub const REVOCATION_MAX_AGE_MS: u64 = 10 * 60 * 1000;
+/// The `typ` of a Pubky grant.
+pub const GRANT_TYP: &str = "pubky-grant";
+/// The most credentials that are kept for one user.
+pub const MAX_CREDENTIALS: usize = 16;
+
+/// What a signature is to be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Keeping the books towards this peer.
+    Book(UserKey),
+    /// Publishing the profile.
+    Profile,
+    /// Revoking this key.
+    Revoke(SignerKey),
+    /// Signing a balance snapshot or an evidence manifest: any book key of the user may.
+    Report,
+}
+
+/// The claims of a Pubky grant, as `pubky-common` 0.17 writes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantClaims {
+    /// The root key that grants.
+    pub iss: UserKey,
+    /// The app it was granted to.
+    pub client_id: String,
+    /// Capabilities, each `<path>:<actions>`.
+    pub caps: Vec<String>,
+    /// The key that may use it.
+    pub cnf: SignerKey,
+    /// The grant's id.
+    pub jti: String,
+    /// Issued at, Unix seconds.
+    pub iat: u64,
+    /// Valid until, exclusive, Unix seconds.
+    pub exp: u64,
+}
+
+/// A Pubky grant whose signature by its issuer was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    claims: GrantClaims,
+    jws: String,
+}
+
+impl Grant {
+    /// Reads a grant and checks its signature by `iss`.
+    ///
+    /// # Errors
+    /// Names what is wrong with its form, its claims or its signature.
+    pub fn decode(jws: &str) -> Result<Self, LedgerError> {
+        let parse = |payload: &[u8]| {
+            serde_json::from_slice::<GrantClaims>(payload).map_err(|error| {
+                LedgerError::PayloadInvalid {
+                    typ: GRANT_TYP.to_owned(),
+                    detail: error.to_string(),
+                }
+            })
+        };
+        let payload = jws::verify_foreign(jws, GRANT_TYP, |payload| {
+            Ok(parse(payload)?.iss.as_signer())
+        })?;
+        Ok(Self {
+            claims: parse(&payload)?,
+            jws: jws.to_owned(),
+        })
+    }
+
+    /// What was granted.
+    #[must_use]
+    pub fn claims(&self) -> &GrantClaims {
+        &self.claims
+    }
+
+    /// The compact form.
+    #[must_use]
+    pub fn jws(&self) -> &str {
+        &self.jws
+    }
+
+    /// Whether a capability names exactly `path`, with leave to write.
+    fn names(&self, path: &str) -> bool {
+        self.claims.caps.iter().any(|cap| {
+            cap.rsplit_once(':')
+                .is_some_and(|(scope, actions)| scope == path && actions.contains('w'))
+        })
+    }
+}
+
+impl Serialize for Grant {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.jws)
+    }
+}
+
+impl<'de> Deserialize<'de> for Grant {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::decode(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The path whose literal mention in a grant is authority over the books.
+#[must_use]
+pub fn book_path(key: &SignerKey) -> String {
+    format!("/pub/atomicity/v0/book/{key}")
+}
+
+/// The path of the profile, whose literal mention in a grant is authority to sign it.
+pub const PROFILE_PATH: &str = "/pub/atomicity/v0/profile";
+
+/// The path whose literal mention in a grant is authority to revoke `key`.
+#[must_use]
+pub fn revoke_path(key: &SignerKey) -> String {
+    format!("/pub/atomicity/v0/revoke/{key}")
+}
+
+/// Where the delegation of `key`, or the revocation that replaces it, lies on its user's homeserver.
+#[must_use]
+pub fn delegation_path(key: &SignerKey) -> String {
+    format!("/pub/atomicity/v0/delegations/{key}")
+}
+
+/// When somebody last looked for a revocation of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Checked {
+    key: SignerKey,
+    at: Timestamp,
+}
+
+/// Everything that is known about the authority of one user's keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credentials {
+    user: UserKey,
+    #[serde(with = "stored::list")]
+    delegations: Vec<Signed<Delegation>>,
+    grants: Vec<Grant>,
+    #[serde(with = "stored::list")]
+    revocations: Vec<Signed<Revocation>>,
+    checked: Vec<Checked>,
+}
+
+/// Whose word an authority is, in the order of precedence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// The root itself.
+    Root,
+    /// A delegation.
+    Delegation(Box<Delegation>),
+    /// A grant, issued at this Unix second.
+    Grant {
+        /// Issued at, Unix seconds.
+        iat: u64,
+    },
+}
+
+impl Authority {
+    /// For choosing between two books of one epoch: the root first, then the later serial or time of issue.
+    #[must_use]
+    pub fn rank(&self) -> (bool, u64) {
+        match self {
+            Self::Root => (true, 0),
+            Self::Delegation(delegation) => (false, delegation.serial.get()),
+            Self::Grant { iat } => (false, *iat),
+        }
+    }
+
+    /// The highest cap that a book under this authority may name in `unit`; `None` if the authority sets no bound.
+    #[must_use]
+    pub fn cap_bound(&self, unit: &Unit) -> Option<Total> {
+        match self {
+            Self::Root | Self::Grant { .. } => None,
+            Self::Delegation(delegation) => Some(
+                delegation
+                    .limit_for(unit)
+                    .map_or(Total::ZERO, |limit| limit.per_peer),
+            ),
+        }
+    }
+}
+
+impl Credentials {
+    /// Nothing known yet about the keys of `user`: only the root may sign.
+    #[must_use]
+    pub fn new(user: UserKey) -> Self {
+        Self {
+            user,
+            delegations: Vec::new(),
+            grants: Vec::new(),
+            revocations: Vec::new(),
+            checked: Vec::new(),
+        }
+    }
+
+    /// Whose keys these are.
+    #[must_use]
+    pub fn user(&self) -> UserKey {
+        self.user
+    }
+
+    /// Takes a delegation, a grant or a revocation, after checking that it is this user's and rightly signed. Returns whether
+    /// it was new.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn learn(&mut self, jws: &str, now: Timestamp) -> Result<bool, LedgerError> {
+        match jws_kind(jws) {
+            Kind::Grant => self.learn_grant(Grant::decode(jws)?),
+            Kind::Delegation => self.learn_delegation(Signed::decode(jws)?),
+            Kind::Revocation => self.learn_revocation(Signed::decode(jws)?, now),
+            Kind::Other(typ) => Err(LedgerError::WrongType {
+                expected: "atomicity-delegation, atomicity-revocation or pubky-grant",
+                found: typ,
+            }),
+        }
+    }
+
+    fn learn_grant(&mut self, grant: Grant) -> Result<bool, LedgerError> {
+        if grant.claims.iss != self.user {
+            return Err(LedgerError::ForeignChannel);
+        }
+        if self.grants.contains(&grant) {
+            return Ok(false);
+        }
+        push_bounded(&mut self.grants, grant);
+        Ok(true)
+    }
+
+    fn learn_delegation(&mut self, signed: Signed<Delegation>) -> Result<bool, LedgerError> {
+        let record = signed.record();
+        if record.root != self.user {
+            return Err(LedgerError::ForeignChannel);
+        }
+        if !signed.kid().is_root_of(&self.user) {
+            return Err(LedgerError::NotAuthorized {
+                key: signed.kid(),
+                user: self.user,
+                why: "only the root key delegates",
+            });
+        }
+        // Of several delegations of one key, the latest serial is in force.
+        let key = record.key;
+        if self.delegations.iter().any(|known| {
+            known.record().key == key && known.record().serial >= signed.record().serial
+        }) {
+            return Ok(false);
+        }
+        self.delegations.retain(|known| known.record().key != key);
+        push_bounded(&mut self.delegations, signed);
+        Ok(true)
+    }
+
+    fn learn_revocation(
+        &mut self,
+        signed: Signed<Revocation>,
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        let record = signed.record();
+        if record.root != self.user {
+            return Err(LedgerError::ForeignChannel);
+        }
+        if self
+            .revocations
+            .iter()
+            .any(|known| known.record().key == record.key && known.record().grant == record.grant)
+        {
+            return Ok(false);
+        }
+        self.judge(signed.kid(), Purpose::Revoke(record.key), now)?;
+        push_bounded(&mut self.revocations, signed);
+        Ok(true)
+    }
+
+    /// Notes that a revocation of `key` was looked for at `now`, and what was found was learnt.
+    pub fn mark_checked(&mut self, key: SignerKey, now: Timestamp) {
+        self.checked.retain(|checked| checked.key != key);
+        push_bounded(&mut self.checked, Checked { key, at: now });
+    }
+
+    /// Whether a revocation of `key` was looked for recently enough to take its records at `now`. Root keys can't be revoked.
+    #[must_use]
+    pub fn is_fresh(&self, key: SignerKey, now: Timestamp) -> bool {
+        key.is_root_of(&self.user)
+            || self.is_revoked(key)
+            || self.checked.iter().any(|checked| {
+                checked.key == key && now.millis_since(checked.at) <= REVOCATION_MAX_AGE_MS
+            })
+    }
+
+    fn is_revoked(&self, key: SignerKey) -> bool {
+        self.revocations
+            .iter()
+            .any(|r| r.record().key == key && r.record().grant.is_none())
+    }
+
+    /// Whether `key` may sign for the user at `now` to this purpose, and by whose word.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotAuthorized`], [`LedgerError::AuthorityExpired`], [`LedgerError::AuthorityNotYetValid`],
+    /// [`LedgerError::KeyRevoked`].
+    pub fn judge(
+        &self,
+        key: SignerKey,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<Authority, LedgerError> {
+        if key.is_root_of(&self.user) {
+            return Ok(Authority::Root);
+        }
+        if self.is_revoked(key) {
+            return Err(LedgerError::KeyRevoked { key });
+        }
+        let by_delegation = self.judge_delegation(key, purpose, now);
+        if by_delegation.is_ok() {
+            return by_delegation;
+        }
+        let by_grant = self.judge_grants(key, purpose, now);
+        match (&by_delegation, &by_grant) {
+            // A delegation that exists but does not hold says more than a grant that does not exist.
+            (Err(LedgerError::NotAuthorized { .. }), _) | (_, Ok(_)) => by_grant,
+            _ => by_delegation,
+        }
+    }
+
+    fn judge_delegation(
+        &self,
+        key: SignerKey,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<Authority, LedgerError> {
+        let refuse = |why| {
+            Err(LedgerError::NotAuthorized {
+                key,
+                user: self.user,
+                why,
+            })
+        };
+        let Some(signed) = self.delegations.iter().find(|d| d.record().key == key) else {
+            return refuse("neither a delegation nor a grant of the root names this key");
+        };
+        let delegation = signed.record();
+        match purpose {
+            Purpose::Book(_) | Purpose::Report if delegation.scopes.contains(&Scope::Book) => {}
+            Purpose::Book(_) | Purpose::Report => {
+                return refuse("its delegation does not let it keep books");
+            }
+            Purpose::Profile => return refuse("a delegation does not cover the profile"),
+            Purpose::Revoke(_) => return refuse("a delegation does not cover revocations"),
+        }
+        if let (Purpose::Book(peer), Some(peers)) = (purpose, &delegation.peers)
+            && !peers.contains(&peer)
+        {
+            return refuse("its delegation does not cover this peer");
+        }
+        if now < delegation.not_before {
+            return Err(LedgerError::AuthorityNotYetValid { key });
+        }
+        if now >= delegation.not_after {
+            return Err(LedgerError::AuthorityExpired { key });
+        }
+        Ok(Authority::Delegation(Box::new(delegation.clone())))
+    }
+
+    fn judge_grants(
+        &self,
+        key: SignerKey,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<Authority, LedgerError> {
+        let mut why = LedgerError::NotAuthorized {
+            key,
+            user: self.user,
+            why: "neither a delegation nor a grant of the root names this key",
+        };
+        for grant in self.grants.iter().filter(|g| g.claims.cnf == key) {
+            match self.judge_grant(grant, key, purpose, now) {
+                Ok(authority) => return Ok(authority),
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+
+    fn judge_grant(
+        &self,
+        grant: &Grant,
+        key: SignerKey,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<Authority, LedgerError> {
+        let path = match purpose {
+            Purpose::Book(_) | Purpose::Report => book_path(&key),
+            Purpose::Profile => PROFILE_PATH.to_owned(),
+            Purpose::Revoke(revoked) => revoke_path(&revoked),
+        };
+        if !grant.names(&path) {
+            return Err(LedgerError::NotAuthorized {
+                key,
+                user: self.user,
+                why: "its grant does not name the file that stands for this power; access to a directory is not enough",
+            });
+        }
+        let revoked = self.revocations.iter().any(|r| {
+            r.record()
+                .grant
+                .is_some_and(|id| id.to_string() == grant.claims.jti)
+        });
+        if revoked {
+            return Err(LedgerError::KeyRevoked { key });
+        }
+        let now_s = now.millis() / 1000;
+        if now_s < grant.claims.iat {
+            return Err(LedgerError::AuthorityNotYetValid { key });
+        }
+        if now_s >= grant.claims.exp {
+            return Err(LedgerError::AuthorityExpired { key });
+        }
+        Ok(Authority::Grant {
+            iat: grant.claims.iat,
+        })
+    }
+
+    /// The compact forms of everything that bears on `key`: what a peer or a court needs to judge its signatures.
+    #[must_use]
+    pub fn about(&self, key: SignerKey) -> Vec<String> {
+        let delegations = self
+            .delegations
+            .iter()
+            .filter(|d| d.record().key == key)
+            .map(|d| d.jws().to_owned());
+        let grants = self
+            .grants
+            .iter()
+            .filter(|g| g.claims.cnf == key)
+            .map(|g| g.jws.clone());
+        let revocations = self
+            .revocations
+            .iter()
+            .filter(|r| r.record().key == key)
+            .map(|r| r.jws().to_owned());
+        delegations.chain(grants).chain(revocations).collect()
+    }
+}
+
+/// Keeps at most [`MAX_CREDENTIALS`]; the oldest goes first.
+fn push_bounded<T>(list: &mut Vec<T>, item: T) {
+    if list.len() >= MAX_CREDENTIALS {
+        list.remove(0);
+    }
+    list.push(item);
+}
+
+enum Kind {
+    Delegation,
+    Revocation,
+    Grant,
+    Other(String),
+}
+
+fn jws_kind(text: &str) -> Kind {
+    use crate::jws::Record as _;
+    match jws::peek_typ(text) {
+        Ok(typ) if typ == Delegation::TYP => Kind::Delegation,
+        Ok(typ) if typ == Revocation::TYP => Kind::Revocation,
+        Ok(typ) => Kind::Other(typ),
+        // Grants have no `kid` and so are no records of ours.
+        Err(_) => Kind::Grant,
+    }
+}

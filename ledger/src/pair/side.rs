@@ -1,0 +1,229 @@
+//! One direction: what one user gives the other.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::amount::Total;
+use crate::authority::Credentials;
+use crate::jws::{Signed, stored};
+use crate::key::UserKey;
+use crate::record::{Ack, Book, CreditLine, Payment, Refusal, State};
+use crate::seq::{Epoch, IouNumber, Seq};
+use crate::time::Timestamp;
+use crate::unit::Unit;
+
+/// The most payments and refusals of a unit that are kept until the peer has them.
+pub(super) const MAX_NOTES: usize = 16;
+/// The most unacknowledged totals that are remembered.
+pub(super) const MAX_UNACKED: usize = 128;
+
+/// What one user gives the other: who signs, and how much in each unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Side {
+    pub(super) credentials: Credentials,
+    /// The book in force.
+    #[serde(with = "stored::option")]
+    pub(super) book: Option<Signed<Book>>,
+    /// The book before it, whose cap says how far its states bind.
+    #[serde(with = "stored::option")]
+    pub(super) book_before: Option<Signed<Book>>,
+    /// The other user's ack of the book in force.
+    #[serde(with = "stored::option")]
+    pub(super) book_ack: Option<Signed<Ack>>,
+    pub(super) units: BTreeMap<Unit, UnitSide>,
+}
+
+/// One direction in one unit.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitSide {
+    /// What the epoch in force started from.
+    pub(super) base: Totals,
+    /// The newest state of the epoch before, where it backs `base`.
+    #[serde(with = "stored::option")]
+    pub(super) carried: Option<Signed<State>>,
+    /// States of the epoch before that a peer has shown: a fresh wallet finds its own signatures again.
+    #[serde(with = "stored::list")]
+    pub(super) shown: Vec<Signed<State>>,
+    /// The newest state.
+    #[serde(with = "stored::option")]
+    pub(super) newest: Option<Signed<State>>,
+    /// The last state that the other user's ack has cleared.
+    #[serde(with = "stored::option")]
+    pub(super) cleared: Option<Signed<State>>,
+    /// The other user's newest ack in this unit.
+    #[serde(with = "stored::option")]
+    pub(super) ack: Option<Signed<Ack>>,
+    /// What the newest acknowledged state had issued.
+    pub(super) acked: Total,
+    /// Totals of states that are not acknowledged yet.
+    pub(super) unacked: Vec<(Seq, Total)>,
+    /// The credit line that this side's user gives the other.
+    #[serde(with = "stored::option")]
+    pub(super) line: Option<Signed<CreditLine>>,
+    /// What recent growths were for.
+    #[serde(with = "stored::list")]
+    pub(super) payments: Vec<Signed<Payment>>,
+    /// What was given back recently.
+    #[serde(with = "stored::list")]
+    pub(super) refusals: Vec<Signed<Refusal>>,
+    /// How the side was frozen.
+    pub(super) frozen: Option<Frozen>,
+}
+
+/// Running totals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Everything given.
+    pub issued: Total,
+    /// The part that came from conditional IOUs.
+    pub merged: Total,
+    /// The number after the last conditional IOU.
+    pub next: IouNumber,
+}
+
+impl Totals {
+    /// The part given directly.
+    #[must_use]
+    pub fn direct(&self) -> u64 {
+        self.issued.growth_since(self.merged)
+    }
+
+    /// Whether `later` has fallen behind in any total.
+    #[must_use]
+    pub fn falls_to(&self, later: &Self) -> bool {
+        later.issued < self.issued
+            || later.merged < self.merged
+            || later.direct() < self.direct()
+            || later.next < self.next
+    }
+}
+
+impl From<&State> for Totals {
+    fn from(state: &State) -> Self {
+        Self {
+            issued: state.issued,
+            merged: state.merged,
+            next: state.next,
+        }
+    }
+}
+
+/// A contradiction, with the two records that prove it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frozen {
+    /// What happened, in words.
+    pub why: String,
+    /// The compact forms of the records that prove it: the one that stands first.
+    pub records: Vec<String>,
+}
+
+impl Side {
+    pub(super) fn new(user: UserKey) -> Self {
+        Self {
+            credentials: Credentials::new(user),
+            book: None,
+            book_before: None,
+            book_ack: None,
+            units: BTreeMap::new(),
+        }
+    }
+
+    /// The book in force.
+    #[must_use]
+    pub fn book(&self) -> Option<&Signed<Book>> {
+        self.book.as_ref()
+    }
+
+    /// The other user's ack of the book in force.
+    #[must_use]
+    pub fn book_ack(&self) -> Option<&Signed<Ack>> {
+        self.book_ack.as_ref()
+    }
+
+    /// One unit of this side.
+    #[must_use]
+    pub fn unit(&self, unit: &Unit) -> Option<&UnitSide> {
+        self.units.get(unit)
+    }
+
+    /// The epoch in force, if a book is known.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.book.as_ref().map(|book| book.record().epoch)
+    }
+
+    /// Everything given in `unit`.
+    #[must_use]
+    pub fn issued(&self, unit: &Unit) -> Total {
+        self.units
+            .get(unit)
+            .map_or(Total::ZERO, |u| u.totals().issued)
+    }
+
+    /// What this side's user lets the other owe in `unit` at `now`.
+    #[must_use]
+    pub fn accept_at(&self, unit: &Unit, now: Timestamp) -> Total {
+        self.units
+            .get(unit)
+            .and_then(|u| u.line.as_ref())
+            .map_or(Total::ZERO, |line| line.record().accept_at(now))
+    }
+}
+
+impl UnitSide {
+    /// The totals in force: the newest state's, else what the epoch started from.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.newest
+            .as_ref()
+            .map_or(self.base, |state| Totals::from(state.record()))
+    }
+
+    /// The newest state of the epoch in force.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Signed<State>> {
+        self.newest.as_ref()
+    }
+
+    /// The other user's newest ack in this unit.
+    #[must_use]
+    pub fn ack(&self) -> Option<&Signed<Ack>> {
+        self.ack.as_ref()
+    }
+
+    /// The credit line that this side's user gives the other.
+    #[must_use]
+    pub fn line(&self) -> Option<&Signed<CreditLine>> {
+        self.line.as_ref()
+    }
+
+    /// What was issued and is not acknowledged yet, in minor units.
+    #[must_use]
+    pub fn unacknowledged(&self) -> u64 {
+        self.totals().issued.growth_since(self.acked)
+    }
+
+    /// How it was frozen, if it was.
+    #[must_use]
+    pub fn frozen(&self) -> Option<&Frozen> {
+        self.frozen.as_ref()
+    }
+
+    pub(super) fn seq(&self) -> Seq {
+        self.newest
+            .as_ref()
+            .map_or(Seq::ZERO, |state| state.record().seq)
+    }
+}
+
+/// Appends, and drops the oldest above `max`.
+pub(super) fn push_bounded<T>(list: &mut Vec<T>, item: T, max: usize) {
+    if list.len() >= max {
+        list.remove(0);
+    }
+    list.push(item);
+}
