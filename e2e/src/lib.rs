@@ -1,0 +1,22 @@
+//! A world for end-to-end tests and the demo: a real DHT on loopback, real Pubky homeservers, a real
+//! Postgres, the real `atomicity-homeserver` and `atomicity` programs, and tools that break things.
+//!
+//! Everything here is for tests: errors are [`anyhow::Error`]s that say what was being tried.
+
+pub mod cli;
+pub mod homeserver;
+pub mod hostile;
+pub mod plugin;
+pub mod ports;
+pub mod postgres;
+pub mod programs;
+pub mod proxy;
+pub mod service;
+pub mod wait;
+pub mod watch;
+pub mod world;
+
+pub use cli::{Output, Wallet};
+pub use homeserver::Homeserver;
+pub use plugin::Plugin;
+pub use world::World;

@@ -1,0 +1,302 @@
+//! The program `atomicity-homeserver` beside a homeserver.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::postgres::Database;
+use crate::service::Service;
+use crate::{ports, programs, wait};
+
+/// A plugin with its own database, key and ports, which survive [`Plugin::stop`] and [`Plugin::kill`].
+pub struct Plugin {
+    name: String,
+    dir: PathBuf,
+    program: PathBuf,
+    options: Options,
+    key: String,
+    running: Option<Service>,
+}
+
+/// How a plugin is set up.
+#[derive(Debug)]
+pub struct Options {
+    /// Its database. Shared by plugins that are meant to fight over it.
+    pub database_url: String,
+    /// The database, if it goes with the plugin.
+    pub owned_database: Option<Database>,
+    /// Key of the operator's homeserver in z-base32.
+    pub homeserver: Option<String>,
+    /// Nodes to join the DHT by.
+    pub bootstrap: Vec<String>,
+    /// Port of its HTTP listener.
+    pub http: u16,
+    /// Port of its Pubky TLS listener.
+    pub tls: u16,
+    /// The port its packet names, if a proxy stands in front of `tls`.
+    pub advertised_tls: Option<u16>,
+    /// More settings, each as `section.key=value` in TOML.
+    pub more: Vec<String>,
+}
+
+impl Options {
+    /// Those of a plugin with a fresh database and free ports.
+    ///
+    /// # Errors
+    /// If there is no Postgres or no port.
+    pub async fn fresh(
+        name: &str,
+        homeserver: Option<String>,
+        bootstrap: Vec<String>,
+    ) -> Result<Self> {
+        let database = Database::create(name).await?;
+        Ok(Self {
+            database_url: database.url().to_string(),
+            owned_database: Some(database),
+            homeserver,
+            bootstrap,
+            http: ports::free()?,
+            tls: ports::free()?,
+            advertised_tls: None,
+            more: Vec::new(),
+        })
+    }
+
+    fn to_toml(&self) -> Result<String> {
+        let mut config = toml::toml! {
+            [http]
+            // Tests come from one address, and are not what the limits are for.
+            requests_per_second = 100_000
+            requests_burst = 100_000
+            [sessions]
+            opens_per_minute = 100_000
+            [inbox]
+            stranger_per_minute = 100_000
+            [pubky]
+            public_ip = "127.0.0.1"
+            [network]
+            testnet = true
+            dht_request_timeout_ms = 100
+            relays = []
+            [accounts]
+            [database]
+            [log]
+            filter = "info"
+        };
+        set(&mut config, "database", "url", self.database_url.clone())?;
+        set(
+            &mut config,
+            "http",
+            "listen",
+            ports::on_loopback(self.http).to_string(),
+        )?;
+        set(
+            &mut config,
+            "pubky",
+            "listen",
+            ports::on_loopback(self.tls).to_string(),
+        )?;
+        set(
+            &mut config,
+            "network",
+            "dht_bootstrap",
+            self.bootstrap.clone(),
+        )?;
+        if let Some(port) = self.advertised_tls {
+            set(&mut config, "pubky", "public_port", i64::from(port))?;
+        }
+        if let Some(homeserver) = &self.homeserver {
+            set(&mut config, "accounts", "homeserver", homeserver.clone())?;
+        }
+        Ok(toml::to_string(&config)?)
+    }
+}
+
+fn set(
+    config: &mut toml::Table,
+    section: &str,
+    key: &str,
+    value: impl Into<toml::Value>,
+) -> Result<()> {
+    let section = config.get_mut(section).and_then(toml::Value::as_table_mut);
+    section
+        .context("no such section")?
+        .insert(key.to_owned(), value.into());
+    Ok(())
+}
+
+impl Plugin {
+    /// Sets a plugin up in `dir`, starts it, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not get ready; the error shows what it printed.
+    pub async fn create(name: &str, dir: &Path, options: Options) -> Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let mut plugin = Self {
+            name: name.to_owned(),
+            dir: dir.to_path_buf(),
+            program: programs::find("atomicity-homeserver", "ATOMICITY_HOMESERVER_PROGRAM")?,
+            options,
+            key: String::new(),
+            running: None,
+        };
+        let made = plugin.command(&["init"]).output().await?;
+        if !made.status.success() {
+            bail!(
+                "`init` of plugin {name} failed: {}",
+                String::from_utf8_lossy(&made.stderr)
+            );
+        }
+        std::fs::write(dir.join("config.toml"), plugin.options.to_toml()?)?;
+        plugin.start().await?;
+        let info: Value = reqwest::get(format!("{}/v0/info", plugin.http_url()))
+            .await?
+            .json()
+            .await?;
+        let key = info
+            .get("plugin")
+            .and_then(Value::as_str)
+            .context("/v0/info names no key")?;
+        plugin.key = key.to_owned();
+        Ok(plugin)
+    }
+
+    /// A command of the plugin's program on this plugin's data.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        crate::cli::clear_environment(&mut command);
+        command.arg("--data-dir").arg(&self.dir);
+        for setting in &self.options.more {
+            command.arg("--set").arg(setting);
+        }
+        command
+            .args(arguments)
+            .current_dir(&self.dir)
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Starts it if it does not run, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it ends or does not get ready.
+    pub async fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        let url = format!("{}/health/ready", self.http_url());
+        let Some(service) = self.running.as_mut() else {
+            bail!("plugin {} was not launched", self.name);
+        };
+        let end = tokio::time::Instant::now() + wait::PATIENCE;
+        loop {
+            if let Some(status) = service.ended()? {
+                bail!(
+                    "plugin {} ended with {status}:\n{}",
+                    self.name,
+                    service.last_words()
+                );
+            }
+            if matches!(reqwest::get(&url).await, Ok(answer) if answer.status().is_success()) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > end {
+                bail!(
+                    "plugin {} does not get ready:\n{}",
+                    self.name,
+                    service.last_words()
+                );
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
+    }
+
+    /// Starts it if it does not run, and does not wait.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn launch(&mut self) -> Result<()> {
+        if self.running.is_none() {
+            self.running = Some(Service::start(self.command(&["run"]), &self.log_file())?);
+        }
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// If it does not run, or goes on running.
+    pub async fn wait_for_end(&mut self) -> Result<ExitStatus> {
+        let mut service = self.running.take().context("it does not run")?;
+        tokio::time::timeout(wait::PATIENCE, service.wait())
+            .await
+            .context("it goes on running")?
+    }
+
+    /// Stops it as an operator would (SIGTERM).
+    ///
+    /// # Errors
+    /// If it does not end with success.
+    pub async fn stop(&mut self) -> Result<()> {
+        if let Some(mut service) = self.running.take() {
+            let status = service.terminate().await?;
+            ensure!(status.success(), "plugin {} ended with {status}", self.name);
+        }
+        Ok(())
+    }
+
+    /// Kills it as a crash would (SIGKILL).
+    ///
+    /// # Errors
+    /// If the signal cannot be sent.
+    pub async fn kill(&mut self) -> Result<()> {
+        if let Some(mut service) = self.running.take() {
+            service.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// What this test calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its key in z-base32.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Its address for browsers.
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.options.http)
+    }
+
+    /// How it is set up.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The file with everything it printed.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.dir.join("plugin.log")
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "--- plugin {}:\n{}",
+                self.name,
+                crate::service::tail(&self.log_file())
+            );
+        }
+    }
+}

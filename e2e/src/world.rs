@@ -1,0 +1,186 @@
+//! The world that a test plays in.
+
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use anyhow::Result;
+use pubky::Pubky;
+use pubky_testnet::Testnet;
+use pubky_testnet::pubky_homeserver::DomainPort;
+use tempfile::TempDir;
+
+use crate::cli::Wallet;
+use crate::homeserver::Homeserver;
+use crate::hostile::Hostile;
+use crate::plugin::{Options, Plugin};
+use crate::proxy::Proxy;
+use crate::{ports, programs};
+
+/// A DHT of its own and a folder for everything that happens in it. What is made with it must not
+/// outlive it.
+pub struct World {
+    testnet: Testnet,
+    wallet_config: PathBuf,
+    dir: TempDir,
+}
+
+impl World {
+    /// Starts a DHT on loopback.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn start() -> Result<Self> {
+        quiet_logs();
+        let mut dir = tempfile::Builder::new().prefix("atomicity-e2e").tempdir()?;
+        // To look at what a failed test left.
+        dir.disable_cleanup(std::env::var_os("ATOMICITY_E2E_KEEP").is_some());
+        let testnet = Testnet::new().await?;
+        let wallet_config = dir.path().join("wallet.toml");
+        let world = Self {
+            testnet,
+            wallet_config,
+            dir,
+        };
+        std::fs::write(&world.wallet_config, world.network_toml())?;
+        Ok(world)
+    }
+
+    /// Nodes of the DHT, as `host:port`.
+    #[must_use]
+    pub fn bootstrap(&self) -> Vec<String> {
+        self.bootstrap_nodes()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    fn bootstrap_nodes(&self) -> Vec<DomainPort> {
+        self.testnet.dht_bootstrap_nodes()
+    }
+
+    /// The section `[network]` for programs that are to live in this world.
+    #[must_use]
+    pub fn network_toml(&self) -> String {
+        format!(
+            "[network]\ntestnet = true\ndht_bootstrap = {:?}\ndht_request_timeout_ms = 100\nrelays = []\n",
+            self.bootstrap()
+        )
+    }
+
+    /// A Pubky SDK in this world, as any other app would use it.
+    ///
+    /// # Errors
+    /// If it cannot be built.
+    pub fn sdk(&self) -> Result<Pubky> {
+        Ok(self.testnet.sdk()?)
+    }
+
+    /// A Pkarr client in this world.
+    ///
+    /// # Errors
+    /// If it cannot be built.
+    pub fn pkarr(&self) -> Result<pkarr::Client> {
+        let mut builder = self.testnet.pkarr_client_builder();
+        builder
+            .no_relays()
+            .dht_request_timeout(std::time::Duration::from_millis(100));
+        Ok(builder.build()?)
+    }
+
+    /// The folder of this world.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A path in the folder of this world that nothing has used yet.
+    #[must_use]
+    pub fn new_path(&self, name: &str) -> PathBuf {
+        self.dir
+            .path()
+            .join(format!("{name}-{:08x}", rand::random::<u32>()))
+    }
+
+    /// Starts a homeserver that anyone may sign up at.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn homeserver(&self, name: &str) -> Result<Homeserver> {
+        let tls = ports::free()?;
+        Homeserver::create(name, &self.new_path(name), self.bootstrap_nodes(), tls, tls).await
+    }
+
+    /// Starts a homeserver that clients reach through a proxy.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn homeserver_behind_proxy(&self, name: &str) -> Result<(Homeserver, Proxy)> {
+        let tls = ports::free()?;
+        let proxy = Proxy::start(ports::on_loopback(tls)).await?;
+        let dir = self.new_path(name);
+        let nodes = self.bootstrap_nodes();
+        let server = Homeserver::create(name, &dir, nodes, tls, proxy.port()).await?;
+        Ok((server, proxy))
+    }
+
+    /// Starts a plugin beside `homeserver`.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub async fn plugin(&self, name: &str, homeserver: &Homeserver) -> Result<Plugin> {
+        let options = self.plugin_options(name, homeserver).await?;
+        self.plugin_with(name, options).await
+    }
+
+    /// The options of a plugin beside `homeserver`, to be changed.
+    ///
+    /// # Errors
+    /// If there is no Postgres or no port.
+    pub async fn plugin_options(&self, name: &str, homeserver: &Homeserver) -> Result<Options> {
+        Options::fresh(name, Some(homeserver.z32()), self.bootstrap()).await
+    }
+
+    /// Starts a plugin with these options.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub async fn plugin_with(&self, name: &str, options: Options) -> Result<Plugin> {
+        Plugin::create(name, &self.new_path(name), options).await
+    }
+
+    /// An empty wallet for `name`.
+    ///
+    /// # Errors
+    /// If the program `atomicity` was not built.
+    pub fn wallet(&self, name: &str) -> Result<Wallet> {
+        let program = programs::find("atomicity", "ATOMICITY_PROGRAM")?;
+        Ok(Wallet::new(
+            name,
+            self.new_path(name),
+            self.wallet_config.clone(),
+            program,
+        ))
+    }
+
+    /// Starts a homeserver that answers as it is told to.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn hostile(&self) -> Result<Hostile> {
+        Hostile::start(self.pkarr()?).await
+    }
+}
+
+/// Homeservers would set up logging to standard output for the whole process. `RUST_LOG` shows what
+/// they say.
+fn quiet_logs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .try_init();
+    });
+}

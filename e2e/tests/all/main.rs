@@ -1,0 +1,5 @@
+//! End-to-end tests: real homeservers, a real DHT, a real Postgres, the real programs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod paykit;
+mod tools;
