@@ -1,0 +1,192 @@
+//! The command line: what to do, and with which settings.
+
+mod commands;
+mod init;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use atomicity_plugin::PluginError;
+use atomicity_plugin::config::{self, Config, Overrides};
+use clap::{Args, Parser, Subcommand};
+
+/// The sidecar of a Pubky homeserver: keeps sealed messages for users who are away, and serves credit to web apps.
+#[derive(Parser)]
+#[command(name = "atomicity-homeserver", version, about)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes the data directory with a key and a config.toml to fill in. Keeps what is there.
+    Init,
+    /// Serves until SIGINT or SIGTERM.
+    Run,
+    /// Reads the configuration and says what is wrong with it. Touches neither database nor network.
+    CheckConfig,
+    /// Looks at everything the plugin depends on and says what is wrong with it.
+    Doctor {
+        /// One JSON object on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Brings the database's schema up to date. Stop the plugin first.
+    Migrate {
+        /// Only says where the schema stands; exit code 1 if it is not up to date.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// Each setting comes from its flag, else from its environment variable, else from config.toml.
+#[derive(Args)]
+struct Settings {
+    /// Directory of config.toml and secret.
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_DATA_DIR", default_value_os_t = default_data_dir())]
+    data_dir: PathBuf,
+    /// Another file than config.toml in the data directory.
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_CONFIG")]
+    config: Option<PathBuf>,
+    /// The plugin's own Postgres database. A flag shows in the list of processes: prefer the environment.
+    #[arg(
+        long,
+        global = true,
+        env = "ATOMICITY_HOMESERVER_DATABASE_URL",
+        hide_env_values = true
+    )]
+    database_url: Option<String>,
+    /// Where HTTP listens.
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_HTTP_LISTEN")]
+    http_listen: Option<String>,
+    /// Where TLS with the raw public key listens.
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_PUBKY_LISTEN")]
+    pubky_listen: Option<String>,
+    /// The URL others use if a proxy stands in front.
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_PUBLIC_URL")]
+    public_url: Option<String>,
+    /// The address written into the plugin's packet.
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_PUBLIC_IP")]
+    public_ip: Option<String>,
+    /// The homeserver whose users may register.
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_HOMESERVER")]
+    homeserver: Option<String>,
+    /// Let users of other homeservers register too.
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_OPEN_REGISTRATION", num_args = 0..=1, default_missing_value = "true")]
+    open_registration: Option<bool>,
+    /// text or json.
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_LOG_FORMAT")]
+    log_format: Option<String>,
+    /// Which log lines, such as `info` or `atomicity_plugin=debug`.
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_LOG_FILTER")]
+    log_filter: Option<String>,
+    /// Allow addresses on this machine and in private networks.
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_TESTNET", num_args = 0..=1, default_missing_value = "true")]
+    testnet: Option<bool>,
+    /// Nodes to join the DHT by, host:port, comma-separated.
+    #[arg(
+        long,
+        global = true,
+        env = "ATOMICITY_HOMESERVER_DHT_BOOTSTRAP",
+        value_delimiter = ','
+    )]
+    dht_bootstrap: Option<Vec<String>>,
+    /// Any setting: `--set inbox.max_tags=500`. Counts before the flags above.
+    #[arg(long, global = true, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
+
+fn default_data_dir() -> PathBuf {
+    let base = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+    base.unwrap_or_default().join("atomicity-homeserver")
+}
+
+impl Settings {
+    fn config_file(&self) -> PathBuf {
+        self.config
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("config.toml"))
+    }
+
+    fn overrides(&self) -> Result<Overrides, PluginError> {
+        let mut overrides = Overrides::default();
+        let texts = [
+            ("database.url", &self.database_url),
+            ("http.listen", &self.http_listen),
+            ("pubky.listen", &self.pubky_listen),
+            ("http.public_url", &self.public_url),
+            ("pubky.public_ip", &self.public_ip),
+            ("accounts.homeserver", &self.homeserver),
+            ("log.format", &self.log_format),
+            ("log.filter", &self.log_filter),
+        ];
+        for (name, value) in texts {
+            if let Some(value) = value {
+                overrides.set(name, value.clone());
+            }
+        }
+        let flags = [
+            ("accounts.open_registration", self.open_registration),
+            ("network.testnet", self.testnet),
+        ];
+        for (name, value) in flags {
+            if let Some(value) = value {
+                overrides.set(name, value);
+            }
+        }
+        if let Some(nodes) = &self.dht_bootstrap {
+            overrides.set("network.dht_bootstrap", nodes.clone());
+        }
+        for assignment in &self.set {
+            overrides.set_text(assignment)?;
+        }
+        Ok(overrides)
+    }
+
+    fn load(&self) -> Result<Config, PluginError> {
+        config::load(&self.config_file(), &self.overrides()?)
+    }
+}
+
+/// Reads the command line and does what it says. 0 done, 1 failed, 2 wrong usage or configuration.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(&cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error} ({})", error.code());
+            match error {
+                PluginError::Config(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+async fn dispatch(cli: &Cli) -> Result<ExitCode, PluginError> {
+    let settings = &cli.settings;
+    match &cli.command {
+        Command::Init => init::init(&settings.data_dir, &settings.config_file()),
+        Command::Run => commands::run(settings.load()?, &settings.data_dir).await,
+        Command::CheckConfig => commands::check_config(&settings.load()?, &settings.data_dir),
+        Command::Doctor { json } => {
+            commands::doctor(&settings.load()?, &settings.data_dir, *json).await
+        }
+        Command::Migrate { check } => commands::migrate(&settings.load()?, *check).await,
+    }
+}

@@ -1,0 +1,102 @@
+//! The commands other than `init`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use atomicity_plugin::db::{lock::DatabaseLock, migrate as schema, pool};
+use atomicity_plugin::server::{self, Addresses};
+use atomicity_plugin::{Config, PluginError, doctor as diagnosis, log, secret};
+use sqlx::ConnectOptions as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+pub async fn run(config: Config, data_dir: &Path) -> Result<ExitCode, PluginError> {
+    log::start(&config.log)?;
+    let keypair = secret::load(data_dir)?;
+    let plugin = keypair.public_key().z32();
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone())?);
+    server::run(config, keypair, stop, |addresses| {
+        announce(&plugin, addresses)
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line for whoever started the process.
+fn announce(plugin: &str, addresses: Addresses) {
+    let line = serde_json::json!({
+        "ready": true,
+        "plugin": plugin,
+        "http": addresses.http.to_string(),
+        "pubky": addresses.pubky.to_string(),
+    });
+    println!("{line}");
+}
+
+fn stop_on_signal(
+    stop: CancellationToken,
+) -> Result<impl Future<Output = ()> + Send + 'static, PluginError> {
+    let failed = |error| PluginError::Internal(format!("signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stop.cancel();
+    })
+}
+
+pub fn check_config(config: &Config, data_dir: &Path) -> Result<ExitCode, PluginError> {
+    pool::options(&config.database)?;
+    let keypair = secret::load(data_dir)?;
+    println!(
+        "the configuration is valid; plugin key: {}",
+        keypair.public_key().z32()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn doctor(config: &Config, data_dir: &Path, json: bool) -> Result<ExitCode, PluginError> {
+    let report = diagnosis::run(config, data_dir).await;
+    if json {
+        let text = serde_json::to_string(&report)
+            .map_err(|error| PluginError::Internal(error.to_string()))?;
+        println!("{text}");
+    } else {
+        for check in &report.checks {
+            let mark = if check.ok { "ok  " } else { "FAIL" };
+            println!("{mark} {}: {}", check.check, check.detail);
+            if let Some(hint) = &check.hint {
+                println!("     {hint}");
+            }
+        }
+    }
+    Ok(if report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+pub async fn migrate(config: &Config, check: bool) -> Result<ExitCode, PluginError> {
+    let options = pool::options(&config.database)?;
+    if check {
+        let mut connection = options.connect().await?;
+        let state = schema::state(&mut connection).await?;
+        println!("schema {} of {}", state.applied, state.known);
+        return Ok(if state.is_current() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
+    }
+    // The lock keeps a running plugin and a migration apart.
+    let mut lock = DatabaseLock::acquire(&config.database, &options).await?;
+    schema::run(lock.connection()).await?;
+    let state = schema::state(lock.connection()).await?;
+    println!("schema {} of {}", state.applied, state.known);
+    Ok(ExitCode::SUCCESS)
+}

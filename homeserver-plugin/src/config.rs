@@ -1,0 +1,35 @@
+//! What the operator decides, from flags, environment and `config.toml`, in this order of precedence.
+
+mod check;
+mod load;
+mod sections;
+
+use serde::{Deserialize, Serialize};
+
+pub use load::{Overrides, load};
+pub use sections::{
+    AccountsConfig, DatabaseConfig, HttpConfig, InboxConfig, LogConfig, LogFormat, NetworkConfig,
+    PubkyConfig, SessionsConfig,
+};
+
+/// Everything the operator decides. Each section is optional in the file; what is missing has the default given in the section.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The plugin's own Postgres database.
+    pub database: DatabaseConfig,
+    /// The HTTP listener for browsers and proxies.
+    pub http: HttpConfig,
+    /// The Pubky TLS listener and what the plugin's packet says about it.
+    pub pubky: PubkyConfig,
+    /// Who may have an account.
+    pub accounts: AccountsConfig,
+    /// Sessions and the proofs that open them.
+    pub sessions: SessionsConfig,
+    /// How much an inbox holds.
+    pub inbox: InboxConfig,
+    /// How others are found and fetched from.
+    pub network: NetworkConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
+}

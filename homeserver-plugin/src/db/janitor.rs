@@ -1,0 +1,92 @@
+//! Clears away what nobody can need any more. Works in small bites, so that no lock is held long.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+
+use crate::clock;
+use crate::error::PluginError;
+use crate::state::AppState;
+
+/// How often.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// Most rows of one kind in one statement.
+const BITE: i64 = 1_000;
+
+/// Runs until the process stops.
+pub async fn run(state: AppState) {
+    loop {
+        tokio::select! {
+            () = state.shutdown.cancelled() => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+        state.limits.forget_idle();
+        if !state.readiness.lock_held() {
+            continue;
+        }
+        let config = &state.config;
+        let now = clock::now_ms();
+        let ages = Ages {
+            now,
+            acked_before: before(now, config.inbox.remember_s),
+            closed_before: before(now, config.accounts.drain_s),
+        };
+        if let Err(error) = sweep(&state.pool, &ages).await {
+            tracing::warn!(%error, "clearing away failed; tried again later");
+        }
+    }
+}
+
+fn before(now: i64, seconds: u64) -> i64 {
+    let millis = i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    now.saturating_sub(millis)
+}
+
+/// What counts as old.
+#[derive(Clone, Copy, Debug)]
+pub struct Ages {
+    /// The time.
+    pub now: i64,
+    /// Envelopes acknowledged before this are forgotten.
+    pub acked_before: i64,
+    /// Accounts closed before this are removed with all they hold.
+    pub closed_before: i64,
+}
+
+/// Clears one bite of each kind.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn sweep(pool: &PgPool, ages: &Ages) -> Result<(), PluginError> {
+    sqlx::query!(
+        "DELETE FROM sessions WHERE ctid = ANY(ARRAY(SELECT ctid FROM sessions WHERE expires_at <= $1 LIMIT $2))",
+        ages.now,
+        BITE
+    )
+    .execute(pool)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM proof_nonces WHERE ctid = ANY(ARRAY(SELECT ctid FROM proof_nonces WHERE expires_at <= $1 LIMIT $2))",
+        ages.now,
+        BITE
+    )
+    .execute(pool)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM envelopes WHERE ctid = ANY(ARRAY(SELECT ctid FROM envelopes WHERE acked_at <= $1 LIMIT $2))",
+        ages.acked_before,
+        10 * BITE
+    )
+    .execute(pool)
+    .await?;
+    sqlx::query!("DELETE FROM budgets WHERE queued = 0")
+        .execute(pool)
+        .await?;
+    sqlx::query!(
+        "DELETE FROM accounts WHERE owner IN (SELECT owner FROM accounts WHERE closed_at <= $1 LIMIT 10)",
+        ages.closed_before
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}

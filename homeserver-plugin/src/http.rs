@@ -1,0 +1,133 @@
+//! The routes, and what surrounds all of them.
+
+pub mod client_addr;
+pub mod credit;
+pub mod docs;
+pub mod etag;
+pub mod extract;
+pub mod health;
+pub mod inbox;
+mod info;
+mod me;
+mod middleware;
+mod sessions;
+mod snapshot;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::error::PluginError;
+use crate::inbox::envelope;
+use crate::problem::Problem;
+use crate::state::AppState;
+
+/// The parts of the document that no route gives.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Atomicity homeserver plugin",
+        description = "Sealed messages for users who are away, and what they want web apps to see of their credit. \
+                       Times are Unix milliseconds, amounts decimal strings of minor units, keys z-base-32. \
+                       Errors are problem details (RFC 9457) with a stable `code`."
+    ),
+    components(schemas(Problem)),
+    modifiers(&SessionScheme)
+)]
+struct ApiDoc;
+
+struct SessionScheme;
+
+impl utoipa::Modify for SessionScheme {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        document
+            .components
+            .get_or_insert_with(Default::default)
+            .add_security_scheme("session", scheme);
+    }
+}
+
+/// Which listener a router is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// HTTP, for browsers and proxies.
+    Http,
+    /// TLS with the plugin's raw public key.
+    Pubky,
+}
+
+fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::openapi::OpenApi) {
+    let small = OpenApiRouter::new()
+        .merge(info::routes())
+        .merge(sessions::routes())
+        .merge(me::routes())
+        .merge(inbox::routes())
+        .merge(credit::routes())
+        .layer(DefaultBodyLimit::max(extract::SMALL_BODY));
+    let large = OpenApiRouter::new()
+        .merge(inbox::post_routes().layer(DefaultBodyLimit::max(envelope::MAX_BODY)))
+        .merge(me::tag_routes().layer(DefaultBodyLimit::max(me::TAGS_BODY)))
+        .merge(snapshot::routes().layer(DefaultBodyLimit::max(snapshot::BODY)));
+    let guarded = small
+        .merge(large)
+        .layer(from_fn_with_state(state.clone(), middleware::require_ready))
+        .layer(from_fn_with_state(state.clone(), middleware::limit_rate));
+    let mut all = OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .merge(guarded)
+        .merge(health::routes());
+    if listener == Listener::Http && state.config.http.metrics {
+        all = all.merge(health::metrics_routes());
+    }
+    all.split_for_parts()
+}
+
+/// Everything that one listener serves.
+///
+/// # Errors
+/// [`PluginError::Config`] if an origin can't be read.
+pub fn router(listener: Listener, state: &AppState) -> Result<Router, PluginError> {
+    let cors = cors(&state.config.http.cors_origins)?;
+    let (api, document) = api(listener, state);
+    Ok(api
+        .merge(docs::routes(document))
+        .fallback(middleware::not_found)
+        .method_not_allowed_fallback(middleware::method_not_allowed)
+        .layer(from_fn_with_state(state.clone(), middleware::limit_time))
+        .layer(from_fn(middleware::harden))
+        .layer(from_fn_with_state(state.clone(), middleware::observe))
+        .layer(cors)
+        .with_state(state.clone()))
+}
+
+fn cors(origins: &[String]) -> Result<CorsLayer, PluginError> {
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        let list = origins
+            .iter()
+            .map(|origin| {
+                HeaderValue::from_str(origin).map_err(|_| {
+                    PluginError::Config(format!("http.cors_origins: `{origin}` is no origin"))
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        AllowOrigin::list(list)
+    };
+    Ok(CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([header::AGE, header::ETAG, header::RETRY_AFTER])
+        .max_age(std::time::Duration::from_secs(3_600)))
+}

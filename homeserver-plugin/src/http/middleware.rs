@@ -1,0 +1,92 @@
+//! What surrounds every route.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::client_addr::ClientAddr;
+use crate::error::PluginError;
+use crate::problem::ProblemCode;
+use crate::state::AppState;
+
+/// Counts and logs a request: route pattern, status, duration. Never path, query, headers or body.
+pub async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let (status, took) = (response.status().as_u16(), started.elapsed());
+    state
+        .metrics
+        .http_request(method.as_str(), route, status, took);
+    if let Some(ProblemCode(code)) = response.extensions().get() {
+        state.metrics.rejected(code);
+    }
+    tracing::debug!(%method, route, status, took_ms = took.as_millis(), "answered");
+    response
+}
+
+/// Refuses while this process does not hold the database: better at once than after a time-out.
+pub async fn require_ready(
+    State(state): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Result<Response, PluginError> {
+    if state.readiness.lock_held() {
+        Ok(next.run(request).await)
+    } else {
+        Err(PluginError::NotReady)
+    }
+}
+
+/// Refuses an address that asks too often.
+pub async fn limit_rate(
+    State(state): State<AppState>,
+    ClientAddr(address): ClientAddr,
+    request: Request,
+    next: Next,
+) -> Result<Response, PluginError> {
+    state.limits.request(address.into())?;
+    Ok(next.run(request).await)
+}
+
+/// Ends requests whose answer does not start in time. Streams may go on once they have started.
+pub async fn limit_time(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let limit = state.config.http.request_timeout();
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => PluginError::Timeout.into_response(),
+    }
+}
+
+/// Headers that every answer carries.
+pub async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+    response
+}
+
+/// There is no such route.
+pub async fn not_found() -> PluginError {
+    PluginError::NotFound {
+        code: "route_unknown",
+        detail: "there is no such route: see /openapi.json",
+    }
+}
+
+/// There is, but not with this method.
+pub async fn method_not_allowed() -> PluginError {
+    PluginError::MethodNotAllowed
+}

@@ -1,0 +1,110 @@
+//! Opening and ending sessions.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::client_addr::ClientAddr;
+use super::extract::JsonBody;
+use crate::auth::proof::{self, Proof};
+use crate::auth::{Caller, token};
+use crate::clock;
+use crate::db;
+use crate::error::PluginError;
+use crate::problem::Problem;
+use crate::state::AppState;
+
+/// A request for a session.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenSession {
+    /// Who asks. Counts once.
+    pub proof: Proof,
+}
+
+/// A session.
+#[derive(Serialize, ToSchema)]
+pub struct Session {
+    /// Send it as `Authorization: Bearer …`. A secret.
+    pub token: String,
+    /// When it ends, Unix milliseconds.
+    pub expires_at: i64,
+    /// Whose it is, z-base-32.
+    pub user: String,
+    /// Whether the user has an account here.
+    pub registered: bool,
+}
+
+/// The routes of this module.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(open))
+        .routes(routes!(close))
+}
+
+/// Opens a session by proof of key.
+#[utoipa::path(post, path = "/v0/sessions", tag = "sessions", request_body = OpenSession,
+    responses(
+        (status = 201, body = Session),
+        (status = 400, description = "`body_malformed`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`proof_invalid`, `proof_expired`, `proof_not_yet_valid`, `proof_wrong_audience`, `proof_replayed`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database_unavailable`", body = Problem, content_type = "application/problem+json"),
+    ))]
+async fn open(
+    State(state): State<AppState>,
+    ClientAddr(address): ClientAddr,
+    JsonBody(request): JsonBody<OpenSession>,
+) -> Result<(StatusCode, Json<Session>), PluginError> {
+    let result = open_session(&state, address.into(), request.proof).await;
+    state
+        .metrics
+        .session(result.as_ref().map_or_else(PluginError::code, |_| "opened"));
+    Ok((StatusCode::CREATED, Json(result?)))
+}
+
+async fn open_session(
+    state: &AppState,
+    address: crate::limits::AddressKey,
+    proof: Proof,
+) -> Result<Session, PluginError> {
+    state.limits.session_open(address)?;
+    let config = &state.config.sessions;
+    let now = clock::now_ms();
+    let audience = state.keypair.public_key().z32();
+    let proven = proof::verify(proof, &audience, config.proof_max_age_s, now)?;
+    let lasts = i64::try_from(config.ttl_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let expires_at = now.saturating_add(lasts).min(proven.grant_until);
+    let (token, hash) = token::generate();
+    db::sessions::open(
+        &state.pool,
+        &proven,
+        &hash,
+        now,
+        expires_at,
+        config.max_per_user,
+    )
+    .await?;
+    let account = db::accounts::get(&state.pool, &proven.user).await?;
+    Ok(Session {
+        token: token.to_string(),
+        expires_at,
+        user: proven.user.to_z32(),
+        registered: account.is_some_and(|account| account.closed_at.is_none()),
+    })
+}
+
+/// Ends the session it is called with.
+#[utoipa::path(delete, path = "/v0/sessions/current", tag = "sessions", security(("session" = [])),
+    responses(
+        (status = 204, description = "Ended"),
+        (status = 401, description = "`session_invalid`", body = Problem, content_type = "application/problem+json"),
+    ))]
+async fn close(State(state): State<AppState>, caller: Caller) -> Result<StatusCode, PluginError> {
+    db::sessions::close(&state.pool, &caller.user, &caller.session).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,31 @@
+//! The sidecar that operators of Pubky homeservers install.
+//!
+//! It keeps sealed messages for users who are away, shows web apps what a user wants shown, and does no more than it says: it never
+//! learns who wrote a message or what is in it. It has its own Pkarr key, its own Postgres database and its own listeners, and leaves
+//! the homeserver unmodified.
+//!
+//! Where to start reading: [`state`] for what every request can reach, [`http`] for the routes, [`inbox`] for how a message is taken
+//! in, [`db`] for what is stored, [`server`] for the life of the process.
+
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod doctor;
+pub mod error;
+pub mod http;
+pub mod inbox;
+pub mod limits;
+pub mod log;
+pub mod metrics;
+pub mod packet;
+pub mod problem;
+pub mod readiness;
+pub mod resolve;
+pub mod secret;
+pub mod server;
+pub mod state;
+
+pub use config::Config;
+pub use error::PluginError;
+pub use state::AppState;

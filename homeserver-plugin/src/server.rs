@@ -1,0 +1,286 @@
+//! The life of the process: database, listeners, background tasks, and an orderly end.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use hyper_util::rt::TokioTimer;
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, HttpConfig};
+use crate::db::{self, lock::DatabaseLock, migrate};
+use crate::error::PluginError;
+use crate::http::{self, Listener, client_addr::TrustedProxies};
+use crate::inbox::hub::Hub;
+use crate::inbox::writer::{Writer, WriterTask};
+use crate::limits::RateLimits;
+use crate::metrics::Metrics;
+use crate::packet::Publisher;
+use crate::readiness::Readiness;
+use crate::resolve::Resolver;
+use crate::state::{AppState, Shared};
+
+/// How long a client may take to send its request line and headers, or to shake hands.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the writer gets for what was handed to it before the end.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// Where the plugin listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// HTTP, for browsers and proxies.
+    pub http: SocketAddr,
+    /// TLS with the plugin's raw public key.
+    pub pubky: SocketAddr,
+}
+
+/// Serves until `stop` is cancelled, then lets open requests finish. `ready` is called once, when both listeners are open.
+///
+/// # Errors
+/// What keeps the plugin from starting, [`PluginError::DatabaseInUse`] if another plugin took the database over, or
+/// [`PluginError::Listener`].
+pub async fn run(
+    config: Config,
+    keypair: pubky::Keypair,
+    stop: CancellationToken,
+    ready: impl FnOnce(Addresses),
+) -> Result<(), PluginError> {
+    let options = db::pool::options(&config.database)?;
+    let lock = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        lock = take_database(&config, &options) => lock?,
+    };
+    let pool = db::pool::open(&config.database, options);
+    let (state, writer) = assemble(config, keypair, pool, stop.child_token())?;
+    let listeners = Listeners::open(&state)?;
+    let addresses = listeners.addresses;
+    let guard = Guard::start(lock, &state);
+    let writer = tokio::spawn(writer.run());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(db::janitor::run(state.clone()));
+    tasks.spawn(Publisher::run(
+        state.clone(),
+        addresses.pubky.port(),
+        addresses.http.port(),
+    ));
+    tracing::info!(plugin = %state.keypair.public_key().z32(), http = %addresses.http, pubky = %addresses.pubky, "listening");
+    ready(addresses);
+    let outcome = serve(listeners, &state, &guard).await;
+    while tasks.join_next().await.is_some() {}
+    let pool = state.pool.clone();
+    // With the last state goes the last place to hand work in; the writer finishes what it has and ends.
+    drop(state);
+    if tokio::time::timeout(LAST_WRITES, writer).await.is_err() {
+        tracing::warn!("the last writes took too long; who waited for them got no answer");
+    }
+    pool.close().await;
+    let kept = guard.release().await;
+    tracing::info!("stopped");
+    outcome.and(kept)
+}
+
+async fn take_database(
+    config: &Config,
+    options: &PgConnectOptions,
+) -> Result<DatabaseLock, PluginError> {
+    let mut lock = DatabaseLock::acquire(&config.database, options).await?;
+    if config.database.migrate_on_start {
+        migrate::run(lock.connection()).await?;
+    } else {
+        migrate::require_current(lock.connection()).await?;
+    }
+    Ok(lock)
+}
+
+fn assemble(
+    config: Config,
+    keypair: pubky::Keypair,
+    pool: PgPool,
+    shutdown: CancellationToken,
+) -> Result<(AppState, WriterTask), PluginError> {
+    let metrics = Metrics::new()?;
+    let hub = Hub::new(&config.inbox, metrics.clone());
+    let (writer, task) = Writer::new(
+        pool.clone(),
+        config.inbox.clone(),
+        hub.clone(),
+        metrics.clone(),
+    );
+    let state = AppState::new(Shared {
+        resolver: Resolver::new(&config)?,
+        proxies: TrustedProxies::parse(&config.http.trusted_proxies)?,
+        limits: RateLimits::new(&config),
+        readiness: Readiness::default(),
+        pool,
+        metrics,
+        keypair,
+        hub,
+        writer,
+        shutdown,
+        config,
+    });
+    Ok((state, task))
+}
+
+/// Watches over the database lock beside the listeners and outlives them.
+struct Guard {
+    task: tokio::task::JoinHandle<Result<(), PluginError>>,
+    /// Cancelled when nothing writes any more.
+    done: CancellationToken,
+    /// Cancelled by the task when the lock is lost for good.
+    lost: CancellationToken,
+}
+
+impl Guard {
+    fn start(lock: DatabaseLock, state: &AppState) -> Self {
+        let (done, lost) = (CancellationToken::new(), CancellationToken::new());
+        // Requests that come before the task has run its first line must not be turned away.
+        state.readiness.set_lock_held(true);
+        let task = tokio::spawn({
+            let (done, lost) = (done.clone(), lost.clone());
+            let (config, readiness) = (state.config.database.clone(), state.readiness.clone());
+            let metrics = state.metrics.clone();
+            async move {
+                let outcome = lock.keep(&config, &readiness, &metrics, &done).await;
+                lost.cancel();
+                outcome
+            }
+        });
+        Self { task, done, lost }
+    }
+
+    async fn release(self) -> Result<(), PluginError> {
+        self.done.cancel();
+        self.task
+            .await
+            .map_err(|error| PluginError::Internal(format!("the lock's keeper failed: {error}")))?
+    }
+}
+
+struct Listeners {
+    http: TcpListener,
+    pubky: TcpListener,
+    addresses: Addresses,
+}
+
+fn listen(
+    name: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), PluginError> {
+    let failed = |source| PluginError::Listener { name, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+impl Listeners {
+    fn open(state: &AppState) -> Result<Self, PluginError> {
+        let (http, http_address) = listen("http", state.config.http.listen)?;
+        let (pubky, pubky_address) = listen("pubky", state.config.pubky.listen)?;
+        Ok(Self {
+            http,
+            pubky,
+            addresses: Addresses {
+                http: http_address,
+                pubky: pubky_address,
+            },
+        })
+    }
+}
+
+/// Serves on both listeners until told to stop, or until one fails.
+async fn serve(listeners: Listeners, state: &AppState, guard: &Guard) -> Result<(), PluginError> {
+    let handle = Handle::new();
+    let http_router = http::router(Listener::Http, state)?;
+    let pubky_router = http::router(Listener::Pubky, state)?;
+    let http = serve_http(listeners.http, http_router, handle.clone());
+    let tls = state.keypair.as_inner().to_rpk_rustls_server_config();
+    let pubky = serve_pubky(listeners.pubky, pubky_router, tls, handle.clone());
+    let both = async {
+        let (http, pubky) = tokio::join!(stop_if_failed(http, state), stop_if_failed(pubky, state));
+        http.and(pubky)
+    };
+    let stopping = async {
+        tokio::select! {
+            () = state.shutdown.cancelled() => {}
+            () = guard.lost.cancelled() => {}
+        }
+        state.readiness.set_stopping();
+        state.shutdown.cancel();
+        drain(&state.config.http, &handle);
+    };
+    tokio::join!(both, stopping).0
+}
+
+async fn stop_if_failed(
+    server: impl Future<Output = Result<(), PluginError>>,
+    state: &AppState,
+) -> Result<(), PluginError> {
+    let outcome = server.await;
+    if outcome.is_err() {
+        state.shutdown.cancel();
+    }
+    outcome
+}
+
+fn drain(config: &HttpConfig, handle: &Handle<SocketAddr>) {
+    tracing::info!("stopping: open requests may finish");
+    handle.graceful_shutdown(Some(config.drain_timeout()));
+}
+
+async fn serve_http(
+    listener: TcpListener,
+    router: Router,
+    handle: Handle<SocketAddr>,
+) -> Result<(), PluginError> {
+    let failed = |source| PluginError::Listener {
+        name: "http",
+        source,
+    };
+    let mut server = axum_server::from_tcp(listener)
+        .map_err(failed)?
+        .handle(handle);
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT);
+    server
+        .serve(router.into_make_service_with_connect_info::<SocketAddr>())
+        .await
+        .map_err(failed)
+}
+
+async fn serve_pubky(
+    listener: TcpListener,
+    router: Router,
+    tls: rustls::ServerConfig,
+    handle: Handle<SocketAddr>,
+) -> Result<(), PluginError> {
+    let failed = |source| PluginError::Listener {
+        name: "pubky",
+        source,
+    };
+    let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(tls)))
+        .handshake_timeout(HEADER_TIMEOUT);
+    let mut server = axum_server::from_tcp(listener)
+        .map_err(failed)?
+        .acceptor(acceptor)
+        .handle(handle);
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT);
+    server
+        .serve(router.into_make_service_with_connect_info::<SocketAddr>())
+        .await
+        .map_err(failed)
+}

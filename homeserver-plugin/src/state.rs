@@ -1,0 +1,62 @@
+//! What every request can reach.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::http::client_addr::TrustedProxies;
+use crate::inbox::hub::Hub;
+use crate::inbox::writer::Writer;
+use crate::limits::RateLimits;
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use crate::resolve::Resolver;
+
+/// Shared by all requests; cloning is cheap.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+/// The parts of [`AppState`].
+pub struct Shared {
+    /// Connections to the plugin's own database.
+    pub pool: PgPool,
+    /// The configuration the process started with.
+    pub config: Config,
+    /// Counters and gauges.
+    pub metrics: Metrics,
+    /// Looks users up: key → homeserver → files.
+    pub resolver: Resolver,
+    /// The plugin's own Pkarr key.
+    pub keypair: pubky::Keypair,
+    /// Wakes readers that wait for new envelopes.
+    pub hub: Hub,
+    /// Takes envelopes in, in batches.
+    pub writer: Writer,
+    /// Proxies whose word on addresses is believed.
+    pub proxies: TrustedProxies,
+    /// Requests per address and per tag.
+    pub limits: RateLimits,
+    /// Whether this process may serve.
+    pub readiness: Readiness,
+    /// Cancelled when the process is to stop: streams end, background tasks return.
+    pub shutdown: CancellationToken,
+}
+
+impl AppState {
+    /// Wraps the parts.
+    #[must_use]
+    pub fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
