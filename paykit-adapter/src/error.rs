@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pubky::errors::RequestError;
+use pubky::errors::{CredentialRefreshError, RequestError};
 
 /// Why an endpoint could not be read or written. [`AdapterError::code`] is stable; the text is for people.
 #[derive(Debug, thiserror::Error)]
@@ -161,9 +161,12 @@ impl From<pubky::Error> for AdapterError {
             pubky::Error::Request(RequestError::Server { status, .. }) => {
                 Self::from_status(status.as_u16())
             }
-            pubky::Error::Request(RequestError::Transport(_)) | pubky::Error::Pkarr(_) => {
-                Self::Unreachable(Box::new(error))
-            }
+            pubky::Error::CredentialRefresh(CredentialRefreshError::Request {
+                status: Some(status),
+            }) => Self::from_status(status.as_u16()),
+            pubky::Error::Request(RequestError::Transport(_))
+            | pubky::Error::CredentialRefresh(_)
+            | pubky::Error::Pkarr(_) => Self::Unreachable(Box::new(error)),
             _ => Self::RequestFailed(Box::new(error)),
         }
     }
