@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Pair;
 use super::event::{Event, Outcome, PendingReason};
 use super::own::binding;
-use super::side::{Side, Totals, UnitSide};
+use super::side::{MAX_PENDING_BOOKS, Side, Totals, UnitSide};
 use crate::amount::Total;
 use crate::authority::{Authority, Purpose};
 use crate::error::LedgerError;
@@ -70,10 +70,29 @@ impl Pair {
             },
             signer,
         )?;
+        let pending = self.pending_after(&book)?;
         start_epoch(&mut self.own, &book);
+        self.own.pending_books = pending;
         self.behind = false;
         self.waiting = !new.continues;
         Ok(book)
+    }
+
+    /// The books that the peer must still get before `book`. The root's word needs none before it.
+    fn pending_after(&self, book: &Signed<Book>) -> Result<Vec<Signed<Book>>, LedgerError> {
+        if book.kid().is_root_of(&self.me) {
+            return Ok(Vec::new());
+        }
+        let mut pending = self.own.pending_books.clone();
+        if self.own.book_ack.is_none() {
+            pending.extend(self.own.book.clone());
+        }
+        if pending.len() > MAX_PENDING_BOOKS {
+            return Err(LedgerError::OutOfRange(
+                "number of books that the peer has not acknowledged",
+            ));
+        }
+        Ok(pending)
     }
 
     pub(super) fn receive_book(

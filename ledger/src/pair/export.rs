@@ -2,6 +2,7 @@
 
 use super::{Pair, Side};
 use crate::jws::Signed;
+use crate::record::Book;
 
 /// The records of a channel file, as compact JWS, in an order in which a reader can take them: authority, book, acks of the
 /// other's book, lines, states, what goes with them.
@@ -49,7 +50,13 @@ fn jws<T>(signed: &Signed<T>) -> String {
 
 fn side_records(side: &Side, with_notes: bool) -> Vec<String> {
     let mut records = Vec::new();
+    let mut books: Vec<&Signed<Book>> = side.pending_books.iter().collect();
     for book in side.book_before.iter().chain(&side.book) {
+        if !books.iter().any(|known| known.hash() == book.hash()) {
+            books.push(book);
+        }
+    }
+    for book in &books {
         for key in [book.record().key, book.kid()] {
             for credential in side.credentials.about(key) {
                 if !records.contains(&credential) {
@@ -58,8 +65,7 @@ fn side_records(side: &Side, with_notes: bool) -> Vec<String> {
             }
         }
     }
-    records.extend(side.book_before.iter().map(jws));
-    records.extend(side.book.iter().map(jws));
+    records.extend(books.into_iter().map(jws));
     for unit in side.units.values() {
         records.extend(unit.line.iter().map(jws));
         records.extend(unit.carried.iter().map(jws));

@@ -107,6 +107,18 @@ impl Pair {
         let Some(book) = self.own.book.clone() else {
             return Ok(Outcome::Stale);
         };
+        if let Some(at) = self
+            .own
+            .pending_books
+            .iter()
+            .position(|pending| pending.hash() == item.hash)
+        {
+            self.own.pending_books.drain(..=at);
+            return Ok(Outcome::Applied {
+                events: Vec::new(),
+                replies: Vec::new(),
+            });
+        }
         if book.hash() != item.hash {
             return Ok(Outcome::Stale);
         }
@@ -150,6 +162,7 @@ impl Pair {
             side.shown.clear();
         }
         self.own.book_ack = Some(signed.clone());
+        self.own.pending_books.clear();
         self.waiting = false;
         Ok(applied(Event::BookAcknowledged {
             epoch: book.record().epoch,

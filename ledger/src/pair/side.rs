@@ -15,6 +15,8 @@ use crate::unit::Unit;
 
 /// The most payments and refusals of a unit that are kept until the peer has them.
 pub(super) const MAX_NOTES: usize = 16;
+/// The most books that may follow one another before the other user acknowledges any.
+pub(super) const MAX_PENDING_BOOKS: usize = 16;
 /// The most unacknowledged totals that are remembered.
 pub(super) const MAX_UNACKED: usize = 128;
 
@@ -29,6 +31,10 @@ pub struct Side {
     /// The book before it, whose cap says how far its states bind.
     #[serde(with = "stored::option")]
     pub(super) book_before: Option<Signed<Book>>,
+    /// Earlier books that the other user may not know yet, oldest first: a book key hands over one epoch at a time, so the
+    /// other user needs each of them.
+    #[serde(with = "stored::list")]
+    pub(super) pending_books: Vec<Signed<Book>>,
     /// The other user's ack of the book in force.
     #[serde(with = "stored::option")]
     pub(super) book_ack: Option<Signed<Ack>>,
@@ -127,6 +133,7 @@ impl Side {
             credentials: Credentials::new(user),
             book: None,
             book_before: None,
+            pending_books: Vec::new(),
             book_ack: None,
             units: BTreeMap::new(),
         }
