@@ -1,0 +1,479 @@
+//! What the records of a whole bundle prove: whose keys may sign, which totals bind, who owes whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::bundle::{Bundle, Item, invalid};
+use super::report::{ChannelReport, Contradiction, KeyReport, NetReport, NotCounted, Report};
+use crate::amount::{Amount, Balance, Total};
+use crate::authority::{Authority, Credentials, Purpose};
+use crate::channel_file::parties;
+use crate::error::LedgerError;
+use crate::jws::{Record as _, RecordHash, Signed};
+use crate::key::{SignerKey, UserKey};
+use crate::record::{Ack, AckItem, AnyRecord, Book, Manifest, Revocation, State};
+use crate::seq::{Epoch, Seq};
+use crate::time::Timestamp;
+use crate::unit::Unit;
+
+type Placed<'a, T> = (usize, &'a Signed<T>);
+
+/// Everything of one user towards the other.
+struct Side<'a> {
+    user: UserKey,
+    other: UserKey,
+    credentials: Credentials,
+    /// The same without revocations: for what was signed before them.
+    unrevoked: Credentials,
+    books: Vec<Placed<'a, Book>>,
+    states: Vec<Placed<'a, State>>,
+    acks: Vec<Placed<'a, Ack>>,
+    /// Lines, payments, refusals: place, type and signer.
+    others: Vec<(usize, &'static str, SignerKey)>,
+}
+
+/// What one side has given in one unit, and by which record.
+struct Given {
+    issued: Total,
+    epoch: Epoch,
+    seq: Seq,
+    key: SignerKey,
+    hash: RecordHash,
+}
+
+pub(super) fn judge(bundle: &Bundle, at: Timestamp) -> Result<Report, LedgerError> {
+    let manifest = bundle.manifest.record();
+    let (user, peer) = (manifest.user, manifest.peer);
+    let mut report = Report {
+        user,
+        peer,
+        note: manifest.note.clone(),
+        exported_at: manifest.at,
+        judged_at: at,
+        records: bundle.items.len(),
+        channels: Vec::new(),
+        net: Vec::new(),
+        keys: Vec::new(),
+        contradictions: Vec::new(),
+        not_counted: Vec::new(),
+    };
+    let own = Side::gather(bundle, user, peer, at);
+    let theirs = Side::gather(bundle, peer, user, at);
+    check_exporter(bundle, &own, &mut report)?;
+    let own_given = own.given(&theirs, at, &mut report);
+    let their_given = theirs.given(&own, at, &mut report);
+    conclude(&mut report, (&own, &own_given), (&theirs, &their_given));
+    report.not_counted.sort_by_key(|n| n.index);
+    Ok(report)
+}
+
+/// The manifest must be signed by a key that something in the bundle ties to its user; whether that still held is reported.
+fn check_exporter(bundle: &Bundle, own: &Side<'_>, report: &mut Report) -> Result<(), LedgerError> {
+    let kid = bundle.manifest.kid();
+    let at = bundle.manifest.record().at;
+    let by_root_book = own
+        .books
+        .iter()
+        .any(|(_, book)| book.record().key == kid && book.kid().is_root_of(&own.user));
+    match own.credentials.judge(kid, Purpose::Report, at) {
+        Err(LedgerError::NotAuthorized { .. }) if by_root_book => Ok(()),
+        Err(error @ LedgerError::NotAuthorized { .. }) => {
+            Err(invalid(bundle.items.len() + 1, Manifest::TYP, error))
+        }
+        Err(error) => {
+            report.not_counted.push(NotCounted {
+                index: bundle.items.len() + 1,
+                typ: Manifest::TYP.to_owned(),
+                why: format!("its note and time are nobody's word: {error}"),
+            });
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+impl<'a> Side<'a> {
+    fn gather(bundle: &'a Bundle, user: UserKey, other: UserKey, at: Timestamp) -> Self {
+        let mut side = Self {
+            user,
+            other,
+            credentials: Credentials::new(user),
+            unrevoked: Credentials::new(user),
+            books: Vec::new(),
+            states: Vec::new(),
+            acks: Vec::new(),
+            others: Vec::new(),
+        };
+        let mut revocations = Vec::new();
+        for (index, item) in (1..).zip(&bundle.items) {
+            match item {
+                Item::Grant(grant) => side.learn(grant.jws(), at),
+                Item::Record(record) => match &**record {
+                    AnyRecord::Delegation(r) => side.learn(r.jws(), at),
+                    AnyRecord::Revocation(r) => revocations.push(r),
+                    record if parties(record) == Some((user, other)) => side.place(index, record),
+                    _ => {}
+                },
+            }
+        }
+        for revocation in revocations {
+            side.revoke(revocation, at);
+        }
+        side.books
+            .sort_by_key(|(index, book)| (book.record().epoch, *index));
+        side.states
+            .sort_by_key(|(index, state)| (state.record().epoch, state.record().seq, *index));
+        side
+    }
+
+    fn learn(&mut self, jws: &str, at: Timestamp) {
+        // What is another user's, or does not hold, is no authority of this one.
+        let _ = self.credentials.learn(jws, at);
+        let _ = self.unrevoked.learn(jws, at);
+    }
+
+    /// Only what was revoked by then is revoked at the time of judgement.
+    fn revoke(&mut self, revocation: &Signed<Revocation>, at: Timestamp) {
+        if revocation.record().at <= at {
+            let _ = self.credentials.learn(revocation.jws(), at);
+        }
+    }
+
+    fn place(&mut self, index: usize, record: &'a AnyRecord) {
+        match record {
+            AnyRecord::Book(r) => self.books.push((index, r)),
+            AnyRecord::State(r) => self.states.push((index, r)),
+            AnyRecord::Ack(r) => self.acks.push((index, r)),
+            other => self.others.push((index, other.typ(), other.kid())),
+        }
+    }
+
+    /// Whether `book` holds at `at`, and by whose word.
+    fn standing(
+        &self,
+        credentials: &Credentials,
+        book: &Signed<Book>,
+        at: Timestamp,
+    ) -> Result<Authority, LedgerError> {
+        let record = book.record();
+        let keeper = credentials.judge(record.key, Purpose::Book(self.other), at);
+        if book.kid().is_root_of(&self.user) {
+            // The root's signature under the book is its word for the key, until it is revoked.
+            return match keeper {
+                Err(error @ LedgerError::KeyRevoked { .. }) => Err(error),
+                Ok(authority) => Ok(authority),
+                Err(_) => Ok(Authority::Root),
+            };
+        }
+        let keeper = keeper?;
+        if book.kid() != record.key && !self.handed_over(book) {
+            return Err(LedgerError::NotAuthorized {
+                key: book.kid(),
+                user: self.user,
+                why: "it signed a book that names another key",
+            });
+        }
+        for cap in &record.cap {
+            if keeper
+                .cap_bound(&cap.unit)
+                .is_some_and(|bound| cap.debt > bound)
+            {
+                return Err(LedgerError::CapAboveAuthority {
+                    unit: cap.unit.clone(),
+                });
+            }
+        }
+        Ok(keeper)
+    }
+
+    /// Whether the key of the book before it signed this one.
+    fn handed_over(&self, book: &Signed<Book>) -> bool {
+        self.books.iter().any(|(_, before)| {
+            before.record().key == book.kid()
+                && before.record().epoch.next().ok() == Some(book.record().epoch)
+        })
+    }
+
+    /// The book in force: of those that hold, the highest epoch, then the root's, then the later word.
+    fn in_force(&self, at: Timestamp) -> Option<&'a Signed<Book>> {
+        self.books
+            .iter()
+            .filter_map(|(_, book)| {
+                let authority = self.standing(&self.credentials, book, at).ok()?;
+                let by_root = book.kid().is_root_of(&self.user);
+                Some(((book.record().epoch, by_root, authority.rank()), *book))
+            })
+            .max_by(|a, b| a.0.cmp(&b.0))
+            .map(|(_, book)| book)
+    }
+
+    /// What this side has given, per unit, and everything worth saying about how that was found.
+    fn given(&self, other: &Side<'_>, at: Timestamp, report: &mut Report) -> BTreeMap<Unit, Given> {
+        self.report_keys(at, report);
+        self.report_contradictions(report);
+        let in_force = self.in_force(at);
+        self.report_not_counted(in_force, at, report);
+        let Some(book) = in_force else {
+            return BTreeMap::new();
+        };
+        let mut given = self.carried(book, other);
+        for (index, state) in self.of_book(book) {
+            let record = state.record();
+            let before = given.get(&record.unit).map_or(Total::ZERO, |g| g.issued);
+            if record.issued < before {
+                report.not_counted.push(NotCounted {
+                    index,
+                    typ: State::TYP.to_owned(),
+                    why: "its total is below one that was in force before it".to_owned(),
+                });
+                continue;
+            }
+            let newer = given
+                .get(&record.unit)
+                .is_none_or(|known| known.epoch < record.epoch || known.seq < record.seq);
+            if newer {
+                given.insert(
+                    record.unit.clone(),
+                    Given {
+                        issued: record.issued,
+                        epoch: record.epoch,
+                        seq: record.seq,
+                        key: state.kid(),
+                        hash: state.hash(),
+                    },
+                );
+            }
+        }
+        given
+    }
+
+    fn of_book(&self, book: &Signed<Book>) -> impl Iterator<Item = Placed<'a, State>> {
+        let (epoch, key) = (book.record().epoch, book.record().key);
+        self.states
+            .iter()
+            .copied()
+            .filter(move |(_, state)| state.record().epoch == epoch && state.kid() == key)
+    }
+
+    /// The totals that the epoch in force started from: what its book says, and what the other's ack of it adds.
+    fn carried(&self, book: &Signed<Book>, other: &Side<'_>) -> BTreeMap<Unit, Given> {
+        let mut given = BTreeMap::new();
+        let start = |issued| Given {
+            issued,
+            epoch: book.record().epoch,
+            seq: Seq::ZERO,
+            key: book.kid(),
+            hash: book.hash(),
+        };
+        for carried in &book.record().after {
+            given.insert(carried.unit.clone(), start(carried.issued));
+        }
+        for (unit, issued) in self.held_beyond(book, other) {
+            let known = given.get(&unit).map_or(Total::ZERO, |g: &Given| g.issued);
+            if issued > known {
+                given.insert(unit, start(issued));
+            }
+        }
+        given
+    }
+
+    /// What the other's ack of `book` says it held of the epoch before: it binds if the states are here, signed by the key of the
+    /// book before, up to that book's cap over what the other has issued.
+    fn held_beyond(&self, book: &Signed<Book>, other: &Side<'_>) -> Vec<(Unit, Total)> {
+        let keys: BTreeSet<SignerKey> = other.books.iter().map(|(_, b)| b.record().key).collect();
+        let Some(before) = self.book_before(book) else {
+            return Vec::new();
+        };
+        let mut out = Vec::new();
+        for (_, ack) in other
+            .acks
+            .iter()
+            .filter(|(_, ack)| keys.contains(&ack.kid()))
+        {
+            for item in &ack.record().items {
+                let AckItem::Book(item) = item else { continue };
+                if item.hash != book.hash() {
+                    continue;
+                }
+                for base in &item.base {
+                    let backed = self.of_book(before).any(|(_, state)| {
+                        item.held.contains(&state.hash())
+                            && state.record().unit == base.unit
+                            && state.record().issued >= base.issued
+                    });
+                    let reach = before
+                        .record()
+                        .cap_for(&base.unit)
+                        .minor()
+                        .saturating_add(other.highest(&base.unit).minor());
+                    if backed && base.issued.minor() <= reach {
+                        out.push((base.unit.clone(), base.issued));
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// The book of the epoch before, by a key that had its user's word at that time.
+    fn book_before(&self, book: &Signed<Book>) -> Option<&'a Signed<Book>> {
+        self.books
+            .iter()
+            .rev()
+            .map(|(_, before)| *before)
+            .filter(|before| before.record().epoch < book.record().epoch)
+            .find(|before| {
+                self.standing(&self.unrevoked, before, before.record().at)
+                    .is_ok()
+            })
+    }
+
+    /// The greatest total in `unit` that any record of this side names.
+    fn highest(&self, unit: &Unit) -> Total {
+        let stated = self
+            .states
+            .iter()
+            .filter(|(_, s)| s.record().unit == *unit)
+            .map(|(_, s)| s.record().issued);
+        let carried = self
+            .books
+            .iter()
+            .filter_map(|(_, b)| b.record().carried(unit).map(|c| c.issued));
+        stated.chain(carried).max().unwrap_or(Total::ZERO)
+    }
+
+    fn report_keys(&self, at: Timestamp, report: &mut Report) {
+        for (_, book) in &self.books {
+            let record = book.record();
+            let standing = self.standing(&self.credentials, book, at);
+            let by = match (book.kid().is_root_of(&self.user), &standing) {
+                (true, _) => "a book that the root key signed",
+                (_, Ok(Authority::Grant { .. })) => "a grant of the root key",
+                _ => "a delegation of the root key",
+            };
+            report.keys.push(KeyReport {
+                user: self.user,
+                key: record.key,
+                epoch: Some(record.epoch),
+                by,
+                valid: standing.is_ok(),
+                why: standing.err().map(|error| error.to_string()),
+            });
+        }
+    }
+
+    fn report_contradictions(&self, report: &mut Report) {
+        let mut seen: BTreeMap<(&Unit, Epoch, Seq, SignerKey), usize> = BTreeMap::new();
+        for (index, state) in &self.states {
+            let r = state.record();
+            let place = (&r.unit, r.epoch, r.seq, state.kid());
+            if let Some(first) = seen.get(&place) {
+                report.contradictions.push(Contradiction {
+                    user: self.user,
+                    indexes: (*first, *index),
+                    why: format!(
+                        "two different states in {} bear epoch {}, seq {}",
+                        r.unit, r.epoch, r.seq
+                    ),
+                });
+            } else {
+                seen.insert(place, *index);
+            }
+        }
+    }
+
+    fn report_not_counted(
+        &self,
+        in_force: Option<&Signed<Book>>,
+        at: Timestamp,
+        report: &mut Report,
+    ) {
+        let mut add = |index, typ: &str, why: String| {
+            report.not_counted.push(NotCounted {
+                index,
+                typ: typ.to_owned(),
+                why,
+            });
+        };
+        let keys: BTreeSet<SignerKey> = self.books.iter().map(|(_, b)| b.record().key).collect();
+        let unknown = "no book in this bundle names the key that signed it";
+        let acks = self.acks.iter().map(|(i, a)| (*i, Ack::TYP, a.kid()));
+        for (index, typ, kid) in self.others.iter().copied().chain(acks) {
+            if !keys.contains(&kid) {
+                add(index, typ, unknown.to_owned());
+            }
+        }
+        for (index, state) in &self.states {
+            let book = self.books.iter().find(|(_, b)| {
+                b.record().epoch == state.record().epoch && b.record().key == state.kid()
+            });
+            let Some((_, book)) = book else {
+                add(*index, State::TYP, unknown.to_owned());
+                continue;
+            };
+            // States of epochs that ended are in the totals that the book in force carries over.
+            let ended = in_force.is_some_and(|f| f.record().epoch > book.record().epoch);
+            if let (false, Err(error)) = (ended, self.standing(&self.credentials, book, at)) {
+                add(*index, State::TYP, error.to_string());
+            }
+        }
+    }
+
+    /// The acks that a book key of this side signed.
+    fn signed_acks(&self) -> impl Iterator<Item = &'a Signed<Ack>> {
+        let keys: BTreeSet<SignerKey> = self.books.iter().map(|(_, b)| b.record().key).collect();
+        self.acks
+            .iter()
+            .map(|(_, ack)| *ack)
+            .filter(move |ack| keys.contains(&ack.kid()))
+    }
+
+    /// Whether this side has acknowledged the record with this hash.
+    fn has_acknowledged(&self, hash: RecordHash) -> bool {
+        self.signed_acks().any(|ack| {
+            ack.record().items.iter().any(|item| match item {
+                AckItem::State(item) => item.hash == hash,
+                AckItem::Book(item) => item.hash == hash,
+            })
+        })
+    }
+}
+
+fn conclude(
+    report: &mut Report,
+    (own, own_given): (&Side<'_>, &BTreeMap<Unit, Given>),
+    (theirs, their_given): (&Side<'_>, &BTreeMap<Unit, Given>),
+) {
+    let units: BTreeSet<&Unit> = own_given.keys().chain(their_given.keys()).collect();
+    for unit in units {
+        let (mine, yours) = (own_given.get(unit), their_given.get(unit));
+        for (side, other, given) in [(own, theirs, mine), (theirs, own, yours)] {
+            if let Some(given) = given {
+                report.channels.push(ChannelReport {
+                    unit: unit.clone(),
+                    from: side.user,
+                    to: side.other,
+                    issued: given.issued,
+                    epoch: given.epoch,
+                    seq: given.seq,
+                    key: given.key,
+                    acknowledged: other.has_acknowledged(given.hash),
+                });
+            }
+        }
+        let issued = |given: Option<&Given>| given.map_or(Total::ZERO, |g| g.issued);
+        let balance = Balance::between(issued(yours), issued(mine)).minor();
+        let (creditor, debtor) = if balance > 0 {
+            (own.user, theirs.user)
+        } else {
+            (theirs.user, own.user)
+        };
+        if let Ok(amount) = Amount::from_minor(balance.unsigned_abs()) {
+            report.net.push(NetReport {
+                unit: unit.clone(),
+                creditor,
+                debtor,
+                amount,
+            });
+        }
+    }
+}
