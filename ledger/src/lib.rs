@@ -16,6 +16,7 @@ pub mod jws;
 pub mod key;
 pub mod money;
 pub mod pair;
+pub mod policy;
 pub mod record;
 pub mod seal;
 pub mod seq;
