@@ -6,7 +6,6 @@ mod common;
 use std::collections::BTreeMap;
 
 use atomicity_ledger::authority::{GRANT_TYP, GrantClaims};
-use atomicity_ledger::jws::Version;
 use atomicity_ledger::pair::{Event, NewBook, Outcome, Pair, PendingReason};
 use atomicity_ledger::record::{AckItem, Delegation, Scope, State};
 use atomicity_ledger::{
