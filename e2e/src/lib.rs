@@ -6,12 +6,14 @@
 pub mod cli;
 pub mod homeserver;
 pub mod hostile;
+pub mod mailbox;
 pub mod plugin;
 pub mod ports;
 pub mod postgres;
 pub mod programs;
 pub mod proxy;
 pub mod service;
+pub mod story;
 pub mod wait;
 pub mod watch;
 pub mod world;

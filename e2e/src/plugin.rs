@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 use tokio::process::Command;
 
 use crate::postgres::Database;
@@ -75,6 +74,8 @@ impl Options {
             opens_per_minute = 100_000
             [inbox]
             stranger_per_minute = 100_000
+            tag_per_second = 100_000
+            address_envelopes = 10_000
             [pubky]
             public_ip = "127.0.0.1"
             [network]
@@ -134,6 +135,16 @@ impl Plugin {
     /// # Errors
     /// If it does not get ready; the error shows what it printed.
     pub async fn create(name: &str, dir: &Path, options: Options) -> Result<Self> {
+        let mut plugin = Self::prepare(name, dir, options).await?;
+        plugin.start().await?;
+        Ok(plugin)
+    }
+
+    /// Sets a plugin up in `dir`, without starting it.
+    ///
+    /// # Errors
+    /// If its `init` fails.
+    pub async fn prepare(name: &str, dir: &Path, options: Options) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let mut plugin = Self {
             name: name.to_owned(),
@@ -143,24 +154,17 @@ impl Plugin {
             key: String::new(),
             running: None,
         };
-        let made = plugin.command(&["init"]).output().await?;
-        if !made.status.success() {
-            bail!(
-                "`init` of plugin {name} failed: {}",
-                String::from_utf8_lossy(&made.stderr)
-            );
-        }
+        let init = crate::cli::finish(plugin.command(&["init"]), format!("init of {name}")).await?;
+        ensure!(init.code == Some(0), "{init}");
+        let key = init
+            .stdout
+            .lines()
+            .find_map(|line| line.strip_prefix("plugin key:"));
+        plugin.key = key
+            .with_context(|| format!("no key from {init}"))?
+            .trim()
+            .to_owned();
         std::fs::write(dir.join("config.toml"), plugin.options.to_toml()?)?;
-        plugin.start().await?;
-        let info: Value = reqwest::get(format!("{}/v0/info", plugin.http_url()))
-            .await?
-            .json()
-            .await?;
-        let key = info
-            .get("plugin")
-            .and_then(Value::as_str)
-            .context("/v0/info names no key")?;
-        plugin.key = key.to_owned();
         Ok(plugin)
     }
 

@@ -1,5 +1,8 @@
 //! End-to-end tests: real homeservers, a real DHT, a real Postgres, the real programs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod faults;
+mod jose;
 mod paykit;
+mod story;
 mod tools;

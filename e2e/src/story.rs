@@ -1,0 +1,179 @@
+//! The story that `make demo` tells and that a test plays: people give each other credit, on real
+//! homeservers, with the real programs. Each step checks what it says.
+
+mod court;
+mod hours;
+mod loss;
+mod moving;
+mod person;
+mod village;
+
+use anyhow::{Context, Result};
+
+pub use person::Person;
+
+use crate::{Homeserver, Plugin, World};
+
+/// The unit in which milkman and baker count.
+pub const BREAD: &str = "BREAD/2";
+
+/// The unit in which the six count.
+pub const HOURS: &str = "HOUR/2";
+
+/// A homeserver and the plugin beside it.
+pub struct Site {
+    /// The homeserver.
+    pub homeserver: Homeserver,
+    /// The plugin of its operator.
+    pub plugin: Plugin,
+}
+
+impl Site {
+    async fn open(world: &World, name: &str) -> Result<Self> {
+        let homeserver = world.homeserver(name).await?;
+        let plugin = world
+            .plugin(&format!("plugin-of-{name}"), &homeserver)
+            .await?;
+        Ok(Self { homeserver, plugin })
+    }
+}
+
+/// Everything on the stage. What it holds must not outlive it.
+pub struct Stage {
+    /// Tells the audience what happens.
+    tell: fn(&str),
+    /// The first homeserver: the milkman's, until it is stopped.
+    pub h1: Site,
+    /// The second: the baker's.
+    pub h2: Site,
+    /// The third, once the milkman moved there.
+    pub h3: Option<Site>,
+    /// Delivers milk.
+    pub milkman: Person,
+    /// Bakes bread.
+    pub baker: Person,
+    /// A to F, once they have come.
+    pub six: Vec<Person>,
+    /// Last, so that it ends last.
+    world: World,
+}
+
+/// Plays the whole story; `tell` gets each line of it.
+///
+/// # Errors
+/// If anything differs from what the story says; the error names the step.
+pub async fn play(tell: fn(&str)) -> Result<Stage> {
+    tell("Setting the stage: a DHT, two homeservers (H1, H2), a plugin beside each.");
+    let mut stage = Stage::set(tell).await.context("setting the stage")?;
+    macro_rules! step {
+        ($number:literal, $title:literal, $part:ident) => {
+            tell("");
+            tell(concat!("Step ", $number, ". ", $title));
+            stage
+                .$part()
+                .await
+                .context(concat!("step ", $number, ": ", $title))?;
+        };
+    }
+    step!(
+        1,
+        "Milkman and baker sign up and find each other by key alone",
+        meet
+    );
+    step!(2, "Each sets a credit line for the other", set_lines);
+    step!(
+        3,
+        "The milkman takes bread while the baker is offline",
+        take_bread
+    );
+    step!(
+        4,
+        "The milkman asks for more than the baker trusts him with",
+        ask_too_much
+    );
+    step!(5, "The baker takes milk: the debt turns round", take_milk);
+    step!(
+        6,
+        "Six people trade hours, and the sum is zero",
+        trade_hours
+    );
+    step!(7, "The baker's laptop is lost", lose_laptop);
+    step!(
+        8,
+        "The baker's evidence convinces a third person",
+        go_to_court
+    );
+    step!(
+        9,
+        "H1 is stopped: the milkman moves, and a running baker finds him",
+        move_house
+    );
+    tell("");
+    tell("The story is told: every step went as it says.");
+    Ok(stage)
+}
+
+impl Stage {
+    async fn set(tell: fn(&str)) -> Result<Self> {
+        let world = World::start().await?;
+        let (h1, h2) = futures_util::try_join!(Site::open(&world, "h1"), Site::open(&world, "h2"))?;
+        for (name, site) in [("H1", &h1), ("H2", &h2)] {
+            tell(&format!("  {name} is {}", site.homeserver.z32()));
+            tell(&format!("  its plugin is {}", site.plugin.key()));
+        }
+        Ok(Self {
+            tell,
+            milkman: Person::new(&world, "milkman")?,
+            baker: Person::new(&world, "baker")?,
+            six: Vec::new(),
+            h1,
+            h2,
+            h3: None,
+            world,
+        })
+    }
+
+    fn say(&self, line: impl AsRef<str>) {
+        (self.tell)(&format!("  {}", line.as_ref()));
+    }
+
+    /// Tells both balances, which must be `expected` (minor units that the milkman is owed) and its
+    /// opposite.
+    async fn agree(&self, expected: i64) -> Result<()> {
+        let text = person::agree(&self.milkman, &self.baker, BREAD, expected).await?;
+        self.say(text);
+        Ok(())
+    }
+
+    /// Lines with the addresses that are worth opening while the stage stands.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        let sites = [
+            ("H1", Some(&self.h1)),
+            ("H2", Some(&self.h2)),
+            ("H3", self.h3.as_ref()),
+        ];
+        let mut lines = Vec::new();
+        for (name, site) in sites {
+            let Some(site) = site.filter(|site| site.homeserver.is_running()) else {
+                continue;
+            };
+            lines.push(format!(
+                "{name}, homeserver       {}",
+                site.homeserver.http_url()
+            ));
+            lines.push(format!(
+                "{name}, plugin's pages   {}/docs",
+                site.plugin.http_url()
+            ));
+        }
+        for person in [&self.milkman, &self.baker] {
+            let home = person.wallet().home().display();
+            lines.push(format!(
+                "{}'s wallet: atomicity --home {home} balance",
+                person.name()
+            ));
+        }
+        lines
+    }
+}
