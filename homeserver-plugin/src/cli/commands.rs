@@ -67,7 +67,11 @@ pub async fn doctor(config: &Config, data_dir: &Path, json: bool) -> Result<Exit
         println!("{text}");
     } else {
         for check in &report.checks {
-            let mark = if check.ok { "ok  " } else { "FAIL" };
+            let mark = match check.level {
+                diagnosis::Level::Ok => "ok  ",
+                diagnosis::Level::Warn => "WARN",
+                diagnosis::Level::Fail => "FAIL",
+            };
             println!("{mark} {}: {}", check.check, check.detail);
             if let Some(hint) = &check.hint {
                 println!("     {hint}");

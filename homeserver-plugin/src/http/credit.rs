@@ -1,0 +1,65 @@
+//! Credit over HTTP for web apps: who a user is, how they can be paid, and, for the user's own apps, what they are owed.
+
+mod cache;
+mod endpoints;
+mod own;
+mod profile;
+mod units;
+
+use std::sync::Arc;
+
+use atomicity_ledger::UserKey;
+use axum::Extension;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::cache::Cache;
+use crate::error::PluginError;
+use crate::state::AppState;
+
+/// What all kept profiles, and all kept pages of endpoints, may weigh, in bytes.
+const MAX_PROFILES: usize = 32 * 1024 * 1024;
+const MAX_ENDPOINT_PAGES: usize = 32 * 1024 * 1024;
+
+/// Which page of whose endpoints: user, `after`, `limit`.
+type PageKey = (UserKey, Option<String>, usize);
+
+/// Answers of other servers that are kept for a while.
+struct Memory {
+    profiles: Cache<UserKey, profile::Kept>,
+    endpoints: Cache<PageKey, endpoints::EndpointsPage>,
+}
+
+/// The routes of this module.
+pub fn routes() -> OpenApiRouter<AppState> {
+    let memory = Memory {
+        profiles: Cache::new(MAX_PROFILES),
+        endpoints: Cache::new(MAX_ENDPOINT_PAGES),
+    };
+    OpenApiRouter::new()
+        .routes(routes!(profile::get))
+        .routes(routes!(endpoints::get))
+        .routes(routes!(units::of_user))
+        .routes(routes!(units::mine, units::choose))
+        .routes(routes!(own::balances))
+        .routes(routes!(own::channels))
+        .layer(Extension(Arc::new(memory)))
+}
+
+/// How many items were asked for.
+fn limit(asked: Option<u16>, default: u16, most: u16) -> Result<usize, PluginError> {
+    match asked.unwrap_or(default) {
+        limit if limit >= 1 && limit <= most => Ok(usize::from(limit)),
+        _ => Err(PluginError::BadRequest {
+            code: "limit_invalid",
+            detail: format!("`limit` goes from 1 to {most}"),
+        }),
+    }
+}
+
+fn bad_cursor(detail: &str) -> PluginError {
+    PluginError::BadRequest {
+        code: "cursor_invalid",
+        detail: detail.to_owned(),
+    }
+}
