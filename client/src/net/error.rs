@@ -1,0 +1,216 @@
+//! What can go wrong between this device and the servers it talks to.
+
+use std::time::Duration;
+
+/// Errors of everything that touches the network. Each kind has a stable code: [`NetError::code`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// The server answered that there is nothing at this path. For a counterparty's file this means *no news*, never *deleted*.
+    #[error("nothing is stored at {0}")]
+    NotFound(String),
+    /// No homeserver is published for this user.
+    #[error("no homeserver is published for {0}")]
+    NoHome(String),
+    /// No connection, or one that broke off.
+    #[error("{server} can't be reached: {reason}")]
+    Unreachable {
+        /// Whom we tried to reach.
+        server: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The server let the time run out.
+    #[error("{server} did not answer within {after_ms} ms")]
+    Timeout {
+        /// Whom we asked.
+        server: String,
+        /// How long we waited, in milliseconds.
+        after_ms: u64,
+    },
+    /// The answer is larger than what is accepted here.
+    #[error("the answer of {server} is larger than {limit} bytes")]
+    TooLarge {
+        /// Who answered.
+        server: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The published address is on this machine or in a private network.
+    #[error("{server} points at an address that is not public ({address})")]
+    RefusedAddress {
+        /// Whose packet or URL it was.
+        server: String,
+        /// The refused address.
+        address: String,
+    },
+    /// The server answered with a status that has no meaning of its own here.
+    #[error("{server} answered {status}{}", detail_suffix(.detail))]
+    HttpStatus {
+        /// Who answered.
+        server: String,
+        /// The HTTP status.
+        status: u16,
+        /// The first characters of the answer, or empty.
+        detail: String,
+    },
+    /// A service gave a reason with a code of its own.
+    #[error("{server} refuses: {detail}")]
+    Refused {
+        /// Who answered.
+        server: String,
+        /// The HTTP status.
+        status: u16,
+        /// The service's own code, such as `account_unknown`.
+        code: &'static str,
+        /// The service's words.
+        detail: String,
+    },
+    /// The server asks us to come back later.
+    #[error("{server} asks for patience: {detail} (again in {} s)", .retry_after.as_secs())]
+    RateLimited {
+        /// Who answered.
+        server: String,
+        /// `rate_limited`, or `queue_full`.
+        code: &'static str,
+        /// The server's words, or a status line.
+        detail: String,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// The answer does not say what it should.
+    #[error("{server} answered something that can't be read: {reason}")]
+    Malformed {
+        /// Who answered.
+        server: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An argument of ours can't be used: a path, a key, an address.
+    #[error("{0}")]
+    Invalid(String),
+    /// The stored session is not one of ours.
+    #[error("the stored session can't be read: {0}")]
+    SessionUnreadable(&'static str),
+    /// The homeserver no longer accepts the session: its grant was revoked or has expired.
+    #[error("the session at {0} has ended: sign in again with the root key")]
+    SessionEnded(String),
+    /// The session may not do that.
+    #[error("{server} does not allow that: {detail}")]
+    Forbidden {
+        /// Who answered.
+        server: String,
+        /// The server's words.
+        detail: String,
+    },
+    /// Somebody else holds the write lock of this path.
+    #[error("{0} is locked by another writer")]
+    Locked(String),
+    /// Our write lock on this path is gone.
+    #[error("the write lock on {0} was lost")]
+    LockLost(String),
+    /// The homeserver has no room left for this user.
+    #[error("the storage quota at {0} is used up")]
+    QuotaExceeded(String),
+    /// The public DHT (or the relays) gave no usable answer.
+    #[error("the DHT can't be asked about {about}: {reason}")]
+    Dht {
+        /// Which key was looked up or published.
+        about: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A client could not be built from the configuration.
+    #[error("the network can't be set up: {0}")]
+    Setup(String),
+}
+
+fn detail_suffix(detail: &str) -> String {
+    if detail.is_empty() {
+        String::new()
+    } else {
+        format!(": {detail}")
+    }
+}
+
+impl NetError {
+    /// The stable, machine-readable name of this kind of failure.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "not_found",
+            Self::NoHome(_) => "no_home",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Timeout { .. } => "timeout",
+            Self::TooLarge { .. } => "too_large",
+            Self::RefusedAddress { .. } => "refused_address",
+            Self::HttpStatus { .. } => "http_status",
+            Self::Refused { code, .. } | Self::RateLimited { code, .. } => code,
+            Self::Malformed { .. } => "malformed",
+            Self::Invalid(_) => "invalid_argument",
+            Self::SessionUnreadable(_) => "session_unreadable",
+            Self::SessionEnded(_) => "session_ended",
+            Self::Forbidden { .. } => "forbidden",
+            Self::Locked(_) => "storage_locked",
+            Self::LockLost(_) => "storage_lock_lost",
+            Self::QuotaExceeded(_) => "quota_exceeded",
+            Self::Dht { .. } => "dht_unavailable",
+            Self::Setup(_) => "network_setup",
+        }
+    }
+
+    /// Whether the network was at fault: nothing that was needed could be reached.
+    #[must_use]
+    pub fn is_network(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Dht { .. }
+        )
+    }
+
+    /// Whether the same request may succeed later without anybody changing anything.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::HttpStatus { status, .. } | Self::Refused { status, .. } => *status >= 500,
+            Self::RateLimited { .. } | Self::Locked(_) | Self::LockLost(_) => true,
+            _ => self.is_network(),
+        }
+    }
+
+    /// How long the server asked us to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+}
+
+/// The codes that a plugin may answer with. Anything else is reported as [`NetError::HttpStatus`], so that codes stay a closed set.
+const SERVICE_CODES: &[&str] = &[
+    "account_closed",
+    "account_moved",
+    "account_unknown",
+    "envelope_malformed",
+    "no_snapshot",
+    "not_a_local_user",
+    "proof_expired",
+    "proof_invalid",
+    "proof_replayed",
+    "queue_full",
+    "rate_limited",
+    "record_too_large",
+    "snapshot_invalid",
+    "snapshot_stale",
+    "tag_unknown",
+    "too_many_tags",
+    "unauthorized",
+    "unavailable",
+];
+
+/// The known code equal to `code`, if any.
+pub(crate) fn service_code(code: &str) -> Option<&'static str> {
+    SERVICE_CODES.iter().copied().find(|known| *known == code)
+}
