@@ -178,22 +178,25 @@ impl Publisher {
         .await
     }
 
-    /// Makes the user's credit endpoints say exactly that these units are open: what a wallet does that knows them all.
+    /// Makes the user's credit endpoints say exactly that these units are open: what a wallet does that knows them all. An
+    /// endpoint that names another payee is left as it is.
     ///
     /// # Errors
     /// As [`Publisher::publish`], [`Publisher::remove`] and [`Publisher::register`]; it may be called again.
     pub async fn set_units(&self, open: &BTreeSet<Unit>) -> Result<(), AdapterError> {
         let wanted = credit_endpoints(&self.user, open)?;
         let present = in_time(self.reader.methods(&self.user, &self.app)).await?;
-        for method in present
-            .iter()
-            .filter(|m| is_credit_method(m) && !wanted.contains_key(*m))
-        {
-            self.remove(method).await?;
+        let unwanted = present
+            .into_iter()
+            .filter(|method| is_credit_method(method) && !wanted.contains_key(method));
+        for method in unwanted {
+            if !self.is_anothers(self.now_at(&method).await?.as_ref(), &method) {
+                self.remove(&method).await?;
+            }
         }
         for (method, payload) in &wanted {
-            let now = in_time(self.reader.get(&self.user, &self.app, method)).await;
-            if !matches!(now, Ok(Some(endpoint)) if endpoint.payload == *payload) {
+            let now = self.now_at(method).await?;
+            if now.as_ref() != Some(payload) && !self.is_anothers(now.as_ref(), method) {
                 self.publish(method, payload).await?;
             }
         }
@@ -201,6 +204,20 @@ impl Publisher {
             self.register(App::atomicity()).await?;
         }
         Ok(())
+    }
+
+    /// What an endpoint says now; nothing if it is absent or in no readable form.
+    async fn now_at(&self, method: &MethodId) -> Result<Option<Payload>, AdapterError> {
+        match in_time(self.reader.get(&self.user, &self.app, method)).await {
+            Ok(found) => Ok(found.map(|endpoint| endpoint.payload)),
+            Err(AdapterError::PayloadMalformed(_) | AdapterError::TooLarge { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_anothers(&self, now: Option<&Payload>, method: &MethodId) -> bool {
+        now.and_then(|payload| CreditEndpoint::read(method, payload).ok())
+            .is_some_and(|endpoint| *endpoint.payee() != self.user)
     }
 
     async fn open_locked(
