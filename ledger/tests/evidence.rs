@@ -1,0 +1,531 @@
+//! Evidence: what a third person learns from a bundle, and that nothing in it can be altered unseen.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+mod support;
+
+use atomicity_ledger::authority::GRANT_TYP;
+use atomicity_ledger::evidence::{self, Report};
+use atomicity_ledger::jws::{Record, Version, peek_typ};
+use atomicity_ledger::record::{
+    Ack, AckItem, Book, BookAck, Carried, Manifest, Revocation, State, StateAck, UnitBase,
+};
+use atomicity_ledger::{AnyRecord, Keypair, LedgerError, Memo, Signed, Timestamp, UserKey};
+use common::{Party, friends};
+use support::{Cast, DAY, cast, epoch, iou, seq, total, unit};
+
+/// Milk and bread: the milkman owes the baker 2.00, then the baker takes milk for 2.50.
+fn milk_and_bread() -> (Party, Party) {
+    let (mut milkman, mut baker) = friends(500, 300);
+    for amount in [150, 50] {
+        let issued = milkman.issue(amount).unwrap();
+        deliver(
+            &mut milkman,
+            &mut baker,
+            vec![issued.state.into(), issued.payment.into()],
+        );
+    }
+    let issued = baker.issue(250).unwrap();
+    deliver(
+        &mut baker,
+        &mut milkman,
+        vec![issued.state.into(), issued.payment.into()],
+    );
+    assert_eq!((milkman.balance(), baker.balance()), (50, -50));
+    (milkman, baker)
+}
+
+fn deliver(from: &mut Party, to: &mut Party, records: Vec<AnyRecord>) {
+    for record in records {
+        let (_, replies) = to.take(&record);
+        for reply in replies {
+            from.take(&reply);
+        }
+    }
+}
+
+fn export_of(party: &Party, note: Option<Memo>) -> String {
+    evidence::export(
+        party.user(),
+        party.pair.peer(),
+        &party.pair.evidence_records(),
+        note,
+        &party.device,
+        common::at(5),
+    )
+    .unwrap()
+}
+
+#[test]
+fn a_third_person_learns_who_owes_whom() {
+    let (milkman, baker) = milk_and_bread();
+    for exporter in [&milkman, &baker] {
+        let text = export_of(exporter, Some("for the court".parse().unwrap()));
+        let report = evidence::verify(text.as_bytes(), None).unwrap();
+        assert_eq!(
+            (report.user, report.peer),
+            (exporter.user(), exporter.pair.peer())
+        );
+        assert_eq!(report.note.as_ref().unwrap().as_str(), "for the court");
+        assert_eq!(report.judged_at, common::at(5));
+        assert_eq!(report.records, text.lines().count() - 2);
+        let [net] = &report.net[..] else {
+            panic!("one unit")
+        };
+        assert_eq!((net.creditor, net.debtor), (milkman.user(), baker.user()));
+        assert_eq!(net.amount.minor(), 50);
+        let mut issued: Vec<_> = report
+            .channels
+            .iter()
+            .map(|c| (c.from, c.issued.minor(), c.seq.get(), c.acknowledged))
+            .collect();
+        issued.sort();
+        let mut expected = vec![(milkman.user(), 200, 2, true), (baker.user(), 250, 1, true)];
+        expected.sort();
+        assert_eq!(issued, expected);
+        assert!(report.keys.iter().all(|key| key.valid) && report.keys.len() == 2);
+        assert!(report.not_counted.is_empty() && report.contradictions.is_empty());
+        let words = report.sentences().join("\n");
+        assert!(words.contains(&format!(
+            "{} owes {} 0.50 BREAD.",
+            baker.user(),
+            milkman.user()
+        )));
+    }
+}
+
+#[test]
+fn any_changed_byte_fails_and_names_the_record_and_its_type() {
+    let (_, baker) = milk_and_bread();
+    let text = export_of(&baker, None);
+    let types: Vec<String> = std::iter::once("header".to_owned())
+        .chain(text.lines().skip(1).map(|line| peek_typ(line).unwrap()))
+        .collect();
+    assert!(types.len() > 10);
+    assert_eq!(types.last().unwrap(), Manifest::TYP);
+    let bytes = text.as_bytes();
+    let mut line = 0;
+    for place in 0..bytes.len() {
+        // One flip for every byte, and in turn another one, or what makes a line end, a dot or a letter of it.
+        let flips = [bytes[place] ^ 0x20, bytes[place] ^ 0x80, b'\n', b'.', b'A'];
+        let turn = (place % 4 == 0).then(|| flips[place / 4 % flips.len()]);
+        for other in std::iter::once(bytes[place] ^ 0x01).chain(turn) {
+            if other == bytes[place] {
+                continue;
+            }
+            let mut changed = bytes.to_vec();
+            changed[place] = other;
+            match evidence::verify(&changed, None) {
+                Err(LedgerError::EvidenceInvalid { index, typ, .. }) => {
+                    assert_eq!(
+                        (index, &typ),
+                        (line, &types[line]),
+                        "byte {place} to {other:#x}"
+                    );
+                }
+                outcome => panic!("byte {place} to {other:#x}: {outcome:?}"),
+            }
+        }
+        line += usize::from(bytes[place] == b'\n');
+    }
+    assert_eq!(line, types.len());
+}
+
+#[test]
+fn lines_can_be_neither_dropped_nor_added_nor_exchanged_nor_cut() {
+    let (_, baker) = milk_and_bread();
+    let text = export_of(&baker, None);
+    let lines: Vec<&str> = text.lines().collect();
+    let broken_at = |lines: &[&str]| {
+        let text = format!("{}\n", lines.join("\n"));
+        match evidence::verify(text.as_bytes(), None) {
+            Err(LedgerError::EvidenceInvalid { index, .. }) => index,
+            outcome => panic!("{outcome:?}"),
+        }
+    };
+    for place in 1..lines.len() {
+        let mut fewer = lines.clone();
+        fewer.remove(place);
+        assert_eq!(broken_at(&fewer), place);
+        let mut doubled = lines.clone();
+        doubled.insert(place, lines[place]);
+        assert!(broken_at(&doubled) >= place);
+    }
+    for place in 1..lines.len() - 2 {
+        let mut exchanged = lines.clone();
+        exchanged.swap(place, place + 1);
+        assert_eq!(broken_at(&exchanged), place);
+    }
+    for length in 0..text.len() {
+        assert!(evidence::verify(&text.as_bytes()[..length], None).is_err());
+    }
+    let (_, other) = milk_and_bread();
+    let foreign = export_of(&other, Some("another".parse().unwrap()));
+    let mut mixed = lines.clone();
+    let last = mixed.len() - 1;
+    mixed[last] = foreign.lines().last().unwrap();
+    // The same records under another whole manifest of the same exporter are a sound bundle.
+    assert!(evidence::verify(format!("{}\n", mixed.join("\n")).as_bytes(), None).is_ok());
+}
+
+#[test]
+fn too_much_is_not_even_read() {
+    let huge = vec![b'a'; evidence::MAX_BUNDLE_BYTES + 1];
+    assert_eq!(
+        evidence::verify(&huge, None).unwrap_err().code(),
+        "too_large"
+    );
+    let many = "a\n".repeat(100_000);
+    assert!(evidence::verify(format!("{}\n{many}", evidence::HEADER).as_bytes(), None).is_err());
+}
+
+// ── Bundles put together by hand ──
+
+struct Case {
+    c: Cast,
+    records: Vec<String>,
+}
+
+impl Case {
+    /// Both have books by delegation; nothing issued.
+    fn new() -> Self {
+        let c = cast();
+        let (milkman, baker) = (c.milkman.user_key(), c.baker.user_key());
+        let mut case = Self { records: vec![], c };
+        let d1 = support::delegation(&case.c.milkman, &case.c.milkman_book);
+        let d2 = support::delegation(&case.c.baker, &case.c.baker_book);
+        case.add(d1, &case.c.milkman.clone());
+        case.add(d2, &case.c.baker.clone());
+        let b1 = support::book(milkman, baker, &case.c.milkman_book);
+        let b2 = support::book(baker, milkman, &case.c.baker_book);
+        case.add(b1, &case.c.milkman_book.clone());
+        case.add(b2, &case.c.baker_book.clone());
+        case
+    }
+
+    fn add<T: Record>(&mut self, record: T, key: &Keypair) -> Signed<T> {
+        let signed = Signed::sign(record, key).unwrap();
+        self.records.push(signed.jws().to_owned());
+        signed
+    }
+
+    fn milkman(&self) -> UserKey {
+        self.c.milkman.user_key()
+    }
+
+    fn baker(&self) -> UserKey {
+        self.c.baker.user_key()
+    }
+
+    fn states(&mut self, number: u64, issued: u64) -> Signed<State> {
+        let state = support::state(self.milkman(), self.baker(), number, issued);
+        let key = self.c.milkman_book.clone();
+        self.add(state, &key)
+    }
+
+    fn export(&self) -> Result<String, LedgerError> {
+        evidence::export(
+            self.baker(),
+            self.milkman(),
+            &self.records,
+            None,
+            &self.c.baker_book,
+            support::at(DAY),
+        )
+    }
+
+    fn report_at(&self, at: Timestamp) -> Report {
+        evidence::verify(self.export().unwrap().as_bytes(), Some(at)).unwrap()
+    }
+
+    fn report(&self) -> Report {
+        self.report_at(support::at(DAY))
+    }
+}
+
+fn owed(report: &Report) -> u64 {
+    report.net.iter().map(|net| net.amount.minor()).sum()
+}
+
+#[test]
+fn an_expired_delegation_proves_nothing_at_that_time() {
+    let mut case = Case::new();
+    case.states(1, 200);
+    assert_eq!(owed(&case.report()), 200);
+    let later = case.report_at(support::at(400 * DAY));
+    assert_eq!(owed(&later), 0);
+    assert!(later.keys.iter().all(|key| !key.valid));
+    assert!(
+        later
+            .not_counted
+            .iter()
+            .any(|n| n.index == 5 && n.why.contains("expired"))
+    );
+}
+
+#[test]
+fn a_revocation_counts_from_its_time_on() {
+    let mut case = Case::new();
+    case.states(1, 200);
+    let revocation = Revocation {
+        v: Version,
+        root: case.milkman(),
+        key: case.c.milkman_book.signer_key(),
+        grant: None,
+        at: support::at(2 * DAY),
+    };
+    case.add(revocation, &case.c.milkman.clone());
+    assert_eq!(owed(&case.report_at(support::at(DAY))), 200);
+    let later = case.report_at(support::at(2 * DAY));
+    assert_eq!(owed(&later), 0);
+    assert!(later.not_counted.iter().any(|n| n.why.contains("revoked")));
+}
+
+#[test]
+fn a_revocation_by_anybody_else_revokes_nothing() {
+    let mut case = Case::new();
+    case.states(1, 200);
+    let revocation = Revocation {
+        v: Version,
+        root: case.milkman(),
+        key: case.c.milkman_book.signer_key(),
+        grant: None,
+        at: support::at(0),
+    };
+    case.add(revocation, &case.c.baker.clone());
+    assert_eq!(owed(&case.report()), 200);
+}
+
+#[test]
+fn a_state_by_a_key_without_a_book_is_named_and_not_counted() {
+    let mut case = Case::new();
+    case.states(1, 200);
+    let forged = support::state(case.milkman(), case.baker(), 2, 900);
+    case.add(forged, &Keypair::from_secret(&[0x66; 32]));
+    let report = case.report();
+    assert_eq!(owed(&report), 200);
+    let [not_counted] = &report.not_counted[..] else {
+        panic!("one")
+    };
+    assert_eq!(
+        (not_counted.index, not_counted.typ.as_str()),
+        (6, State::TYP)
+    );
+    assert!(
+        report
+            .sentences()
+            .iter()
+            .any(|s| s.starts_with("Record 6 (atomicity-state)"))
+    );
+}
+
+#[test]
+fn of_two_states_with_one_number_the_first_stands_and_both_are_named() {
+    let mut case = Case::new();
+    case.states(1, 200);
+    case.states(1, 900);
+    let report = case.report();
+    assert_eq!(owed(&report), 200);
+    let [contradiction] = &report.contradictions[..] else {
+        panic!("one")
+    };
+    assert_eq!(contradiction.indexes, (5, 6));
+    assert_eq!(contradiction.user, case.milkman());
+}
+
+#[test]
+fn a_total_that_falls_is_not_counted() {
+    let mut case = Case::new();
+    case.states(1, 200);
+    case.states(2, 100);
+    let report = case.report();
+    assert_eq!(owed(&report), 200);
+    assert_eq!(report.not_counted.len(), 1);
+}
+
+#[test]
+fn a_grant_that_names_the_book_key_is_authority_and_one_for_its_directory_is_none() {
+    let key = cast().milkman_book;
+    let directory = "/pub/atomicity/v0/book/:rw".to_owned();
+    let literal = format!("/pub/atomicity/v0/book/{}:rw", key.signer_key());
+    for (cap, counted) in [(literal, 200), (directory, 0)] {
+        let mut case = Case::new();
+        case.states(1, 200);
+        let from = support::AT / 1000;
+        case.records[0] = support::grant(&support::MILKMAN, &key, &[cap], from, from + 100_000);
+        let report = case.report();
+        assert_eq!(owed(&report), counted);
+        assert_eq!(report.not_counted.is_empty(), counted > 0);
+        let text = case.export().unwrap();
+        let spoilt = text
+            .replacen("pubky", "pubky", 1)
+            .replace(&case.records[0], "x.y.z");
+        match evidence::verify(spoilt.as_bytes(), None).unwrap_err() {
+            LedgerError::EvidenceInvalid { index, typ, .. } => {
+                assert_eq!((index, typ.as_str()), (1, GRANT_TYP));
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// The milkman's device is lost after it signed 200 and 450; the new book knows of the first only.
+fn after_a_loss(cap: u64, held: bool) -> Case {
+    let mut case = Case::new();
+    case.states(1, 200);
+    let late = case.states(2, 450);
+    let (milkman, baker) = (case.milkman(), case.baker());
+    let capped = Book {
+        cap: vec![atomicity_ledger::record::UnitCap {
+            unit: unit("BREAD/2"),
+            debt: total(cap),
+        }],
+        ..support::book(milkman, baker, &case.c.milkman_book)
+    };
+    let replaced = Signed::sign(capped, &case.c.milkman_book).unwrap();
+    case.records[2] = replaced.jws().to_owned();
+    let fresh = Keypair::from_secret(&[0x13; 32]);
+    let book = Book {
+        epoch: epoch(1),
+        after: vec![Carried {
+            unit: unit("BREAD/2"),
+            epoch: epoch(0),
+            seq: seq(1),
+            issued: total(200),
+            merged: total(0),
+            next: iou(0),
+            open: vec![],
+        }],
+        ..support::book(milkman, baker, &fresh)
+    };
+    let book = case.add(book, &case.c.milkman.clone());
+    if held {
+        let ack = Ack {
+            v: Version,
+            from: baker,
+            to: milkman,
+            items: vec![AckItem::Book(BookAck {
+                hash: book.hash(),
+                held: vec![late.hash()],
+                base: vec![UnitBase {
+                    unit: unit("BREAD/2"),
+                    issued: total(450),
+                    merged: total(0),
+                    next: iou(0),
+                }],
+            })],
+            at: support::at(2000),
+        };
+        case.add(ack, &case.c.baker_book.clone());
+    }
+    case
+}
+
+#[test]
+fn what_an_ended_epoch_signed_binds_only_if_it_was_held_and_within_the_cap() {
+    assert_eq!(owed(&after_a_loss(10_000, false).report()), 200);
+    assert_eq!(owed(&after_a_loss(10_000, true).report()), 450);
+    assert_eq!(owed(&after_a_loss(300, true).report()), 200);
+}
+
+#[test]
+fn the_new_key_goes_on_and_the_old_one_counts_no_more() {
+    let mut case = after_a_loss(10_000, false);
+    case.states(9, 9_000);
+    let fresh = Keypair::from_secret(&[0x13; 32]);
+    let next = State {
+        epoch: epoch(1),
+        next: iou(1 << 32),
+        ..support::state(case.milkman(), case.baker(), 1, 260)
+    };
+    let next = case.add(next, &fresh);
+    let ack = Ack {
+        v: Version,
+        from: case.baker(),
+        to: case.milkman(),
+        items: vec![AckItem::State(StateAck {
+            unit: unit("BREAD/2"),
+            epoch: epoch(1),
+            seq: seq(1),
+            hash: next.hash(),
+            clear: true,
+        })],
+        at: support::at(2000),
+    };
+    case.add(ack, &case.c.baker_book.clone());
+    let report = case.report();
+    assert_eq!(owed(&report), 260);
+    let [channel] = &report.channels[..] else {
+        panic!("one")
+    };
+    assert_eq!((channel.epoch.get(), channel.seq.get()), (1, 1));
+    assert!(channel.acknowledged);
+    assert_eq!(channel.key, fresh.signer_key());
+}
+
+#[test]
+fn a_book_that_a_thief_skips_ahead_with_is_not_in_force() {
+    let mut case = Case::new();
+    case.states(1, 200);
+    let thief = Keypair::from_secret(&[0x66; 32]);
+    let book = Book {
+        epoch: epoch(7),
+        ..support::book(case.milkman(), case.baker(), &thief)
+    };
+    case.add(book, &thief);
+    let state = State {
+        epoch: epoch(7),
+        next: iou(7 << 32),
+        ..support::state(case.milkman(), case.baker(), 1, 9_000)
+    };
+    case.add(state, &thief);
+    let report = case.report();
+    assert_eq!(owed(&report), 200);
+    assert!(
+        report
+            .keys
+            .iter()
+            .any(|k| k.key == thief.signer_key() && !k.valid)
+    );
+    assert_eq!(report.not_counted.len(), 1);
+}
+
+#[test]
+fn records_of_others_and_foreign_exporters_are_refused() {
+    let carol = Keypair::from_secret(&[0x77; 32]);
+    let mut case = Case::new();
+    let foreign = support::state(carol.user_key(), case.baker(), 1, 1);
+    case.add(foreign, &carol);
+    match case.export().unwrap_err() {
+        LedgerError::EvidenceInvalid { index, typ, .. } => {
+            assert_eq!((index, typ.as_str()), (5, State::TYP));
+        }
+        other => panic!("{other}"),
+    }
+    let case = Case::new();
+    let error = evidence::export(
+        case.baker(),
+        case.milkman(),
+        &case.records,
+        None,
+        &carol,
+        support::at(DAY),
+    )
+    .unwrap_err();
+    match error {
+        LedgerError::EvidenceInvalid { index, typ, .. } => {
+            assert_eq!((index, typ.as_str()), (5, Manifest::TYP));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn what_is_no_record_is_named_before_anything_is_written() {
+    let mut case = Case::new();
+    case.records.push("not.a.record".to_owned());
+    match case.export().unwrap_err() {
+        LedgerError::EvidenceInvalid { index, .. } => assert_eq!(index, 5),
+        other => panic!("{other}"),
+    }
+}
