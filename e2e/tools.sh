@@ -6,7 +6,8 @@
 #   tools.sh jose      another implementation of JOSE, against which our records are checked;
 #                      prints the Python interpreter that has it
 #   tools.sh bin-dir   prints where cargo puts the debug programs
-#   tools.sh browser   a Chromium, for the test of the pages; prints its program
+#   tools.sh browser   a Chromium, for the test of the pages; prints its program; ends with 3 if the
+#                      package manager has none
 #   tools.sh fuzz      a nightly Rust and cargo-fuzz
 set -euo pipefail
 
@@ -78,6 +79,11 @@ browser() {
     for name in "${ATOMICITY_CHROMIUM:-}" chromium chromium-browser google-chrome; do
         if [ -n "$name" ] && have "$name"; then command -v "$name"; return; fi
     done
+    # Ubuntu's package only points to a snap, which containers cannot run.
+    if ! have apt-get || grep -q '^ID=ubuntu' /etc/os-release; then
+        say "no Chromium, and no package of it for this system"
+        exit 3
+    fi
     apt_install chromium || die "no Chromium"
     command -v chromium || die "no Chromium, even after installing it"
 }

@@ -4,6 +4,7 @@ Ends with 0 if all hold, with 1 if a signature is wrong, with anything else on o
 """
 
 import base64
+import hashlib
 import json
 import sys
 
@@ -24,13 +25,16 @@ def check(vector):
     token = jws.JWS()
     token.deserialize(vector["jws"])
     header = token.jose_header
-    assert header == {"alg": "EdDSA", "typ": vector["typ"], "kid": vector["public_key"]}, header
+    assert header == {"alg": "EdDSA", "typ": vector["typ"], "kid": vector["public_key_z32"]}, header
     raw = key_bytes(header["kid"])
+    assert raw.hex() == vector["public_key_hex"], raw.hex()
     x = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
     key = jwk.JWK(kty="OKP", crv="Ed25519", x=x)
     token.verify(key, alg="EdDSA")
     payload = json.loads(token.payload)
     assert payload == vector["payload"], (payload, vector["payload"])
+    digest = hashlib.sha256(vector["jws"].encode()).digest()
+    assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == vector["hash"], digest
 
 
 def main():

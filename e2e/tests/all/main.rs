@@ -1,6 +1,7 @@
 //! End-to-end tests: real homeservers, a real DHT, a real Postgres, the real programs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod browser;
 mod faults;
 mod jose;
 mod paykit;

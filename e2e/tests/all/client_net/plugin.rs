@@ -1,0 +1,1 @@
+//! The client of the plugin's HTTP API against the real plugin.
