@@ -13,7 +13,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, HttpConfig};
+use crate::config::{Config, DatabaseConfig, HttpConfig};
 use crate::db::{self, lock::DatabaseLock, migrate};
 use crate::error::PluginError;
 use crate::http::{self, Listener, client_addr::TrustedProxies};
@@ -54,7 +54,7 @@ pub async fn run(
     let options = db::pool::options(&config.database)?;
     let lock = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        lock = take_database(&config, &options) => lock?,
+        lock = take_database(config.database.clone(), options.clone()) => lock?,
     };
     let pool = db::pool::open(&config.database, options);
     let (state, writer) = assemble(config, keypair, pool, stop.child_token())?;
@@ -86,11 +86,11 @@ pub async fn run(
 }
 
 async fn take_database(
-    config: &Config,
-    options: &PgConnectOptions,
+    config: DatabaseConfig,
+    options: PgConnectOptions,
 ) -> Result<DatabaseLock, PluginError> {
-    let mut lock = DatabaseLock::acquire(&config.database, options).await?;
-    if config.database.migrate_on_start {
+    let mut lock = DatabaseLock::acquire(&config, &options).await?;
+    if config.migrate_on_start {
         migrate::run(lock.connection()).await?;
     } else {
         migrate::require_current(lock.connection()).await?;

@@ -257,6 +257,8 @@ pub struct NetworkConfig {
     pub resolve_timeout_ms: u64,
     /// How long fetching one file may take, in milliseconds.
     pub fetch_timeout_ms: u64,
+    /// How long a profile is served without asking its homeserver again, in seconds.
+    pub profile_max_age_s: u64,
 }
 
 impl Default for NetworkConfig {
@@ -268,6 +270,7 @@ impl Default for NetworkConfig {
             relays: Vec::new(),
             resolve_timeout_ms: 5_000,
             fetch_timeout_ms: 10_000,
+            profile_max_age_s: 60,
         }
     }
 }

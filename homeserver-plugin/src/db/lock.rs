@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 
 /// Number of the advisory lock: "atomicit" in ASCII.
-const LOCK_NUMBER: i64 = 0x6174_6f6d_6963_6974;
+pub const LOCK_NUMBER: i64 = 0x6174_6f6d_6963_6974;
 /// How often the connection that holds the lock is looked at.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long the database may take to answer the heartbeat or a connection attempt.

@@ -1,7 +1,8 @@
 //! Taking in the signed summary that a user pushes of their own books.
 
+use atomicity_ledger::authority::{Credentials, Purpose, delegation_path};
 use atomicity_ledger::record::Snapshot;
-use atomicity_ledger::{MAX_RECORD_BYTES, Signed};
+use atomicity_ledger::{MAX_RECORD_BYTES, Signed, Timestamp};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -15,10 +16,11 @@ use crate::clock;
 use crate::db::snapshots::{self, StoredSnapshot};
 use crate::error::PluginError;
 use crate::problem::Problem;
+use crate::resolve::Fetched;
 use crate::state::AppState;
 
-/// Body limit: the record and, if needed, the delegation of its key.
-pub const BODY: usize = 2 * MAX_RECORD_BYTES + 1024;
+/// Body limit.
+pub const BODY: usize = MAX_RECORD_BYTES + 1024;
 
 /// How far ahead of ours a wallet's clock may be, in milliseconds.
 const CLOCK_SKEW_MS: i64 = 5 * 60 * 1_000;
@@ -58,7 +60,9 @@ fn invalid(detail: impl Into<String>) -> PluginError {
         (status = 200, body = SnapshotResult),
         (status = 400, description = "`snapshot_invalid`", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`session_invalid`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`signer_not_authorized`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`account_unknown`", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "`upstream_unavailable`: the signer's delegation could not be fetched", body = Problem, content_type = "application/problem+json"),
     ))]
 async fn put(
     State(state): State<AppState>,
@@ -69,6 +73,7 @@ async fn put(
         .map_err(|error| invalid(error.to_string()))?;
     let now = clock::now_ms();
     let at = check(&signed, &caller, now)?;
+    require_authority(&state, &signed).await?;
     let snapshot = StoredSnapshot {
         at,
         stored_at: now,
@@ -96,4 +101,35 @@ fn check(signed: &Signed<Snapshot>, caller: &Caller, now: i64) -> Result<i64, Pl
         ));
     }
     Ok(at)
+}
+
+/// A session alone must not be enough: any app of the user has one, and could show the others what it likes. So the signer must be
+/// the root key, or a key whose authority lies on the user's homeserver now.
+async fn require_authority(state: &AppState, signed: &Signed<Snapshot>) -> Result<(), PluginError> {
+    let (user, signer) = (signed.record().user, signed.kid());
+    if signer.is_root_of(&user) {
+        return Ok(());
+    }
+    let refuse = || PluginError::Forbidden {
+        code: "signer_not_authorized",
+        detail: "the summary is signed by a key that may not keep the user's books",
+    };
+    let path = delegation_path(&signer);
+    let fetched = state
+        .resolver
+        .get_public(&user, &path, None, MAX_RECORD_BYTES)
+        .await?;
+    let Fetched::Found { body, .. } = fetched else {
+        return Err(refuse());
+    };
+    let jws = String::from_utf8(body).map_err(|_| refuse())?;
+    let now = u64::try_from(clock::now_ms()).unwrap_or(0);
+    let now =
+        Timestamp::from_millis(now).map_err(|error| PluginError::Internal(error.to_string()))?;
+    let mut credentials = Credentials::new(user);
+    credentials.learn(jws.trim(), now).map_err(|_| refuse())?;
+    credentials
+        .judge(signer, Purpose::Report, now)
+        .map(|_| ())
+        .map_err(|_| refuse())
 }

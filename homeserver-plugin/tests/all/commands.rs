@@ -1,0 +1,126 @@
+//! The program's commands.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::support::database::Database;
+use crate::support::process::{Home, program, text};
+
+#[test]
+fn init_makes_a_private_key_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let init = || {
+        let output = program()
+            .arg("--data-dir")
+            .arg(&data)
+            .arg("init")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        text(&output).0.lines().next().unwrap().to_owned()
+    };
+    let first = init();
+    for file in ["secret", "config.toml"] {
+        let mode = std::fs::metadata(data.join(file))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    std::fs::write(data.join("config.toml"), "[log]\nfilter = \"warn\"\n").unwrap();
+    assert_eq!(init(), first);
+    assert!(
+        std::fs::read_to_string(data.join("config.toml"))
+            .unwrap()
+            .contains("warn")
+    );
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_that_beats_the_file() {
+    let home = Home::new();
+    let good = "postgres://h/d";
+    let check = |file: &str, env: Option<&str>, flag: Option<&str>| {
+        std::fs::write(home.0.path().join("config.toml"), file).unwrap();
+        let mut command = home.command(&["check-config", "--open-registration"]);
+        if let Some(value) = env {
+            command.env("ATOMICITY_HOMESERVER_DATABASE_URL", value);
+        }
+        if let Some(value) = flag {
+            command.args(["--database-url", value]);
+        }
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), text(&output).1)
+    };
+    let bad_file = "[database]\nurl = \"mysql://secret-word@h/d\"\n";
+    let (code, said) = check(bad_file, None, None);
+    assert_eq!(code, 2);
+    assert!(
+        said.contains("config_invalid") && !said.contains("secret-word"),
+        "{said}"
+    );
+    assert_eq!(check(bad_file, Some(good), None).0, 0);
+    assert_eq!(check(bad_file, Some("mysql://"), Some(good)).0, 0);
+    assert_eq!(check("", Some(good), Some("mysql://")).0, 2);
+    assert_eq!(check("", None, None).0, 2);
+    assert_eq!(
+        check(
+            "[database]\nurl = \"postgres://h/d\"\nsize = 1\n",
+            None,
+            None
+        )
+        .0,
+        2
+    );
+}
+
+#[test]
+fn without_a_key_nothing_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = program()
+        .arg("--data-dir")
+        .arg(dir.path())
+        .args([
+            "--database-url",
+            "postgres://127.0.0.1:1/d",
+            "--open-registration",
+            "run",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).1.contains("init"));
+}
+
+#[tokio::test]
+async fn the_schema_is_brought_up_to_date_once_and_a_newer_one_is_left_alone() {
+    let (home, database) = (Home::new(), Database::create().await);
+    let migrate = |arguments: &[&str]| {
+        let output = home
+            .command(arguments)
+            .args([
+                "--open-registration",
+                "--set",
+                "database.migrate_on_start=false",
+            ])
+            .env("ATOMICITY_HOMESERVER_DATABASE_URL", &database.url)
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), text(&output))
+    };
+    assert_eq!(migrate(&["migrate", "--check"]).0, 1);
+    let (code, (_, said)) = migrate(&["run"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("atomicity-homeserver migrate"), "{said}");
+    assert_eq!(migrate(&["migrate"]).0, 0);
+    assert_eq!(migrate(&["migrate"]).0, 0);
+    assert_eq!(migrate(&["migrate", "--check"]).0, 0);
+    let mut connection = database.connect().await;
+    sqlx::query("UPDATE _sqlx_migrations SET version = 9999 WHERE version = 1")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let (code, (_, said)) = migrate(&["migrate"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("database_schema"), "{said}");
+}

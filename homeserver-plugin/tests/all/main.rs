@@ -1,0 +1,24 @@
+//! The plugin as a whole, on a real Postgres: each test has a database of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    clippy::missing_panics_doc
+)]
+
+mod accounts;
+mod commands;
+mod concurrency;
+mod credit;
+mod faults;
+mod inbox;
+mod limits;
+mod openapi;
+mod operating;
+mod pubky_tls;
+mod sessions;
+mod snapshots;
+mod streams;
+mod support;

@@ -1,0 +1,266 @@
+//! What operators look at: probes, metrics, the packet, the page, doctor.
+
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use atomicity_plugin::doctor::{self, Level};
+use atomicity_plugin::{Config, secret};
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::support::plugin::{Answer, Plugin};
+use crate::support::until;
+use crate::support::world::{HomeServer, World};
+
+async fn get(plugin: &Plugin, path: &str) -> Answer {
+    Answer::of(plugin.request(Method::GET, path)).await
+}
+
+fn check<'a>(answer: &'a Answer, name: &str) -> &'a Value {
+    answer.body["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["check"] == name)
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_ready_once_it_can_be_found_by_its_key() {
+    let world = World::new();
+    let plugin = Plugin::start_with(|config| world.join(config)).await;
+    get(&plugin, "/health/live").await.assert_status(200);
+    until("the packet is published", || async {
+        get(&plugin, "/health/ready").await.status == 200
+    })
+    .await;
+    let ready = get(&plugin, "/health/ready").await;
+    assert_eq!(ready.body["ready"], true);
+    for name in ["process", "database", "packet"] {
+        assert_eq!(check(&ready, name)["ok"], true, "{name}");
+    }
+    // By key alone, as wallets come.
+    let mut client = pubky::PubkyHttpClient::builder();
+    client.pkarr(|pkarr| pkarr.no_relays().bootstrap(&world.network.bootstrap));
+    let url = format!("https://{}/v0/info", plugin.key()).parse().unwrap();
+    let request = client
+        .build()
+        .unwrap()
+        .request_async(Method::GET, url)
+        .await
+        .unwrap();
+    let info: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(info["plugin"], plugin.key());
+}
+
+#[tokio::test]
+async fn who_can_not_be_found_is_not_ready_and_says_why() {
+    // A DHT without nodes.
+    let plugin = Plugin::start().await;
+    let ready = get(&plugin, "/health/ready").await;
+    assert_eq!(
+        (ready.status.as_u16(), &ready.body["ready"]),
+        (503, &Value::Bool(false))
+    );
+    assert_eq!(check(&ready, "packet")["ok"], false);
+    assert_eq!(check(&ready, "database")["ok"], true);
+    get(&plugin, "/health/live").await.assert_status(200);
+}
+
+#[tokio::test]
+async fn metrics_count_and_name_nobody() {
+    let plugin = Plugin::start().await;
+    let account = plugin.user().await;
+    account.set_tags(&[crate::support::plugin::tag(1)]).await;
+    account
+        .receive(&account.known(1, "hello"))
+        .await
+        .assert_status(201);
+    account
+        .receive(&account.known(2, "hello"))
+        .await
+        .assert_problem(403, "tag_unknown");
+    let _ = get(&plugin, &format!("/v0/users/{}/units", account.z32())).await;
+    let response = plugin
+        .request(Method::GET, "/metrics")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/plain; version=0.0.4"
+    );
+    let text = response.text().await.unwrap();
+    for line in [
+        r#"atomicity_http_requests_total{method="GET",route="/v0/users/{user}/units",status="200"} 1"#,
+        r#"atomicity_rejections_total{code="tag_unknown"} 1"#,
+        r#"atomicity_accounts{state="open"} 1"#,
+        "atomicity_inbox_envelopes 1",
+        "atomicity_ready 1",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is not in\n{text}"
+        );
+    }
+    assert!(!text.contains(&account.z32()));
+    assert!(!text.contains("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn the_page_is_whole_and_allows_nothing_else() {
+    let plugin = Plugin::start().await;
+    let response = plugin.request(Method::GET, "/docs").send().await.unwrap();
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/html; charset=utf-8"
+    );
+    let policy = response.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(policy.contains("default-src 'none'") && policy.contains("connect-src 'self'"));
+    let page = response.text().await.unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("openapi.json"));
+    let document = plugin
+        .request(Method::GET, "/openapi.json")
+        .send()
+        .await
+        .unwrap();
+    let etag = document.headers()["etag"].clone();
+    let again = plugin
+        .request(Method::GET, "/openapi.json")
+        .header("if-none-match", etag);
+    assert_eq!(again.send().await.unwrap().status(), 304);
+}
+
+/// The configuration as the operator of a running plugin would have it: with the ports that it took.
+fn written_config(plugin: &Plugin) -> Config {
+    let mut config = plugin.config.clone();
+    config.http.listen = plugin.addresses.http;
+    config.pubky.listen = plugin.addresses.pubky;
+    config
+}
+
+fn write_secret(plugin: &Plugin) -> tempfile::TempDir {
+    use std::io::Write as _;
+    let dir = tempfile::tempdir().unwrap();
+    let text: String = plugin
+        .keypair
+        .secret()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let path = secret::path(dir.path());
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    dir
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_finds_nothing_wrong_with_a_plugin_that_runs() {
+    let world = World::new();
+    let home = HomeServer::open(&world).await;
+    let plugin = Plugin::start_with(|config| {
+        world.join(config);
+        config.accounts.homeserver = Some(home.key());
+    })
+    .await;
+    until("the packet is published", || async {
+        get(&plugin, "/health/ready").await.status == 200
+    })
+    .await;
+    let (config, dir) = (written_config(&plugin), write_secret(&plugin));
+    let report = doctor::run(&config, dir.path()).await;
+    let bad: Vec<_> = report
+        .checks
+        .iter()
+        .filter(|check| check.level != Level::Ok)
+        .collect();
+    assert!(report.ok && bad.is_empty(), "{bad:#?}");
+    let names: Vec<_> = report.checks.iter().map(|check| check.check).collect();
+    for name in [
+        "config",
+        "secret",
+        "database",
+        "schema",
+        "rights",
+        "port_http",
+        "port_pubky",
+        "dht",
+        "packet",
+        "homeserver",
+        "clock",
+    ] {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+
+    // The homeserver goes, and somebody else holds a port.
+    home.stop();
+    let mut broken = config.clone();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    broken.pubky.listen = taken.local_addr().unwrap();
+    broken.http.listen = "127.0.0.1:0".parse().unwrap();
+    let report = doctor::run(&broken, dir.path()).await;
+    let level = |name: &str| {
+        report
+            .checks
+            .iter()
+            .find(|check| check.check == name)
+            .unwrap()
+            .level
+    };
+    assert!(!report.ok);
+    assert_eq!(level("homeserver"), Level::Fail);
+    assert_eq!(level("port_pubky"), Level::Fail);
+    assert_eq!(
+        level("packet"),
+        Level::Warn,
+        "the packet names another port than the configuration"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_warns_of_the_default_admin_password() {
+    use axum::http::HeaderMap;
+    use axum::routing::get;
+    async fn level(password: &'static str) -> Level {
+        let app = axum::Router::new().route(
+            "/info",
+            get(move |headers: HeaderMap| async move {
+                if headers
+                    .get("x-admin-password")
+                    .is_some_and(|sent| sent == password)
+                {
+                    axum::http::StatusCode::OK
+                } else {
+                    axum::http::StatusCode::UNAUTHORIZED
+                }
+            }),
+        );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let mut config = Config::default();
+        config.database.url = "postgres://nobody@127.0.0.1:1/none".to_owned();
+        config.network.testnet = true;
+        config.network.resolve_timeout_ms = 200;
+        config.http.listen = "127.0.0.1:0".parse().unwrap();
+        config.pubky.listen = "127.0.0.1:0".parse().unwrap();
+        config.accounts.homeserver_admin_url = Some(format!("http://{address}/").parse().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let report = doctor::run(&config, dir.path()).await;
+        report
+            .checks
+            .iter()
+            .find(|check| check.check == "admin_password")
+            .unwrap()
+            .level
+    }
+    assert_eq!(level("admin").await, Level::Warn);
+    assert_eq!(level("another").await, Level::Ok);
+}
