@@ -14,6 +14,7 @@ pub mod programs;
 pub mod proxy;
 pub mod service;
 pub mod story;
+pub mod thief;
 pub mod wait;
 pub mod watch;
 pub mod world;

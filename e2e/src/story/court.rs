@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use atomicity_ledger::{LedgerError, evidence};
 use serde_json::Value;
 
 use super::person::{amount, expect, string};
@@ -33,9 +34,14 @@ impl Stage {
         expect(&verdict, "/records", records)?;
         self.check_verdict(&verdict).await?;
 
-        let flipped = self.flip_bytes(&judge, &file).await?;
+        let flipped = self.flip_in_records(&judge, &file).await?;
         self.say(format!(
-            "Each of {flipped} records with one flipped byte was named and refused."
+            "With one byte flipped, each of {flipped} records was named and refused."
+        ));
+        let good = std::fs::read(&file)?;
+        let flipped = tokio::task::spawn_blocking(move || flip_everywhere(&good)).await??;
+        self.say(format!(
+            "So it went with every single one of the {flipped} bytes."
         ));
         Ok(())
     }
@@ -68,7 +74,7 @@ impl Stage {
     }
 
     /// Flips one byte in the middle of each record and asks the judge. How many records there were.
-    async fn flip_bytes(&self, judge: &Wallet, file: &Path) -> Result<usize> {
+    async fn flip_in_records(&self, judge: &Wallet, file: &Path) -> Result<usize> {
         let good = std::fs::read(file)?;
         let bad_file = self.world.new_path("forged-evidence");
         let bad_name = bad_file.to_str().context("not a path in UTF-8")?.to_owned();
@@ -100,4 +106,20 @@ impl Stage {
         ensure!(flipped > 0, "the bundle holds no records");
         Ok(flipped)
     }
+}
+
+/// Flips each byte in turn. How many there were.
+fn flip_everywhere(good: &[u8]) -> Result<usize> {
+    evidence::verify(good, None)?;
+    let mut bad = good.to_vec();
+    for at in 0..good.len() {
+        let flip = |bytes: &mut [u8]| bytes.get_mut(at).map(|byte| *byte ^= 1);
+        flip(&mut bad);
+        match evidence::verify(&bad, None) {
+            Err(LedgerError::EvidenceInvalid { typ, .. }) => ensure!(!typ.is_empty()),
+            other => bail!("byte {at} was flipped, and the check said {other:?}"),
+        }
+        flip(&mut bad);
+    }
+    Ok(good.len())
 }

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::person::{self, expect, string};
 use super::{BREAD, Person, Stage};
+use crate::Wallet;
+use crate::thief::Thief;
 
 impl Stage {
     /// Step 7.
@@ -28,10 +30,11 @@ impl Stage {
             "The thief takes cream for 0.30 on the baker's name; more than the limit he cannot.",
         );
 
+        let lab = thief.wallet().copy_to(self.world.new_path("thief's-lab"))?;
         let books = thief.nets().await?;
         self.recover(&paper.to_string_lossy(), &books).await?;
         self.wait_for_peers().await?;
-        self.thief_tries(&thief).await?;
+        self.thief_tries(&thief, &lab).await?;
 
         self.baker
             .give(&self.milkman, "0.20 BREAD/2", "butter")
@@ -119,7 +122,7 @@ impl Stage {
     }
 
     /// After the acknowledgement the laptop is worth nothing.
-    async fn thief_tries(&self, thief: &Person) -> Result<()> {
+    async fn thief_tries(&self, thief: &Person, lab: &Wallet) -> Result<()> {
         let before = self.milkman.books().await?;
         let refused = thief
             .wallet()
@@ -129,13 +132,42 @@ impl Stage {
             "The thief's wallet refuses to sign: {}",
             string(&refused, "/message")?
         ));
-        self.milkman.sync().await?;
+
+        // So the thief writes a program of their own, which signs.
+        let mut program = Thief::open(lab.home()).await?;
+        let forged = program.forge(self.milkman.key(), BREAD, 50).await?;
+        program.close().await?;
+        let mut delivered = 0_u64;
+        for envelope in forged {
+            let inbox = format!(
+                "{}/v0/inbox/{}",
+                self.h1.plugin.http_url(),
+                self.milkman.key()
+            );
+            let posted = reqwest::Client::new()
+                .post(inbox)
+                .json(&envelope)
+                .send()
+                .await?;
+            delivered += u64::from(posted.status() == reqwest::StatusCode::CREATED);
+        }
+        ensure!(delivered > 0, "the thief's records were not even delivered");
+        let news = self.milkman.sync().await?;
+        let read = news
+            .pointer("/inbox/read")
+            .and_then(Value::as_u64)
+            .unwrap_or(0);
+        ensure!(
+            read >= delivered,
+            "the milkman did not read what the thief sent: {news}"
+        );
+
         let after = self.milkman.books().await?;
         ensure!(
             before == after,
             "the thief changed the books: {before} became {after}"
         );
-        self.say("Nothing of it counts with the milkman.");
+        self.say("The thief signs 0.50 by other means and sends it: nothing of it counts.");
         Ok(())
     }
 
