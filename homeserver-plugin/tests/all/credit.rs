@@ -1,6 +1,7 @@
 //! Credit over HTTP: other people's profiles and endpoints, one's own balances.
 
 use atomicity_ledger::record::{Delegation, Profile, Snapshot};
+use atomicity_ledger::seal::EncryptionSecret;
 use atomicity_ledger::{Keypair, Signed, UserKey};
 use reqwest::Method;
 use reqwest::StatusCode;
@@ -32,8 +33,8 @@ fn profile(user: &UserKey, serial: u64, signer: &Keypair) -> String {
 }
 
 fn x25519(n: u8) -> String {
-    atomicity_ledger::seal::EncryptionSecret::from_bytes([n; 32])
-        .public_key()
+    EncryptionSecret::of_root(&Keypair::from_secret(&[n; 32]))
+        .public()
         .to_string()
 }
 

@@ -264,3 +264,65 @@ async fn doctor_warns_of_the_default_admin_password() {
     assert_eq!(level("admin").await, Level::Warn);
     assert_eq!(level("another").await, Level::Ok);
 }
+
+const INSTALL: &str = include_str!("../../../docs/operating/install.md");
+const UNIT: &str = include_str!("../../../docs/operating/atomicity-homeserver.service");
+
+/// The configuration that the installation guide shows, with the settings in comments switched on.
+fn shown_config() -> String {
+    let start = INSTALL.find("```toml\n").unwrap() + "```toml\n".len();
+    let length = INSTALL[start..].find("```").unwrap();
+    let lines = INSTALL[start..start + length].lines();
+    lines
+        .map(|line| line.strip_prefix("# ").unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn the_configuration_in_the_guide_is_valid_and_shows_every_setting() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), shown_config()).unwrap();
+    let config = atomicity_plugin::config::load(file.path(), &Default::default()).unwrap();
+    // Every setting there is, whatever its value.
+    let all = serde_json::to_value(&config).unwrap();
+    let shown: toml::Table = shown_config().parse().unwrap();
+    for (section, settings) in all.as_object().unwrap() {
+        for name in settings.as_object().unwrap().keys() {
+            assert!(
+                shown[section].get(name).is_some(),
+                "{section}.{name} is not in the guide"
+            );
+        }
+    }
+    // What is given as the default is the default.
+    let default = serde_json::to_value(Config::default()).unwrap();
+    let examples = [
+        "url",
+        "homeserver",
+        "homeserver_admin_url",
+        "public_url",
+        "public_ip",
+        "public_port",
+        "trusted_proxies",
+    ];
+    for (section, settings) in all.as_object().unwrap() {
+        for (name, value) in settings.as_object().unwrap() {
+            if !examples.contains(&name.as_str()) {
+                assert_eq!(value, &default[section][name], "{section}.{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_unit_runs_commands_that_exist() {
+    for line in UNIT.lines().filter(|line| line.starts_with("ExecStart")) {
+        let command = line.split_whitespace().last().unwrap();
+        let help = crate::support::process::program()
+            .args([command, "--help"])
+            .output()
+            .unwrap();
+        assert!(help.status.success(), "{line}");
+    }
+}

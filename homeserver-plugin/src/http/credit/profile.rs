@@ -22,8 +22,6 @@ use crate::problem::Problem;
 use crate::resolve::Fetched;
 use crate::state::AppState;
 
-/// How long a profile is served without asking the homeserver again.
-const FRESH_FOR: Duration = Duration::from_secs(60);
 /// How long it is served while the homeserver can't be asked.
 const STALE_FOR: Duration = Duration::from_secs(24 * 3600);
 
@@ -166,8 +164,9 @@ async fn find(
     user: &UserKey,
 ) -> Result<(Arc<Kept>, Duration, bool), PluginError> {
     let held = memory.profiles.get(user);
+    let fresh_for = Duration::from_secs(state.config.network.profile_max_age_s);
     if let Some((kept, age)) = &held
-        && *age < FRESH_FOR
+        && *age < fresh_for
     {
         state.metrics.profile("memory");
         return Ok((Arc::clone(kept), *age, false));
