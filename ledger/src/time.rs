@@ -27,6 +27,12 @@ impl Timestamp {
         }
     }
 
+    /// Takes Unix milliseconds of a clock; above 2^53 − 1, the last instant there is.
+    #[must_use]
+    pub fn saturating_from_millis(millis: u64) -> Self {
+        Self(millis.min(MAX_JSON_INTEGER))
+    }
+
     /// Unix milliseconds.
     #[must_use]
     pub fn millis(self) -> u64 {

@@ -44,9 +44,14 @@ mod tests {
         let (first, longest) = (Duration::from_millis(100), Duration::from_secs(5));
         let mut backoff = Backoff::new(first, longest);
         for n in 0..80u32 {
-            let full = first.saturating_mul(1u32.checked_shl(n).unwrap_or(u32::MAX)).min(longest);
+            let full = first
+                .saturating_mul(1u32.checked_shl(n).unwrap_or(u32::MAX))
+                .min(longest);
             let wait = backoff.fail();
-            assert!(wait <= full && wait >= full / 2, "{n}: {wait:?} of {full:?}");
+            assert!(
+                wait <= full && wait >= full / 2,
+                "{n}: {wait:?} of {full:?}"
+            );
         }
         backoff.succeed();
         assert!(backoff.fail() <= first);

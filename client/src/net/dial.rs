@@ -21,6 +21,9 @@ use super::{Answer, ServiceKey};
 /// How many servers' addresses are kept at once.
 const MAX_ROUTES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
+/// How much of an answer that is no success is read.
+const MAX_COMPLAINT_BYTES: usize = 8 * 1024;
+
 /// Error inside reqwest that says the policy refused an address.
 #[derive(Debug, thiserror::Error)]
 #[error("refused address {0}")]
@@ -155,9 +158,7 @@ impl Dialer {
                 if self.policy.trusts(server) {
                     self.policy.trust_host(domain);
                 }
-                Ok(self
-                    .to_url(method, url)?
-                    .header("pubky-host", z32))
+                Ok(self.to_url(method, url)?.header("pubky-host", z32))
             }
         }
     }
@@ -203,7 +204,7 @@ pub(crate) async fn send(
     }
 }
 
-/// Reads the body of an answer, at most `max` bytes of it, within `timeout`.
+/// Reads the body of an answer within `timeout`: at most `max` bytes of a success, and the first few of anything else.
 pub(crate) async fn read_body(
     mut response: Response,
     server: &str,
@@ -216,11 +217,12 @@ pub(crate) async fn read_body(
     };
     let status = response.status();
     let headers = std::mem::take(response.headers_mut());
-    if response
-        .content_length()
-        .is_some_and(|length| length > max as u64)
-        || announced_length(&headers).is_some_and(|length| length > max as u64)
-    {
+    let limit = if status.is_success() {
+        max
+    } else {
+        MAX_COMPLAINT_BYTES
+    };
+    if status.is_success() && announced_length(&headers).is_some_and(|length| length > max as u64) {
         return Err(too_large());
     }
     let reading = async {
@@ -230,10 +232,17 @@ pub(crate) async fn read_body(
             .await
             .map_err(|error| explain(error, server, timeout))?
         {
-            if body.len().saturating_add(chunk.len()) > max {
-                return Err(too_large());
+            let room = limit.saturating_sub(body.len());
+            match chunk.get(..room) {
+                // What a server complains about at length is cut short.
+                Some(_) if chunk.len() == room => body.extend_from_slice(&chunk),
+                Some(start) if !status.is_success() => {
+                    body.extend_from_slice(start);
+                    break;
+                }
+                Some(_) => return Err(too_large()),
+                None => body.extend_from_slice(&chunk),
             }
-            body.extend_from_slice(&chunk);
         }
         Ok(body)
     };

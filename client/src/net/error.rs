@@ -71,7 +71,7 @@ pub enum NetError {
     RateLimited {
         /// Who answered.
         server: String,
-        /// `rate_limited`, or `queue_full`.
+        /// `rate_limited`, `unavailable`, or the service's own code, such as `queue_full`.
         code: &'static str,
         /// The server's words, or a status line.
         detail: String,
@@ -172,7 +172,9 @@ impl NetError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::HttpStatus { status, .. } | Self::Refused { status, .. } => *status >= 500,
+            Self::HttpStatus { status, .. } | Self::Refused { status, .. } => {
+                *status >= 500 || *status == 408
+            }
             Self::RateLimited { .. } | Self::Locked(_) | Self::LockLost(_) => true,
             _ => self.is_network(),
         }
@@ -190,24 +192,44 @@ impl NetError {
 
 /// The codes that a plugin may answer with. Anything else is reported as [`NetError::HttpStatus`], so that codes stay a closed set.
 const SERVICE_CODES: &[&str] = &[
-    "account_closed",
     "account_moved",
     "account_unknown",
+    "body_malformed",
+    "body_too_large",
+    "body_unreadable",
+    "cursor_invalid",
+    "database_unavailable",
     "envelope_malformed",
+    "id_malformed",
+    "internal",
+    "limit_invalid",
     "no_snapshot",
     "not_a_local_user",
+    "overloaded",
+    "profile_unknown",
     "proof_expired",
     "proof_invalid",
-    "proof_replayed",
+    "proof_not_yet_valid",
+    "proof_wrong_audience",
+    "query_invalid",
     "queue_full",
     "rate_limited",
     "record_too_large",
+    "request_timeout",
+    "route_unknown",
+    "session_invalid",
+    "signer_not_authorized",
     "snapshot_invalid",
     "snapshot_stale",
     "tag_unknown",
+    "tags_malformed",
+    "too_many_ids",
+    "too_many_streams",
     "too_many_tags",
-    "unauthorized",
-    "unavailable",
+    "unit_invalid",
+    "units_too_many",
+    "upstream_unavailable",
+    "user_malformed",
 ];
 
 /// The known code equal to `code`, if any.

@@ -104,7 +104,9 @@ impl Net {
         let fresh_enough = match &first {
             Ok(_) => return first,
             Err(error) if error.is_network() => config.home_retry,
-            Err(NetError::TooLarge { .. } | NetError::Invalid(_) | NetError::RateLimited { .. }) => return first,
+            Err(
+                NetError::TooLarge { .. } | NetError::Invalid(_) | NetError::RateLimited { .. },
+            ) => return first,
             Err(_) => config.home_recheck,
         };
         match self.home_within(&target.user, fresh_enough).await {

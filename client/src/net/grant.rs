@@ -196,8 +196,11 @@ mod tests {
         let grant = Grant::sign(&root, Purpose::Wallet).unwrap();
         let restored = Grant::restore(grant.jws().to_owned(), &grant.secret()).unwrap();
         let data = serde_json::json!({"audience": "x"});
-        let verified =
-            verify_custom_grant_pop(&restored.custom_pop(data.clone()), DEFAULT_CUSTOM_POP_CLOCK_SKEW).unwrap();
+        let verified = verify_custom_grant_pop(
+            &restored.custom_pop(data.clone()),
+            DEFAULT_CUSTOM_POP_CLOCK_SKEW,
+        )
+        .unwrap();
         assert_eq!(verified.identity().z32(), root.user_key().to_z32());
         assert_eq!(verified.data(), &data);
     }

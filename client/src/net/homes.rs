@@ -12,7 +12,7 @@ use super::{Net, ServiceKey, now_ms};
 
 const MAX_HOMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
 
-/// The network is not asked about one user more often than this, unless somebody insists.
+/// After the network failed to say, it is not asked about that user again for so long, unless somebody insists.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// A user's homeserver and when it was looked up: to be kept between runs.
@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     home: Option<(ServiceKey, u64)>,
     /// When the network last answered, or failed to.
     asked: Option<Instant>,
+    /// Whether it failed to, or knew nothing.
+    in_vain: bool,
 }
 
 type Slot = Arc<tokio::sync::Mutex<Entry>>;
@@ -118,15 +120,17 @@ impl Net {
         let limit = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
         let answered_meanwhile = entry.asked.is_some_and(|asked| asked >= began);
         // A DHT that has just failed to say is not asked before every single request.
-        let asked_lately = entry.asked.is_some_and(|asked| asked.elapsed() < ASK_AGAIN);
+        let asked_in_vain =
+            entry.in_vain && entry.asked.is_some_and(|asked| asked.elapsed() < ASK_AGAIN);
         if let Some((home, at)) = entry.home
             && (answered_meanwhile
-                || (limit > 0 && (asked_lately || now_ms().saturating_sub(at) <= limit)))
+                || (limit > 0 && (asked_in_vain || now_ms().saturating_sub(at) <= limit)))
         {
             return Ok(home);
         }
         let found = self.shared.lookup.home(user).await;
         entry.asked = Some(Instant::now());
+        entry.in_vain = !matches!(found, Ok(Some(_)));
         match found {
             Ok(Some(home)) => {
                 homes.learn(user, home);

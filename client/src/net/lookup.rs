@@ -102,13 +102,13 @@ impl Lookup {
         } else {
             ResolvePolicy::CacheFirst
         };
-        let packet =
-            self.packet(server, resolve)
-                .await?
-                .ok_or_else(|| NetError::Unreachable {
-                    server: server.to_z32(),
-                    reason: "it has published no address".to_owned(),
-                })?;
+        let packet = self
+            .packet(server, resolve)
+            .await?
+            .ok_or_else(|| NetError::Unreachable {
+                server: server.to_z32(),
+                reason: "it has published no address".to_owned(),
+            })?;
         route_of(server, &packet, policy)
     }
 }

@@ -5,6 +5,7 @@
 //! is for the ledger to judge.
 
 mod backoff;
+mod call;
 mod dial;
 mod error;
 mod events;
@@ -28,10 +29,10 @@ use pubky::{Pubky, PubkyHttpClient};
 
 use crate::config::NetworkConfig;
 
+pub(crate) use call::{Answer, Call};
 pub use error::NetError;
 pub use fetch::{Body, FetchStream, Fetched, Target};
 pub use homes::{Freshness, Home};
-pub(crate) use servers::{Answer, Call};
 
 /// The Pkarr key of a homeserver or a plugin.
 pub type ServiceKey = UserKey;

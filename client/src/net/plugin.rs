@@ -350,7 +350,11 @@ impl PluginClient {
         let call = self
             .request(Method::POST, format!("/v0/inbox/{}", to.to_z32()))
             .json(envelope)?;
-        if call.body.as_ref().is_some_and(|body| body.len() > MAX_ENVELOPE_BYTES) {
+        if call
+            .body
+            .as_ref()
+            .is_some_and(|body| body.len() > MAX_ENVELOPE_BYTES)
+        {
             return Err(NetError::Invalid(format!(
                 "an envelope of more than {MAX_ENVELOPE_BYTES} bytes is not sent"
             )));
@@ -400,8 +404,18 @@ mod tests {
         let text = format!("{key}@https://example.com/credit");
         let both: PluginAddress = text.parse().unwrap();
         assert_eq!(both.to_string(), text);
-        for bad in ["", "abc", &format!("{key}@"), &format!("{key}@ftp://x/"), "@https://x/"] {
-            assert_eq!(bad.parse::<PluginAddress>().unwrap_err().code(), "invalid_argument", "{bad}");
+        for bad in [
+            "",
+            "abc",
+            &format!("{key}@"),
+            &format!("{key}@ftp://x/"),
+            "@https://x/",
+        ] {
+            assert_eq!(
+                bad.parse::<PluginAddress>().unwrap_err().code(),
+                "invalid_argument",
+                "{bad}"
+            );
         }
     }
 }

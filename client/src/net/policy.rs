@@ -119,9 +119,29 @@ mod tests {
     #[test]
     fn addresses_of_this_machine_and_of_private_networks_are_not_public() {
         for text in [
-            "127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "198.18.0.1",
-            "224.0.0.1", "255.255.255.255", "192.0.0.1", "::1", "::", "fe80::1", "fc00::1", "fd12::1", "ff02::1",
-            "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1", "2001::1",
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "192.0.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "2001::1",
         ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");
         }
@@ -129,7 +149,14 @@ mod tests {
 
     #[test]
     fn addresses_of_the_internet_are_public() {
-        for text in ["1.1.1.1", "100.63.255.255", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "2a05:d014:275:6201::64"] {
+        for text in [
+            "1.1.1.1",
+            "100.63.255.255",
+            "172.32.0.1",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+            "2a05:d014:275:6201::64",
+        ] {
             assert!(is_public(text.parse().unwrap()), "{text}");
         }
     }
@@ -137,7 +164,10 @@ mod tests {
     #[test]
     fn only_what_the_user_chose_may_be_private() {
         let policy = AddressPolicy::new(false);
-        let (mine, other) = (Keypair::from_secret(&[1; 32]).user_key(), Keypair::from_secret(&[2; 32]).user_key());
+        let (mine, other) = (
+            Keypair::from_secret(&[1; 32]).user_key(),
+            Keypair::from_secret(&[2; 32]).user_key(),
+        );
         let home: IpAddr = "192.168.1.5".parse().unwrap();
         assert!(!policy.allows(&mine, home));
         policy.trust(&mine);

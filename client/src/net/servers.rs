@@ -8,156 +8,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::Response;
 use tokio::sync::Semaphore;
 
 use super::backoff::Backoff;
+use super::call::{Answer, Call, LONGEST_PAUSE};
 use super::dial::{self, Dialer, Route};
-use super::error::{NetError, service_code};
-use super::{Net, ServiceKey, shorten};
+use super::error::NetError;
+use super::{Net, ServiceKey};
 use crate::config::NetworkConfig;
 
 const MAX_SERVERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 /// Addresses are looked up again after this long even if they work.
 const ROUTE_MAX_AGE: Duration = Duration::from_secs(600);
-/// However long a server asks us to wait, we look again after this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-
-/// A request to a server.
-#[derive(Clone, Debug)]
-pub(crate) struct Call {
-    pub(crate) method: Method,
-    pub(crate) path: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Option<Vec<u8>>,
-    pub(crate) timeout: Duration,
-    pub(crate) max_bytes: usize,
-}
-
-impl Call {
-    pub(crate) fn new(method: Method, path: impl Into<String>, config: &NetworkConfig) -> Self {
-        Self {
-            method,
-            path: path.into(),
-            headers: HeaderMap::new(),
-            body: None,
-            timeout: config.request_timeout,
-            max_bytes: config.max_file_bytes,
-        }
-    }
-
-    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Result<Self, NetError> {
-        let value = HeaderValue::from_str(value)
-            .map_err(|_| NetError::Invalid(format!("{name} has characters it can't have")))?;
-        self.headers.insert(HeaderName::from_static(name), value);
-        Ok(self)
-    }
-
-    pub(crate) fn bearer(self, token: &str) -> Result<Self, NetError> {
-        let mut call = self.header("authorization", &format!("Bearer {token}"))?;
-        if let Some(value) = call.headers.get_mut("authorization") {
-            value.set_sensitive(true);
-        }
-        Ok(call)
-    }
-
-    pub(crate) fn body(mut self, bytes: Vec<u8>) -> Self {
-        self.body = Some(bytes);
-        self
-    }
-
-    pub(crate) fn json(self, value: &impl serde::Serialize) -> Result<Self, NetError> {
-        let bytes = serde_json::to_vec(value)
-            .map_err(|error| NetError::Invalid(format!("can't be written as JSON: {error}")))?;
-        self.body(bytes).header("content-type", "application/json")
-    }
-
-    pub(crate) fn at_most(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-}
-
-/// An answer, read whole and within its limit.
-#[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-impl Answer {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The entity tag, if it is one that can be sent back.
-    pub(crate) fn etag(&self) -> Option<String> {
-        let tag = self.header("etag")?;
-        (tag.len() <= 200 && tag.chars().all(|c| c.is_ascii_graphic())).then(|| tag.to_owned())
-    }
-
-    /// How long the server asks us to wait.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.header("retry-after")?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
-    }
-
-    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, server: &str) -> Result<T, NetError> {
-        serde_json::from_slice(&self.body).map_err(|error| NetError::Malformed {
-            server: server.to_owned(),
-            reason: shorten(&error.to_string(), 200),
-        })
-    }
-
-    /// The error that a status outside of 2xx stands for, read as problem details where it is one.
-    pub(crate) fn failure(&self, server: &str) -> NetError {
-        #[derive(serde::Deserialize)]
-        struct Problem {
-            #[serde(default)]
-            code: String,
-            #[serde(default)]
-            title: String,
-            #[serde(default)]
-            detail: String,
-        }
-        let problem: Option<Problem> = serde_json::from_slice(&self.body).ok();
-        let code = problem.as_ref().and_then(|p| service_code(&p.code));
-        let detail = match &problem {
-            Some(p) if !p.detail.is_empty() => shorten(&p.detail, 200),
-            Some(p) if !p.title.is_empty() => shorten(&p.title, 200),
-            _ => shorten(&String::from_utf8_lossy(self.body.get(..400).unwrap_or(&self.body)), 200),
-        };
-        let server = server.to_owned();
-        let status = self.status.as_u16();
-        let retry_after = self.retry_after();
-        match (self.status, code, retry_after) {
-            (StatusCode::TOO_MANY_REQUESTS, _, _)
-            | (StatusCode::SERVICE_UNAVAILABLE, _, Some(_)) => NetError::RateLimited {
-                server,
-                code: code.unwrap_or("rate_limited"),
-                detail,
-                retry_after: retry_after.unwrap_or(Duration::from_secs(5)),
-            },
-            (_, Some(code), _) => NetError::Refused {
-                server,
-                status,
-                code,
-                detail,
-            },
-            (StatusCode::FORBIDDEN, None, _) => NetError::Forbidden { server, detail },
-            _ => NetError::HttpStatus {
-                server,
-                status,
-                detail,
-            },
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Health {
@@ -210,7 +73,10 @@ impl Server {
                 server: self.label.clone(),
                 reason: format!(
                     "it failed a moment ago and is tried again in {} s",
-                    until.saturating_duration_since(now).as_secs().saturating_add(1)
+                    until
+                        .saturating_duration_since(now)
+                        .as_secs()
+                        .saturating_add(1)
                 ),
             }),
             None => Ok(()),
@@ -410,11 +276,7 @@ impl Net {
     }
 
     /// Sends `call` to an ordinary URL whose path is `call.path`, and reads the whole answer.
-    pub(crate) async fn call_url(
-        &self,
-        base: &url::Url,
-        call: &Call,
-    ) -> Result<Answer, NetError> {
+    pub(crate) async fn call_url(&self, base: &url::Url, call: &Call) -> Result<Answer, NetError> {
         let label = base.host_str().unwrap_or("the server").to_owned();
         let response = self.open_url(base, call).await?;
         dial::read_body(response, &label, call.max_bytes, call.timeout).await

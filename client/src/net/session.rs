@@ -16,6 +16,8 @@ use super::error::NetError;
 use super::grant::{Grant, Purpose};
 use super::{Answer, Call, Net, ServiceKey, now_ms};
 
+pub use super::storage::{ListPage, StorageLock};
+
 /// Bearers are replaced when they have less than this to live, in milliseconds.
 const RENEW_BEFORE_MS: u64 = 60_000;
 const MAX_SESSION_BYTES: usize = 64 * 1024;
@@ -129,7 +131,12 @@ pub async fn revoke_other_grants(
         grant_id: String,
         client_id: String,
     }
-    let admin = HomeSession::new(net, keep.homeserver(), Grant::sign(root, Purpose::Administration)?, None);
+    let admin = HomeSession::new(
+        net,
+        keep.homeserver(),
+        Grant::sign(root, Purpose::Administration)?,
+        None,
+    );
     let user = admin.user().to_z32();
     let listing = Call::new(Method::GET, "/auth/grant/sessions", net.config())
         .at_most(MAX_GRANTS_BYTES)
@@ -144,8 +151,12 @@ pub async fn revoke_other_grants(
             continue;
         }
         let id = super::storage::encode_segment(&grant.grant_id);
-        let call = Call::new(Method::DELETE, format!("/auth/grant/session/{id}"), net.config())
-            .header("pubky-host", &user)?;
+        let call = Call::new(
+            Method::DELETE,
+            format!("/auth/grant/session/{id}"),
+            net.config(),
+        )
+        .header("pubky-host", &user)?;
         admin.send_ok(call).await?;
         revoked.push(RevokedGrant {
             id: super::shorten(&grant.grant_id, 64),

@@ -102,8 +102,22 @@ mod tests {
         let text = b": hello\n\nid: 7\r\nevent: envelope\r\ndata: one\r\ndata: two\r\n\r\nevent: ready\ndata:\n\n";
         let whole = read(&[text]);
         assert_eq!(whole.len(), 2);
-        assert_eq!(whole[0], SseEvent { id: Some("7".into()), event: "envelope".into(), data: "one\ntwo".into() });
-        assert_eq!(whole[1], SseEvent { id: None, event: "ready".into(), data: String::new() });
+        assert_eq!(
+            whole[0],
+            SseEvent {
+                id: Some("7".into()),
+                event: "envelope".into(),
+                data: "one\ntwo".into()
+            }
+        );
+        assert_eq!(
+            whole[1],
+            SseEvent {
+                id: None,
+                event: "ready".into(),
+                data: String::new()
+            }
+        );
         for cut in 0..text.len() {
             assert_eq!(read(&[&text[..cut], &text[cut..]]), whole);
         }
@@ -112,7 +126,10 @@ mod tests {
     #[test]
     fn an_endless_line_or_event_is_refused() {
         let mut out = Vec::new();
-        assert_eq!(SseReader::new(100).feed(&[b'x'; 101], &mut out), Err(SseTooLong));
+        assert_eq!(
+            SseReader::new(100).feed(&[b'x'; 101], &mut out),
+            Err(SseTooLong)
+        );
         let mut reader = SseReader::new(100);
         let endless = (0..50).try_for_each(|_| reader.feed(b"data: 0123456789\n", &mut out));
         assert_eq!(endless, Err(SseTooLong));

@@ -212,8 +212,8 @@ impl HomeSession {
             server: self.homeserver().to_z32(),
             reason: reason.to_owned(),
         };
-        let text = String::from_utf8(answer.body)
-            .map_err(|_| malformed("a listing that is not text"))?;
+        let text =
+            String::from_utf8(answer.body).map_err(|_| malformed("a listing that is not text"))?;
         let mut paths = Vec::new();
         for line in text.lines().filter(|line| !line.is_empty()) {
             let path = line
@@ -348,10 +348,26 @@ mod tests {
 
     #[test]
     fn paths_are_checked_and_encoded() {
-        assert_eq!(encode_path("/pub/a b/ü%?#").unwrap(), "/pub/a%20b/%C3%BC%25%3F%23");
+        assert_eq!(
+            encode_path("/pub/a b/ü%?#").unwrap(),
+            "/pub/a%20b/%C3%BC%25%3F%23"
+        );
         assert_eq!(encode_path("/priv/x/").unwrap(), "/priv/x/");
-        for bad in ["pub/a", "/other/a", "/pub/../x", "/pub//x", "/pub/./x", "/pub/a\n", "/pub", ""] {
-            assert_eq!(encode_path(bad).unwrap_err().code(), "invalid_argument", "{bad:?}");
+        for bad in [
+            "pub/a",
+            "/other/a",
+            "/pub/../x",
+            "/pub//x",
+            "/pub/./x",
+            "/pub/a\n",
+            "/pub",
+            "",
+        ] {
+            assert_eq!(
+                encode_path(bad).unwrap_err().code(),
+                "invalid_argument",
+                "{bad:?}"
+            );
         }
         assert!(encode_path(&format!("/pub/{}", "a".repeat(256))).is_err());
         assert!(encode_path(&format!("/pub/{}", "a/".repeat(600))).is_err());

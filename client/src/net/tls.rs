@@ -53,9 +53,8 @@ impl ServerCertVerifier for RawKeyVerifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let expected = spki_of(server_name).ok_or(Error::InvalidCertificate(
-            CertificateError::NotValidForName,
-        ))?;
+        let expected = spki_of(server_name)
+            .ok_or(Error::InvalidCertificate(CertificateError::NotValidForName))?;
         if intermediates.is_empty() && end_entity.as_ref() == expected {
             Ok(ServerCertVerified::assertion())
         } else {

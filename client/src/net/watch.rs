@@ -200,7 +200,9 @@ impl Watcher {
             let error = match self.subscribe(&home, &users).await {
                 Ok(events) => {
                     self.set_live(&users, true);
-                    let ended = self.relay(home, &users, events, &mut backoff, &mut down).await;
+                    let ended = self
+                        .relay(home, &users, events, &mut backoff, &mut down)
+                        .await;
                     self.set_live(&users, false);
                     match ended {
                         Some(error) => error,
@@ -228,7 +230,12 @@ impl Watcher {
         }
     }
 
-    async fn somebody_moved(&self, home: &ServiceKey, users: &[UserKey], max_age: Duration) -> bool {
+    async fn somebody_moved(
+        &self,
+        home: &ServiceKey,
+        users: &[UserKey],
+        max_age: Duration,
+    ) -> bool {
         for user in users {
             if let Ok(now) = self.net.home_within(user, max_age).await
                 && now != *home
@@ -360,8 +367,12 @@ mod tests {
     #[test]
     fn events_name_a_file_and_a_cursor() {
         let user = atomicity_ledger::Keypair::from_secret(&[1; 32]).user_key();
-        let data = format!("pubky://{user}/pub/atomicity/v0/profile\ncursor: 42\ncontent_hash: abc=");
-        assert_eq!(changed_file(&data), Some((user, "/pub/atomicity/v0/profile".to_owned())));
+        let data =
+            format!("pubky://{user}/pub/atomicity/v0/profile\ncursor: 42\ncontent_hash: abc=");
+        assert_eq!(
+            changed_file(&data),
+            Some((user, "/pub/atomicity/v0/profile".to_owned()))
+        );
         assert_eq!(cursor_of(&data), Some(42));
         for bad in ["", "cursor: 1", "pubky://nobody/pub/x", "https://x/y"] {
             assert_eq!(changed_file(bad), None);

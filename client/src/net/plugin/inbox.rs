@@ -201,8 +201,7 @@ impl PluginClient {
         }
         let label = self.label();
         if !response.status().is_success() {
-            let answer =
-                dial::read_body(response, &label, call.max_bytes, call.timeout).await?;
+            let answer = dial::read_body(response, &label, call.max_bytes, call.timeout).await?;
             return Err(answer.failure(&label));
         }
         let idle = self.net().config().stream_idle_timeout;

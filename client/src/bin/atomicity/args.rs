@@ -1,0 +1,312 @@
+//! The command line: what can be asked, in which words.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Give and take credit among friends: nobody in between, every debt signed by who owes it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "atomicity",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Settings for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Settings for every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The wallet's folder [default: the user's data folder, or ATOMICITY_HOME]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Another configuration file [default: config.toml in the wallet's folder, or ATOMICITY_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Read the root key's passphrase from the first line of this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// No progress and no warnings on standard error
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Tell on standard error what happens underneath (twice: more)
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a wallet: a new root key (or an existing one) and this device's own key
+    Init(Init),
+    /// Take an account at a homeserver and say hello to the world
+    Signup(Signup),
+    /// Show who this wallet is, with a QR code to scan
+    Whoami(Whoami),
+    /// Units: what is owed in this wallet
+    #[command(subcommand)]
+    Unit(UnitCommand),
+    /// Friends, and how much they may owe you
+    #[command(subcommand)]
+    Friend(FriendCommand),
+    /// Give a friend credit on you: pay them by owing them
+    Issue(Issue),
+    /// Show what friends owe you and what you owe them
+    Balance(Balance),
+    /// Show what this wallet knows to have happened
+    History(History),
+    /// Fetch news, send what waits
+    Sync(Sync),
+    /// Stay connected: apply, acknowledge and send until Ctrl-C
+    Watch(Watch),
+    /// Proof of a debt, for anybody to check
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
+    /// Make a fresh wallet from the root key alone
+    Recover(Recover),
+    /// Move to another homeserver; the old one need not answer
+    Move(Move),
+    /// The published profile
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Balances for web apps, served by your plugin
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Look at every part and say what is wrong
+    Doctor,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Take the root key from this Pubky recovery file instead of making one
+    #[arg(long, value_name = "FILE")]
+    pub import: Option<PathBuf>,
+    /// What others see you called
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// Where records for this user may be left.
+#[derive(Clone, Debug, Args)]
+pub struct Plugins {
+    /// The plugin beside the homeserver: its key, its URL, or KEY@URL; may be repeated
+    #[arg(long = "plugin", value_name = "KEY|URL|KEY@URL")]
+    pub plugins: Vec<String>,
+}
+
+/// `signup`
+#[derive(Debug, Args)]
+pub struct Signup {
+    /// The homeserver's key
+    pub homeserver: String,
+    /// An invitation, if the homeserver wants one
+    #[arg(long)]
+    pub token: Option<String>,
+    /// Where records may be left.
+    #[command(flatten)]
+    pub plugins: Plugins,
+}
+
+/// `whoami`
+#[derive(Debug, Args)]
+pub struct Whoami {
+    /// No QR code
+    #[arg(long)]
+    pub no_qr: bool,
+}
+
+/// `unit …`
+#[derive(Debug, Subcommand)]
+pub enum UnitCommand {
+    /// Open a unit, such as USD/2, HOUR/2 or COFFEE
+    Open {
+        /// The unit
+        unit: String,
+        /// The most that you will owe any one friend in it
+        #[arg(long, value_name = "AMOUNT")]
+        cap: Option<String>,
+    },
+    /// List the open units
+    List,
+    /// Close a unit: no new credit in it
+    Close {
+        /// The unit
+        unit: String,
+    },
+}
+
+/// `friend …`
+#[derive(Debug, Subcommand)]
+pub enum FriendCommand {
+    /// Add somebody by their key
+    Add {
+        /// Their key
+        key: String,
+        /// What you call them
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List friends, and strangers who said hello
+    List,
+    /// Remove a friend who owes nothing and is owed nothing
+    Remove {
+        /// Their name or key
+        friend: String,
+        /// Also if something is still owed
+        #[arg(long)]
+        force: bool,
+    },
+    /// Set how much a friend may owe you (or, with --issue, how much you will owe them)
+    Limit {
+        /// Their name or key
+        friend: String,
+        /// Such as "3.00 BREAD/2"; zero closes the line. Without it, shows the limits
+        amount: Option<String>,
+        /// Your own ceiling for what you will owe them; nobody else sees it
+        #[arg(long, requires = "amount")]
+        issue: bool,
+    },
+    /// Show everything about one friend
+    Inspect {
+        /// Their name or key
+        friend: String,
+    },
+}
+
+/// `issue`
+#[derive(Debug, Args)]
+pub struct Issue {
+    /// Their name or key
+    pub friend: String,
+    /// Such as "2.00 BREAD/2"
+    pub amount: String,
+    /// A few words for them to read
+    #[arg(long)]
+    pub memo: Option<String>,
+    /// What it refers to, an invoice's number, say
+    #[arg(long = "ref", value_name = "TEXT")]
+    pub reference: Option<String>,
+    /// Don't look for the friend's news first
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `balance`
+#[derive(Debug, Args)]
+pub struct Balance {
+    /// Only this friend
+    pub friend: Option<String>,
+    /// Only this unit
+    #[arg(long)]
+    pub unit: Option<String>,
+}
+
+/// `history`
+#[derive(Debug, Args)]
+pub struct History {
+    /// Only this friend
+    pub friend: Option<String>,
+    /// Only this unit
+    #[arg(long)]
+    pub unit: Option<String>,
+    /// At most so many lines
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Only lines before this number
+    #[arg(long, value_name = "ID")]
+    pub before: Option<i64>,
+}
+
+/// `sync`
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// Only these friends' files (the inbox is read in any case)
+    pub friends: Vec<String>,
+}
+
+/// `watch`
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// How often to look at friends' files [default: as configured, 30 s]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub poll: Option<u64>,
+}
+
+/// `evidence …`
+#[derive(Debug, Subcommand)]
+pub enum EvidenceCommand {
+    /// Write down everything that proves what a friend owes
+    Export {
+        /// Their name or key
+        friend: String,
+        /// The file to write [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Check such a file; needs neither a wallet nor a network
+    Verify {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// `recover`
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// The root key, as a Pubky recovery file
+    #[arg(long, value_name = "FILE")]
+    pub root_file: PathBuf,
+    /// Where records may be left [default: as in the published profile].
+    #[command(flatten)]
+    pub plugins: Plugins,
+}
+
+/// `move`
+#[derive(Debug, Args)]
+pub struct Move {
+    /// The new homeserver's key
+    pub homeserver: String,
+    /// An invitation, if the homeserver wants one
+    #[arg(long)]
+    pub token: Option<String>,
+    /// Where records may be left from now on.
+    #[command(flatten)]
+    pub plugins: Plugins,
+}
+
+/// `profile …`
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// Show a published profile: your own, or somebody's
+    Show {
+        /// Whose; your own if left out
+        key: Option<String>,
+    },
+}
+
+/// `snapshot …`
+#[derive(Debug, Subcommand)]
+pub enum SnapshotCommand {
+    /// Push signed balances to your plugin from now on
+    On,
+    /// Stop pushing balances
+    Off,
+    /// Push them now
+    Push,
+    /// Choose the units that your plugin shows to everybody
+    Public {
+        /// The units; none: nothing is shown
+        units: Vec<String>,
+    },
+}

@@ -1,0 +1,331 @@
+//! `sync` and `watch`.
+
+use std::time::{Duration, Instant};
+
+use atomicity_client::ClientError;
+use atomicity_client::wallet::{Fault, SyncReport, WalletEvent, WalletEventKind, WatchOptions};
+use atomicity_ledger::Unit;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::Context;
+use crate::args::{Sync, Watch};
+use crate::output::{Output, fault_value, minor_text, print_line, time_text};
+
+/// A progress bar is shown when it lasts longer than this.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub async fn sync(context: &Context, args: Sync) -> Result<u8, ClientError> {
+    let wallet = context.wallet().await?;
+    let mut only = Vec::new();
+    for friend in &args.friends {
+        only.push(wallet.friend(friend).await?.user);
+    }
+    let began = Instant::now();
+    let bar = bar(context.out);
+    let report = wallet
+        .sync_with(&only, |done, all| {
+            if began.elapsed() >= PATIENCE {
+                bar.set_length(all);
+                bar.set_position(done);
+            }
+        })
+        .await;
+    bar.finish_and_clear();
+    let report = report?;
+    let fault = |fault: &Fault| fault_value(&fault.code, &fault.message);
+    let unreachable: Vec<Value> = report
+        .unreachable
+        .iter()
+        .map(|friend| {
+            json!({
+                "friend": friend.friend,
+                "user": friend.user,
+                "code": friend.fault.code,
+                "message": friend.fault.message,
+            })
+        })
+        .collect();
+    let value = json!({
+        "applied": report.applied,
+        "duplicates": report.duplicates,
+        "pending": report.pending,
+        "refused": report.refused,
+        "sent": report.sent,
+        "queued": report.queued,
+        "friends": report.friends,
+        "unreachable": unreachable,
+        "inbox": { "read": report.inbox.read, "error": report.inbox.fault.as_ref().map(fault) },
+        "fault": report.fault.as_ref().map(fault),
+        "events": report.events.iter().map(event_value).collect::<Vec<_>>(),
+    });
+    context.out.result(&value, || sync_text(&report));
+    wallet.close().await;
+    Ok(if report.reached_anything() { 0 } else { 4 })
+}
+
+fn bar(out: Output) -> ProgressBar {
+    if !out.shows_progress() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} friends") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn sync_text(report: &SyncReport) -> String {
+    let mut lines: Vec<String> = report.events.iter().map(event_text).collect();
+    for friend in &report.unreachable {
+        lines.push(format!(
+            "{} could not be looked at: {}",
+            friend.friend, friend.fault.message
+        ));
+    }
+    for fault in report.inbox.fault.iter().chain(&report.fault) {
+        lines.push(format!("not all went well: {}", fault.message));
+    }
+    let queued = if report.queued > 0 {
+        format!(", {} wait to be sent", report.queued)
+    } else {
+        String::new()
+    };
+    lines.push(format!(
+        "{} of {} friends looked at, {} records new, {} sent{queued}",
+        report.friends - report.unreachable.len() as u64,
+        report.friends,
+        report.applied,
+        report.sent
+    ));
+    lines.join("\n")
+}
+
+pub async fn watch(context: &Context, args: &Watch) -> Result<u8, ClientError> {
+    let wallet = context.wallet().await?;
+    let stop = CancellationToken::new();
+    let signal = stop.clone();
+    tokio::spawn(async move {
+        stopped().await;
+        signal.cancel();
+    });
+    let options = args.poll.map_or_else(WatchOptions::default, |seconds| {
+        WatchOptions::every(Duration::from_secs(seconds))
+    });
+    let json = context.out.json;
+    wallet
+        .watch(options, stop, move |event| {
+            let line = if json {
+                event_value(&event).to_string()
+            } else {
+                event_text(&event)
+            };
+            print_line(&line);
+        })
+        .await?;
+    wallet.close().await;
+    Ok(0)
+}
+
+/// Waits for Ctrl-C or a polite request to end.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    // Without a handler the system's default ends the process.
+    tokio::signal::ctrl_c().await.ok();
+}
+
+/// An event as one JSON object.
+pub fn event_value(event: &WalletEvent) -> Value {
+    let mut map = Map::new();
+    let mut put = |key: &str, value: Value| {
+        map.insert(key.to_owned(), value);
+    };
+    put("at", json!(event.at));
+    if let Some(user) = &event.user {
+        put("user", json!(user));
+        put("friend", json!(event.friend));
+    }
+    let name = event_fields(&event.kind, &mut put);
+    map.insert("event".to_owned(), json!(name));
+    Value::Object(map)
+}
+
+fn money(put: &mut impl FnMut(&str, Value), key: &str, unit: &Unit, minor: u64) {
+    put(key, json!(minor.to_string()));
+    put(&format!("{key}_text"), json!(minor_text(unit, minor)));
+}
+
+fn event_fields(kind: &WalletEventKind, put: &mut impl FnMut(&str, Value)) -> &'static str {
+    match kind {
+        WalletEventKind::Ready => "ready",
+        WalletEventKind::Payment {
+            unit,
+            amount,
+            memo,
+            net,
+        } => {
+            put("direction", json!("in"));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            put("memo", json!(memo));
+            put("net", json!(net.minor().to_string()));
+            put("net_text", json!(unit.format_balance(*net)));
+            "payment"
+        }
+        WalletEventKind::Acknowledged { unit, seq } => {
+            put("unit", json!(unit));
+            put("seq", json!(seq.to_string()));
+            "acknowledged"
+        }
+        WalletEventKind::Refused { unit, amount } | WalletEventKind::PaidBack { unit, amount } => {
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            if matches!(kind, WalletEventKind::Refused { .. }) {
+                "refused"
+            } else {
+                "paid_back"
+            }
+        }
+        WalletEventKind::Line { unit, accept } => {
+            put("unit", json!(unit));
+            money(put, "accept", unit, *accept);
+            "line"
+        }
+        WalletEventKind::Hello => "hello",
+        WalletEventKind::Book { epoch } => {
+            put("epoch", json!(epoch));
+            "book"
+        }
+        WalletEventKind::BookAcknowledged { epoch } => {
+            put("epoch", json!(epoch));
+            "book_acknowledged"
+        }
+        WalletEventKind::Unbound {
+            unit,
+            signed,
+            bound,
+        } => {
+            put("unit", json!(unit));
+            money(put, "signed", unit, *signed);
+            money(put, "bound", unit, *bound);
+            "unbound"
+        }
+        WalletEventKind::Frozen { unit, reason } => {
+            put("unit", json!(unit));
+            put("reason", json!(reason));
+            "frozen"
+        }
+        WalletEventKind::WrittenElsewhere { unit } => {
+            put("unit", json!(unit));
+            "written_elsewhere"
+        }
+        WalletEventKind::Unreachable { what, who, message } => {
+            put("what", json!(what));
+            put("who", json!(who));
+            put("message", json!(message));
+            "unreachable"
+        }
+        WalletEventKind::Reachable { what, who } => {
+            put("what", json!(what));
+            put("who", json!(who));
+            "reachable"
+        }
+        WalletEventKind::Error { code, message } => {
+            put("code", json!(code));
+            put("message", json!(message));
+            "error"
+        }
+        _ => "other",
+    }
+}
+
+/// An event in words.
+fn event_text(event: &WalletEvent) -> String {
+    let friend = event
+        .friend
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .unwrap_or("somebody");
+    let what = match &event.kind {
+        WalletEventKind::Ready => "up to date; waiting for news (Ctrl-C ends)".to_owned(),
+        WalletEventKind::Payment {
+            unit,
+            amount,
+            memo,
+            net,
+        } => {
+            let memo = memo
+                .as_ref()
+                .map(|memo| format!(" - {memo}"))
+                .unwrap_or_default();
+            format!(
+                "{friend} gave you {}{memo}; balance {}",
+                minor_text(unit, *amount),
+                unit.format_balance(*net)
+            )
+        }
+        WalletEventKind::Acknowledged { unit, .. } => {
+            format!("{friend} has what you gave them in {unit}")
+        }
+        WalletEventKind::Refused { unit, amount } => {
+            format!(
+                "{friend} gave {} back: above their limit",
+                minor_text(unit, *amount)
+            )
+        }
+        WalletEventKind::PaidBack { unit, amount } => {
+            format!(
+                "you gave {} back to {friend}: above your limit",
+                minor_text(unit, *amount)
+            )
+        }
+        WalletEventKind::Line { unit, accept } => {
+            format!("{friend} lets you owe up to {}", minor_text(unit, *accept))
+        }
+        WalletEventKind::Hello => match &event.user {
+            Some(user) => {
+                format!("{friend} says hello; add them with: atomicity friend add {user}")
+            }
+            None => format!("{friend} says hello"),
+        },
+        WalletEventKind::Book { epoch } => {
+            format!("{friend} keeps their books with a new key (epoch {epoch})")
+        }
+        WalletEventKind::BookAcknowledged { .. } => format!("{friend} acknowledged your book"),
+        WalletEventKind::Unbound {
+            unit,
+            signed,
+            bound,
+        } => format!(
+            "an earlier key of {friend} signed {}, but only {} binds them",
+            minor_text(unit, *signed),
+            minor_text(unit, *bound)
+        ),
+        WalletEventKind::Frozen { unit, reason } => {
+            format!("FROZEN with {friend} in {unit}: {reason}")
+        }
+        WalletEventKind::WrittenElsewhere { .. } => {
+            format!(
+                "another copy of this wallet has signed towards {friend}: this one stops signing to them"
+            )
+        }
+        WalletEventKind::Unreachable { what, who, message } => {
+            format!("{what} {who} can't be reached: {message}")
+        }
+        WalletEventKind::Reachable { what, who } => format!("{what} {who} can be reached again"),
+        WalletEventKind::Error { message, .. } => message.clone(),
+        _ => "something happened that this version has no words for".to_owned(),
+    };
+    format!("{}  {what}", time_text(event.at))
+}

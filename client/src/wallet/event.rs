@@ -1,0 +1,119 @@
+//! What happened, for those who watch.
+
+use atomicity_ledger::{Balance, Unit, UserKey};
+
+/// Something that happened to one friend's books, or on the way to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalletEvent {
+    /// When this wallet learned of it, Unix milliseconds.
+    pub at: u64,
+    /// The friend's key, if it is about one.
+    pub user: Option<UserKey>,
+    /// What the user calls them.
+    pub friend: Option<String>,
+    /// What happened.
+    pub kind: WalletEventKind,
+}
+
+/// The kinds of events. Amounts are in minor units of `unit`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WalletEventKind {
+    /// Everything that had happened before was read: from now on events are live.
+    Ready,
+    /// The friend's total grew: they gave something.
+    Payment {
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: u64,
+        /// What they wrote beside it.
+        memo: Option<String>,
+        /// What the friend owes now, net.
+        net: Balance,
+    },
+    /// The friend took what was sent up to this state.
+    Acknowledged {
+        /// In what.
+        unit: Unit,
+        /// The newest state that they took.
+        seq: u64,
+    },
+    /// The friend gave back what exceeded their limit.
+    Refused {
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: u64,
+    },
+    /// This wallet gave back what exceeded its own limit.
+    PaidBack {
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: u64,
+    },
+    /// The friend set a credit line.
+    Line {
+        /// In what.
+        unit: Unit,
+        /// What the user may owe them.
+        accept: u64,
+    },
+    /// A stranger said hello.
+    Hello,
+    /// The friend's books are kept by a new key.
+    Book {
+        /// Since this epoch.
+        epoch: u64,
+    },
+    /// The friend acknowledged this wallet's new book.
+    BookAcknowledged {
+        /// Of this epoch.
+        epoch: u64,
+    },
+    /// What an earlier key of the friend had signed exceeds what binds them.
+    Unbound {
+        /// In what.
+        unit: Unit,
+        /// What was signed.
+        signed: u64,
+        /// What binds.
+        bound: u64,
+    },
+    /// The friend contradicted themselves: the channel is frozen.
+    Frozen {
+        /// In what.
+        unit: Unit,
+        /// How.
+        reason: String,
+    },
+    /// Another store signed with this wallet's book key.
+    WrittenElsewhere {
+        /// In what.
+        unit: Unit,
+    },
+    /// Something can't be reached.
+    Unreachable {
+        /// `homeserver`, `plugin` or `friend`.
+        what: &'static str,
+        /// Which one.
+        who: String,
+        /// Why.
+        message: String,
+    },
+    /// It can be reached again.
+    Reachable {
+        /// `homeserver`, `plugin` or `friend`.
+        what: &'static str,
+        /// Which one.
+        who: String,
+    },
+    /// A record was refused, or an operation failed; the wallet goes on.
+    Error {
+        /// A stable code.
+        code: String,
+        /// In words.
+        message: String,
+    },
+}

@@ -1,0 +1,97 @@
+//! Credit lines, and the user's own ceilings.
+
+use atomicity_ledger::pair::{LineTerms, Pair};
+use atomicity_ledger::{Total, Unit, UserKey};
+
+use super::books::Change;
+use super::friends::LimitChange;
+use super::{Direction, HistoryItem, Wallet, receive};
+use crate::error::ClientError;
+use crate::store::contacts;
+
+impl Wallet {
+    /// Sets how much a friend may owe this user in `unit`, in minor units; zero closes the line.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownFriend`], [`ClientError::BookKeyInUse`], or what the store says.
+    pub async fn set_limit(
+        &self,
+        user: &UserKey,
+        unit: &Unit,
+        accept: u64,
+    ) -> Result<LimitChange, ClientError> {
+        self.ensure_may_sign().await?;
+        let accept = Total::from_minor(accept)?;
+        let mut change = self.change().await?;
+        let contact = contacts::get(change.conn(), user)
+            .await?
+            .filter(|contact| receive::is_friend(Some(contact)))
+            .ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
+        let mut pair = change.load(self.user(), *user).await?;
+        let now = change.now;
+        let terms = LineTerms::simple(unit.clone(), accept)?;
+        let line = pair.set_line(terms, &change.keys.pen, now)?;
+        let seq = line.record().seq.get();
+        change.save(&pair).await?;
+        change.send(user, &[line.jws().to_owned()]).await?;
+        change
+            .note(HistoryItem {
+                user: Some(*user),
+                unit: Some(unit.clone()),
+                kind: "line".to_owned(),
+                direction: Some(Direction::Out),
+                amount: Some(accept.minor()),
+                epoch: Some(line.record().epoch.get()),
+                seq: Some(seq),
+                ..HistoryItem::default()
+            })
+            .await?;
+        change.signed();
+        change.commit().await?;
+        self.flush().await?;
+        Ok(LimitChange {
+            delivery: Some(self.delivery(user).await?),
+            seq: Some(seq),
+            contact,
+        })
+    }
+
+    /// Sets the most that this user wants to owe a friend in `unit`, in minor units. Nobody else sees it.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownFriend`], or what the store says.
+    pub async fn set_own_ceiling(
+        &self,
+        user: &UserKey,
+        unit: &Unit,
+        most: u64,
+    ) -> Result<LimitChange, ClientError> {
+        let mut tx = self.store().write().await?;
+        let contact = contacts::get(tx.conn(), user)
+            .await?
+            .ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
+        contacts::set_ceiling(tx.conn(), user, unit, Total::from_minor(most)?).await?;
+        tx.commit().await?;
+        Ok(LimitChange {
+            contact,
+            seq: None,
+            delivery: None,
+        })
+    }
+}
+
+/// Closes every line that is open, and returns the records.
+pub(crate) fn close_all(change: &mut Change, pair: &mut Pair) -> Result<Vec<String>, ClientError> {
+    let mut closed = Vec::new();
+    let now = change.now;
+    for unit in pair.units() {
+        if pair.own().accept_at(&unit, now) == Total::ZERO {
+            continue;
+        }
+        let terms = LineTerms::simple(unit, Total::ZERO)?;
+        let line = pair.set_line(terms, &change.keys.pen, now)?;
+        closed.push(line.jws().to_owned());
+        change.signed();
+    }
+    Ok(closed)
+}

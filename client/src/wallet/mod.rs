@@ -1,0 +1,236 @@
+//! A user's wallet: it keeps the books with every friend, signs, fetches, sends and recovers.
+//!
+//! [`Wallet::create`] makes one, [`Wallet::open`] opens it. What changes the books is one transaction of the store that holds the
+//! pair, what has to be sent, and the history; only then is anything sent ([`Wallet::flush`]). What comes from others is applied
+//! by [`Wallet::sync`] and [`Wallet::watch`], and answered the same way.
+//!
+//! ```no_run
+//! use atomicity_client::config::{Config, Overrides};
+//! use atomicity_client::wallet::{IssueOptions, Wallet};
+//!
+//! # async fn example() -> Result<(), atomicity_client::ClientError> {
+//! let wallet = Wallet::open(&Config::load(&Overrides::default())?).await?;
+//! wallet.sync(&[]).await?;
+//! let friend = wallet.friend("the baker").await?;
+//! let money = wallet.parse_money("2.00 BREAD/2").await?;
+//! let issued = wallet.issue(&friend.user, money, IssueOptions::default()).await?;
+//! println!("{:?}: {}", issued.delivery, issued.channel.net.minor());
+//! # Ok(())
+//! # }
+//! ```
+
+mod access;
+mod authority;
+mod books;
+mod contact_list;
+mod create;
+mod directory;
+mod doctor;
+mod event;
+mod evidence;
+mod flush;
+mod friends;
+mod generation;
+mod history;
+mod home_move;
+mod inbox;
+mod issue;
+mod lines;
+mod paths;
+mod profile;
+mod publish;
+mod receive;
+mod recover;
+mod root;
+mod signup;
+mod snapshot;
+mod sync;
+mod units;
+mod view;
+mod watch;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use atomicity_ledger::{Timestamp, UserKey};
+
+use crate::config::Config;
+use crate::error::ClientError;
+use crate::net::session::HomeSession;
+use crate::net::{Home, Net, now_ms};
+use crate::store::{Store, parse_own, settings};
+
+pub use crate::store::contacts::{Contact, ContactStatus};
+pub use crate::store::history::{Direction, HistoryItem, HistoryQuery};
+pub use crate::store::inbox::PendingRecord;
+pub use crate::store::units::OpenUnit;
+pub use access::parse_user;
+pub use create::{Created, ROOT_FILE};
+pub use doctor::{Check, Diagnosis};
+pub use event::{WalletEvent, WalletEventKind};
+pub use evidence::{Bundle, verify_evidence};
+pub use flush::{Delivery, Fault, FlushReport};
+pub use friends::{Added, FriendDetails, LimitChange};
+pub use home_move::Moved;
+pub use inbox::InboxReport;
+pub use issue::{IssueOptions, IssuedPayment};
+pub use profile::PublishedProfile;
+pub use recover::{Recovered, RecoveredFriend};
+pub use root::RootKey;
+pub use signup::{PluginOutcome, PluginRegistration, SignedUp};
+pub use snapshot::SnapshotOutcome;
+pub use sync::{SyncReport, UnreachableFriend};
+pub use units::{ClosedUnit, DEFAULT_CAP_WHOLE_UNITS, OpenedUnit};
+pub use view::{ChannelState, ChannelView, Identity, UnitTotal, totals};
+pub use watch::WatchOptions;
+
+/// How long the homeserver's word that this store keeps the books is good for.
+const MAY_SIGN_FOR: Duration = Duration::from_secs(10);
+
+/// An open wallet. Cheap to clone; clones and other processes may use the same store at once.
+#[derive(Clone, Debug)]
+pub struct Wallet {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    config: Config,
+    net: Net,
+    me: UserKey,
+    session: tokio::sync::Mutex<Option<HomeSession>>,
+    may_sign_since: Mutex<Option<Instant>>,
+    directory: Mutex<Option<Arc<directory::Directory>>>,
+}
+
+impl Wallet {
+    /// Opens the wallet in the configured folder. Talks to nobody.
+    ///
+    /// # Errors
+    /// [`ClientError::NoWallet`] if there is none, [`ClientError::Store`] if it can't be read.
+    pub async fn open(config: &Config) -> Result<Self, ClientError> {
+        let store = Store::open(&config.home).await?;
+        Self::over(store, config).await
+    }
+
+    async fn over(store: Store, config: &Config) -> Result<Self, ClientError> {
+        let mut conn = store.read().await?;
+        let me = settings::need(&mut conn, settings::USER).await?;
+        let me = parse_own(&me, "the wallet's user")?;
+        let homes = known_homes(settings::get(&mut conn, settings::KNOWN_HOMES).await?);
+        drop(conn);
+        let net = Net::new(&config.network)?;
+        net.seed_homes(homes);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store,
+                config: config.clone(),
+                net,
+                me,
+                session: tokio::sync::Mutex::new(None),
+                may_sign_since: Mutex::new(None),
+                directory: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// Whose wallet this is.
+    #[must_use]
+    pub fn user(&self) -> UserKey {
+        self.inner.me
+    }
+
+    /// The wallet's folder.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.inner.store.home()
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Remembers what was learned on the way and closes the store.
+    pub async fn close(&self) {
+        // Nothing of value is lost if this fails: it only saves look-ups.
+        self.keep_session().await.ok();
+        self.keep_homes().await.ok();
+        self.inner.store.close().await;
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub(crate) fn net(&self) -> &Net {
+        &self.inner.net
+    }
+
+    fn checked_lately(&self) -> bool {
+        self.inner
+            .may_sign_since
+            .lock()
+            .ok()
+            .and_then(|since| *since)
+            .is_some_and(|since| since.elapsed() < MAY_SIGN_FOR)
+    }
+
+    fn note_checked(&self) {
+        if let Ok(mut since) = self.inner.may_sign_since.lock() {
+            *since = Some(Instant::now());
+        }
+    }
+
+    async fn keep_homes(&self) -> Result<(), ClientError> {
+        let homes: Vec<(String, String, u64)> = self
+            .net()
+            .known_homes()
+            .into_iter()
+            .map(|home| {
+                (
+                    home.user.to_z32(),
+                    home.homeserver.to_z32(),
+                    home.resolved_at,
+                )
+            })
+            .collect();
+        let text =
+            serde_json::to_string(&homes).map_err(|e| ClientError::Internal(e.to_string()))?;
+        let mut tx = self.store().write().await?;
+        settings::set(tx.conn(), settings::KNOWN_HOMES, &text).await?;
+        tx.commit().await
+    }
+}
+
+/// What an earlier run remembered; anything unreadable is only forgotten.
+fn known_homes(text: Option<String>) -> Vec<Home> {
+    let rows: Vec<(String, String, u64)> = text
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default();
+    rows.into_iter()
+        .filter_map(|(user, homeserver, resolved_at)| {
+            Some(Home {
+                user: user.parse().ok()?,
+                homeserver: homeserver.parse().ok()?,
+                resolved_at,
+            })
+        })
+        .collect()
+}
+
+/// The present, as records write it.
+fn now() -> Timestamp {
+    Timestamp::saturating_from_millis(now_ms())
+}
+
+/// Fresh bytes of the system's randomness.
+fn entropy<const N: usize>() -> [u8; N] {
+    use rand::Rng as _;
+    let mut bytes = [0; N];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes
+}

@@ -1,0 +1,516 @@
+//! A fresh wallet from the root key alone.
+//!
+//! Everything is found on homeservers: who the friends are in the sealed contact list, what was signed in one's own channel files
+//! and in those of the friends. Every other session and device ends, the encryption keys change, and each pair begins a new epoch
+//! under a fresh book key by the root's word. Until a friend has acknowledged that, nothing can be issued to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use atomicity_ledger::authority::delegation_path;
+use atomicity_ledger::channel_file::ChannelFile;
+use atomicity_ledger::pair::Pair;
+use atomicity_ledger::record::{self, Delegation, Profile};
+use atomicity_ledger::seal::{
+    Agreement, EncryptionKey, KeyId, MAX_CHANNEL_FILE_BYTES, channel_path, open_channel_file,
+};
+use atomicity_ledger::{AnyRecord, Signed, SignerKey, Total, Unit};
+use futures_util::{StreamExt as _, stream};
+use sqlx::SqliteConnection;
+
+use super::create::{check_root, new_device};
+use super::signup::PluginRegistration;
+use super::view::{self, ChannelView};
+use super::{
+    ChannelState, Contact, ContactStatus, Fault, HistoryItem, RootKey, Wallet, contact_list,
+    directory, now, receive, units,
+};
+use crate::config::Config;
+use crate::error::ClientError;
+use crate::net::plugin::PluginAddress;
+use crate::net::session::{self, HomeSession};
+use crate::net::{Freshness, NetError, ServiceKey};
+use crate::store::units::OpenUnit;
+use crate::store::{contacts, pairs, publications, settings};
+
+/// Where delegations lie.
+const DELEGATIONS: &str = "/pub/atomicity/v0/delegations/";
+/// Old devices that are looked for at most.
+const MAX_DEVICES: usize = 256;
+/// Friends who are looked up side by side.
+const FRIENDS_AT_ONCE: usize = 32;
+
+/// A friend whose books were put together again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecoveredFriend {
+    /// The contact.
+    pub contact: Contact,
+    /// The epoch that began.
+    pub epoch: Option<u64>,
+    /// Whether the friend has acknowledged it.
+    pub state: ChannelState,
+    /// Each unit.
+    pub channels: Vec<ChannelView>,
+}
+
+/// A wallet that was recovered.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// The wallet.
+    pub wallet: Wallet,
+    /// The new book key.
+    pub book_key: SignerKey,
+    /// The user's homeserver.
+    pub homeserver: ServiceKey,
+    /// The friends.
+    pub friends: Vec<RecoveredFriend>,
+    /// The plugins that take records.
+    pub plugins: Vec<PluginRegistration>,
+    /// Devices whose authority was ended.
+    pub revoked: Vec<SignerKey>,
+    /// What did not work, in words.
+    pub warnings: Vec<String>,
+}
+
+/// What is published about the user.
+#[derive(Debug, Default)]
+struct Published {
+    key_number: u32,
+    name: Option<String>,
+    plugins: Vec<PluginAddress>,
+    open: Vec<OpenUnit>,
+    devices: Vec<SignerKey>,
+}
+
+/// What was found of one friend.
+struct Found {
+    contact: Contact,
+    mine: Vec<AnyRecord>,
+    held: Vec<AnyRecord>,
+    authority: Vec<String>,
+    /// Where the old channel file lies.
+    old_path: Option<String>,
+    fault: Option<Fault>,
+}
+
+impl Wallet {
+    /// Recovers a user's wallet into the configured folder. Called again with the same root key, it goes on with friends who could
+    /// not be reached before.
+    ///
+    /// # Errors
+    /// [`ClientError::WalletExists`] if another user's wallet is there; [`ClientError::Net`] if the user's homeserver can't be
+    /// reached; what the store says.
+    pub async fn recover(
+        config: &Config,
+        root: &RootKey,
+        passphrase: &str,
+        plugins: &[PluginAddress],
+    ) -> Result<Recovered, ClientError> {
+        let wallet = match Self::open(config).await {
+            Ok(wallet) if wallet.user() == root.user() => wallet,
+            Ok(_) => return Err(ClientError::WalletExists(config.home.clone())),
+            Err(ClientError::NoWallet(_)) => {
+                Self::create(config, root, passphrase, None).await?.wallet
+            }
+            Err(error) => return Err(error),
+        };
+        check_root(root, wallet.user())?;
+        let mut warnings = Vec::new();
+        let (homeserver, registrations, revoked) = if wallet.homeserver().await?.is_none() {
+            wallet.take_over(root, plugins, &mut warnings).await?
+        } else {
+            let homeserver = wallet.session().await?;
+            (*homeserver.homeserver(), Vec::new(), Vec::new())
+        };
+        wallet.recover_friends(root, &mut warnings).await?;
+        wallet.seize_generation().await?;
+        wallet.flush().await?;
+        let synced = wallet.sync(&[]).await?;
+        for friend in synced.unreachable {
+            warnings.push(format!("{}: {}", friend.friend, friend.fault.message));
+        }
+        Ok(Recovered {
+            book_key: wallet.book_key().await?,
+            friends: wallet.recovered_friends().await?,
+            homeserver,
+            plugins: registrations,
+            revoked,
+            warnings,
+            wallet,
+        })
+    }
+
+    /// Ends every other session and device, and publishes the new one.
+    async fn take_over(
+        &self,
+        root: &RootKey,
+        plugins: &[PluginAddress],
+        warnings: &mut Vec<String>,
+    ) -> Result<(ServiceKey, Vec<PluginRegistration>, Vec<SignerKey>), ClientError> {
+        let homeserver = self.net().home_of(&self.user(), Freshness::Network).await?;
+        let session = HomeSession::sign_in(self.net(), root.keypair(), &homeserver).await?;
+        // First: whoever holds a stolen session could overwrite what follows.
+        session::revoke_other_grants(self.net(), root.keypair(), &session).await?;
+        let published = read_published(&session, root, warnings).await?;
+        let plugins = if plugins.is_empty() {
+            published.plugins.clone()
+        } else {
+            plugins.to_vec()
+        };
+        let revoked = self.renew_device(root, &published).await?;
+        self.set_session(session).await?;
+        self.seize_generation().await?;
+        self.publish_identity(root, &plugins).await?;
+        let registrations = self.register(&plugins).await?;
+        Ok((homeserver, registrations, revoked))
+    }
+
+    /// A fresh book key and the next encryption key; every older device is revoked.
+    async fn renew_device(
+        &self,
+        root: &RootKey,
+        published: &Published,
+    ) -> Result<Vec<SignerKey>, ClientError> {
+        let mut tx = self.store().write().await?;
+        for open in &published.open {
+            crate::store::units::put(tx.conn(), open).await?;
+        }
+        if let Some(name) = &published.name {
+            settings::set(tx.conn(), settings::NAME, name).await?;
+        }
+        new_device(tx.conn(), root, published.key_number.saturating_add(1)).await?;
+        let mut kept = Vec::new();
+        for device in &published.devices {
+            let revocation = root.revoke(*device, now())?;
+            plan_revocation(tx.conn(), *device, revocation.jws()).await?;
+            kept.push(revocation.jws().to_owned());
+        }
+        settings::set(tx.conn(), settings::REVOCATIONS, &kept.join("\n")).await?;
+        tx.commit().await?;
+        Ok(published.devices.clone())
+    }
+
+    /// Puts the books with every contact together who has none here yet.
+    async fn recover_friends(
+        &self,
+        root: &RootKey,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ClientError> {
+        let session = self.session().await?;
+        let listed = contact_list::read(&session, root.keypair()).await?;
+        let mut conn = self.store().read().await?;
+        let mut missing = Vec::new();
+        for entry in listed {
+            if pairs::get(&mut conn, &entry.user).await?.is_none() {
+                missing.push(entry);
+            }
+        }
+        drop(conn);
+        let mut looks = stream::iter(missing)
+            .map(|entry| self.find_friend(&session, root, entry))
+            .buffer_unordered(FRIENDS_AT_ONCE);
+        while let Some(found) = looks.next().await {
+            let found = found?;
+            if let Some(fault) = &found.fault {
+                warnings.push(format!(
+                    "{}: {}; run the same command again when they can be reached",
+                    found.contact.name, fault.message
+                ));
+            }
+            self.begin_epoch(root, found).await?;
+        }
+        self.forget_directory();
+        Ok(())
+    }
+
+    /// Looks for everything about one contact: their profile, and the own file about them.
+    async fn find_friend(
+        &self,
+        session: &HomeSession,
+        root: &RootKey,
+        entry: record::Contact,
+    ) -> Result<Found, ClientError> {
+        let mut contact = Contact::new(entry.user, now().millis());
+        contact.status = ContactStatus::Friend;
+        contact.name = entry
+            .name
+            .as_ref()
+            .map_or_else(|| entry.user.to_z32(), ToString::to_string);
+        let mut found = Found {
+            contact,
+            mine: Vec::new(),
+            held: Vec::new(),
+            authority: Vec::new(),
+            old_path: None,
+            fault: None,
+        };
+        match self.fetch_profile(&entry.user).await {
+            Ok(Some(jws)) => match receive::judge_profile(&jws, entry.user, None, now()) {
+                Ok(_) => {
+                    found.contact.profile = Some(jws);
+                    found.contact.profile_at = Some(now().millis());
+                }
+                Err(error) => found.fault = Some(Fault::from(&ClientError::from(error))),
+            },
+            Ok(None) => {}
+            Err(error) => found.fault = Some(Fault::from(&error)),
+        }
+        let Some(key) = their_key(&found.contact, entry.their_key)? else {
+            return Ok(found);
+        };
+        let secret = root.encryption_key(entry.own_key.get())?;
+        let own = Agreement::outgoing(&self.user(), &secret, &entry.user, &key, entry.their_key)?;
+        let path = channel_path(own.blind());
+        match session.get(&path, MAX_CHANNEL_FILE_BYTES).await {
+            Ok(bytes) => {
+                let file = ChannelFile::decode(&open_channel_file(&own, &bytes)?)?;
+                found.authority.extend(file.own().authority().to_vec());
+                found.mine.extend(file.own().records());
+                found.held.extend(file.held().records());
+                for jws in file.own().authority().iter().chain(file.held().authority()) {
+                    // Grants are no records of ours; they are learnt from `authority`.
+                    if let Ok(record) = AnyRecord::decode(jws) {
+                        found.mine.push(record);
+                    }
+                }
+                found.old_path = Some(path);
+            }
+            Err(NetError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.add_their_view(&mut found, &secret, &key, entry.their_key)
+            .await;
+        Ok(found)
+    }
+
+    /// What the friend's own file holds of this user. They may be out of reach: then the own file has to do.
+    async fn add_their_view(
+        &self,
+        found: &mut Found,
+        secret: &atomicity_ledger::seal::EncryptionSecret,
+        key: &EncryptionKey,
+        key_id: KeyId,
+    ) {
+        let user = found.contact.user;
+        let looked = async {
+            let theirs = Agreement::incoming(&self.user(), secret, &user, key, key_id)?;
+            let target = crate::net::Target::new(user, channel_path(theirs.blind()))
+                .at_most(MAX_CHANNEL_FILE_BYTES);
+            let fetched = self.net().fetch(&target).await?;
+            let bytes = fetched.body.bytes().unwrap_or_default();
+            Ok::<_, ClientError>(ChannelFile::decode(&open_channel_file(&theirs, &bytes)?)?)
+        };
+        match looked.await {
+            Ok(file) if file.from() == user && file.to() == self.user() => {
+                found.mine.extend(file.held().records());
+            }
+            Ok(_) | Err(ClientError::Net(NetError::NotFound(_))) => {}
+            Err(error) => {
+                found.fault.get_or_insert_with(|| Fault::from(&error));
+            }
+        }
+    }
+
+    /// Stores one friend with recovered books, and puts what they must get into the outbox.
+    async fn begin_epoch(&self, root: &RootKey, found: Found) -> Result<(), ClientError> {
+        let mut change = self.change().await?;
+        let user = found.contact.user;
+        contacts::put(change.conn(), &found.contact).await?;
+        let knows_nothing = found.mine.is_empty() && found.held.is_empty();
+        if knows_nothing && found.fault.is_some() {
+            // Their books can't be found now. A later run goes on here.
+            return change.commit().await;
+        }
+        let delegation = settings::need(change.conn(), settings::DELEGATION).await?;
+        let revocations = settings::get(change.conn(), settings::REVOCATIONS).await?;
+        let mut authority = found.authority;
+        authority.push(delegation.clone());
+        authority.extend(
+            revocations
+                .iter()
+                .flat_map(|text| text.lines())
+                .map(str::to_owned),
+        );
+        let caps: BTreeMap<Unit, Total> = units::caps(change.conn()).await?;
+        let recovered = Pair::recover(
+            self.user(),
+            user,
+            &found.mine,
+            &found.held,
+            &authority,
+            caps,
+            root.keypair(),
+            &change.keys.pen,
+            change.now,
+        )?;
+        change.save(&recovered.pair).await?;
+        if let Some(path) = &found.old_path {
+            pairs::set_file_path(change.conn(), &user, path).await?;
+        }
+        let mut records = Vec::new();
+        records.extend(settings::get(change.conn(), settings::PROFILE).await?);
+        records.push(delegation);
+        records.extend(
+            revocations
+                .iter()
+                .flat_map(|text| text.lines())
+                .map(str::to_owned),
+        );
+        records.push(recovered.book.jws().to_owned());
+        records.extend(recovered.lines.iter().map(|line| line.jws().to_owned()));
+        change.send(&user, &records).await?;
+        change
+            .note(HistoryItem {
+                user: Some(user),
+                kind: "recovered".to_owned(),
+                epoch: Some(recovered.book.record().epoch.get()),
+                ..HistoryItem::default()
+            })
+            .await?;
+        for stale in [settings::TAGS_STALE, settings::CONTACTS_STALE] {
+            settings::set(change.conn(), stale, "1").await?;
+        }
+        change.signed();
+        change.commit().await
+    }
+
+    async fn recovered_friends(&self) -> Result<Vec<RecoveredFriend>, ClientError> {
+        let mut conn = self.store().read().await?;
+        let mut friends = Vec::new();
+        for contact in contacts::list(&mut conn, ContactStatus::Friend).await? {
+            let pair = super::books::load(&mut conn, self.user(), contact.user).await?;
+            let waits = pair.is_waiting() || pair.own().book().is_none();
+            friends.push(RecoveredFriend {
+                epoch: pair.own().epoch().map(|epoch| epoch.get()),
+                state: if waits {
+                    ChannelState::WaitingForAck
+                } else {
+                    ChannelState::Active
+                },
+                channels: view::channels(&mut conn, &pair, &contact).await?,
+                contact,
+            });
+        }
+        Ok(friends)
+    }
+}
+
+/// The encryption key `id` of a contact, as far as their profile still names it.
+fn their_key(contact: &Contact, id: KeyId) -> Result<Option<EncryptionKey>, ClientError> {
+    if id == KeyId::ROOT {
+        return Ok(Some(EncryptionKey::of_root(&contact.user)?));
+    }
+    let keys = directory::peer_keys(contact)?;
+    Ok(keys.into_iter().find(|(n, _)| *n == id).map(|(_, key)| key))
+}
+
+/// Plans the revocation of a device in the place of its delegation.
+async fn plan_revocation(
+    conn: &mut SqliteConnection,
+    device: SignerKey,
+    jws: &str,
+) -> Result<(), ClientError> {
+    let path = delegation_path(&device);
+    publications::put(conn, &path, Some(jws.as_bytes()), now().millis()).await
+}
+
+/// Plans all revocations again: at a new homeserver.
+pub(crate) async fn plan_revocations(conn: &mut SqliteConnection) -> Result<(), ClientError> {
+    let kept = settings::get(conn, settings::REVOCATIONS).await?;
+    for jws in kept.iter().flat_map(|text| text.lines()) {
+        let revocation: Signed<record::Revocation> = Signed::decode(jws)?;
+        plan_revocation(conn, revocation.record().key, jws).await?;
+    }
+    Ok(())
+}
+
+/// Reads what the user has published: profile and delegations.
+async fn read_published(
+    session: &HomeSession,
+    root: &RootKey,
+    warnings: &mut Vec<String>,
+) -> Result<Published, ClientError> {
+    let mut published = Published::default();
+    match session
+        .get(
+            atomicity_ledger::authority::PROFILE_PATH,
+            super::profile::MAX_BYTES,
+        )
+        .await
+    {
+        Ok(bytes) => read_profile(bytes, root, &mut published, warnings)?,
+        Err(NetError::NotFound(_)) => {
+            warnings.push(
+                "no profile was published: friends may not find this wallet's keys".to_owned(),
+            );
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let mut devices = BTreeSet::new();
+    let mut newest: Option<Signed<Delegation>> = None;
+    for path in session.list_all(DELEGATIONS, MAX_DEVICES).await? {
+        let Some(key) = path
+            .rsplit('/')
+            .next()
+            .and_then(|key| key.parse::<SignerKey>().ok())
+        else {
+            continue;
+        };
+        devices.insert(key);
+        let bytes = session.get(&path, super::profile::MAX_BYTES).await?;
+        let Ok(jws) = String::from_utf8(bytes) else {
+            continue;
+        };
+        let Ok(delegation) = Signed::<Delegation>::decode(&jws) else {
+            continue;
+        };
+        let ours = delegation.kid().is_root_of(&root.user());
+        let serial = newest.as_ref().map(|d| d.record().serial);
+        if ours && serial.is_none_or(|serial| delegation.record().serial > serial) {
+            newest = Some(delegation);
+        }
+    }
+    if let Some(delegation) = newest {
+        published.open = delegation
+            .record()
+            .limits
+            .iter()
+            .map(|limit| OpenUnit {
+                unit: limit.unit.clone(),
+                cap: Some(limit.per_peer),
+                opened_at: now().millis(),
+            })
+            .collect();
+    }
+    published.devices = devices.into_iter().collect();
+    Ok(published)
+}
+
+fn read_profile(
+    bytes: Vec<u8>,
+    root: &RootKey,
+    published: &mut Published,
+    warnings: &mut Vec<String>,
+) -> Result<(), ClientError> {
+    let jws = super::profile::text(bytes)?;
+    let profile: Signed<Profile> = match receive::judge_profile(&jws, root.user(), None, now()) {
+        Ok(profile) => profile,
+        Err(error) => {
+            warnings.push(format!("the published profile is not usable: {error}"));
+            return Ok(());
+        }
+    };
+    let record = profile.record();
+    published.key_number = record.current_key().map_or(0, |entry| entry.n.get());
+    published.name = record.name.as_ref().map(ToString::to_string);
+    published.plugins = record
+        .inboxes
+        .iter()
+        .map(|inbox| PluginAddress {
+            key: inbox.plugin,
+            url: inbox.url.as_ref().and_then(|url| url.as_str().parse().ok()),
+        })
+        .collect();
+    Ok(())
+}
