@@ -1,9 +1,9 @@
 //! Settings: from a flag, else the environment, else `config.toml`, else a default.
 
+mod file;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use serde::Deserialize;
 
 use crate::net::ServiceKey;
 use crate::net::plugin::PluginAddress;
@@ -20,8 +20,6 @@ pub const ENV_DHT_BOOTSTRAP: &str = "ATOMICITY_DHT_BOOTSTRAP";
 pub const ENV_RELAYS: &str = "ATOMICITY_RELAYS";
 /// Environment variable with the longest time of a request, in milliseconds.
 pub const ENV_REQUEST_TIMEOUT: &str = "ATOMICITY_REQUEST_TIMEOUT_MS";
-
-const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Why the settings can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -167,44 +165,6 @@ impl Default for NetworkConfig {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct FileConfig {
-    home: Option<PathBuf>,
-    network: FileNetwork,
-    defaults: FileDefaults,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct FileNetwork {
-    testnet: Option<bool>,
-    dht_bootstrap: Option<Vec<String>>,
-    relays: Option<Vec<String>>,
-    dht_request_timeout_ms: Option<u64>,
-    resolve_timeout_ms: Option<u64>,
-    lookups: Option<usize>,
-    connect_timeout_ms: Option<u64>,
-    request_timeout_ms: Option<u64>,
-    stream_idle_timeout_ms: Option<u64>,
-    max_file_bytes: Option<usize>,
-    concurrency: Option<usize>,
-    per_server: Option<usize>,
-    home_max_age_ms: Option<u64>,
-    home_recheck_ms: Option<u64>,
-    home_retry_ms: Option<u64>,
-    backoff_first_ms: Option<u64>,
-    backoff_longest_ms: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct FileDefaults {
-    homeserver: Option<String>,
-    plugins: Vec<String>,
-    poll_seconds: Option<u64>,
-}
-
 impl Config {
     /// Reads the settings: flags, then the environment, then `config.toml` in the wallet's folder (or the file that was named), then
     /// defaults. A file that was not named need not exist.
@@ -224,17 +184,20 @@ impl Config {
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let set = |name: &str| env(name).filter(|value| !value.is_empty());
-        let named_home = flags.home.clone().or_else(|| set(ENV_HOME).map(PathBuf::from));
+        let named_home = flags
+            .home
+            .clone()
+            .or_else(|| set(ENV_HOME).map(PathBuf::from));
         let named_file = flags
             .config
             .clone()
             .or_else(|| set(ENV_CONFIG).map(PathBuf::from));
         let guess = named_home.clone().or_else(|| default_home(&set));
         let (file, place) = match (&named_file, &guess) {
-            (Some(path), _) => (read(path, true)?, path.clone()),
+            (Some(path), _) => (file::read(path, true)?, path.clone()),
             (None, Some(home)) => {
                 let path = home.join("config.toml");
-                (read(&path, false)?, path)
+                (file::read(&path, false)?, path)
             }
             (None, None) => return Err(ConfigError::NoHome),
         };
@@ -243,7 +206,7 @@ impl Config {
             .or(file.home.clone())
             .or(guess)
             .ok_or(ConfigError::NoHome)?;
-        let mut network = network_of(file.network);
+        let mut network = file::network_of(file.network);
         apply_env(&mut network, env)?;
         if let Some(testnet) = flags.testnet {
             network.testnet = testnet;
@@ -252,7 +215,7 @@ impl Config {
         Ok(Self {
             home,
             network,
-            defaults: defaults_of(file.defaults, &place)?,
+            defaults: file::defaults_of(file.defaults, &place)?,
         })
     }
 
@@ -268,60 +231,6 @@ fn default_home(set: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| set("HOME").map(|home| Path::new(&home).join(".local/share")))
         .map(|data| data.join("atomicity"))
-}
-
-fn read(path: &Path, must_exist: bool) -> Result<FileConfig, ConfigError> {
-    use std::io::Read as _;
-
-    let unreadable = |reason: String| ConfigError::Unreadable {
-        path: path.to_owned(),
-        reason,
-    };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
-            return Ok(FileConfig::default());
-        }
-        Err(error) => return Err(unreadable(error.to_string())),
-    };
-    let mut text = String::new();
-    file.take(MAX_FILE_BYTES.saturating_add(1))
-        .read_to_string(&mut text)
-        .map_err(|error| unreadable(error.to_string()))?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(unreadable("it is too large for a configuration".to_owned()));
-    }
-    toml::from_str(&text).map_err(|error| ConfigError::Invalid {
-        place: path.display().to_string(),
-        reason: error.to_string(),
-    })
-}
-
-fn network_of(file: FileNetwork) -> NetworkConfig {
-    let standard = NetworkConfig::default();
-    let ms = |value: Option<u64>, standard: Duration| value.map_or(standard, Duration::from_millis);
-    NetworkConfig {
-        testnet: file.testnet.unwrap_or(standard.testnet),
-        dht_bootstrap: file.dht_bootstrap.unwrap_or(standard.dht_bootstrap),
-        relays: file.relays.or(standard.relays),
-        dht_request_timeout: file
-            .dht_request_timeout_ms
-            .filter(|ms| *ms > 0)
-            .map(Duration::from_millis),
-        resolve_timeout: ms(file.resolve_timeout_ms, standard.resolve_timeout),
-        lookups: file.lookups.unwrap_or(standard.lookups),
-        connect_timeout: ms(file.connect_timeout_ms, standard.connect_timeout),
-        request_timeout: ms(file.request_timeout_ms, standard.request_timeout),
-        stream_idle_timeout: ms(file.stream_idle_timeout_ms, standard.stream_idle_timeout),
-        max_file_bytes: file.max_file_bytes.unwrap_or(standard.max_file_bytes),
-        concurrency: file.concurrency.unwrap_or(standard.concurrency),
-        per_server: file.per_server.unwrap_or(standard.per_server),
-        home_max_age: ms(file.home_max_age_ms, standard.home_max_age),
-        home_recheck: ms(file.home_recheck_ms, standard.home_recheck),
-        home_retry: ms(file.home_retry_ms, standard.home_retry),
-        backoff_first: ms(file.backoff_first_ms, standard.backoff_first),
-        backoff_longest: ms(file.backoff_longest_ms, standard.backoff_longest),
-    }
 }
 
 fn apply_env(
@@ -403,42 +312,16 @@ fn check(network: &NetworkConfig, place: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn defaults_of(file: FileDefaults, place: &str) -> Result<Defaults, ConfigError> {
-    let invalid = |reason: String| ConfigError::Invalid {
-        place: place.to_owned(),
-        reason,
-    };
-    let standard = Defaults::default();
-    let homeserver = file
-        .homeserver
-        .filter(|text| !text.is_empty())
-        .map(|text| text.parse::<ServiceKey>())
-        .transpose()
-        .map_err(|error| invalid(format!("homeserver: {error}")))?;
-    let plugins = file
-        .plugins
-        .iter()
-        .map(|text| text.parse::<PluginAddress>())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| invalid(format!("plugins: {error}")))?;
-    let poll_interval = match file.poll_seconds {
-        Some(0) => return Err(invalid("poll_seconds must be above 0".to_owned())),
-        Some(seconds) => Duration::from_secs(seconds),
-        None => standard.poll_interval,
-    };
-    Ok(Defaults {
-        homeserver,
-        plugins,
-        poll_interval,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn load(file: &str, env: &[(&str, &str)], testnet: Option<bool>) -> Result<Config, ConfigError> {
+    fn load(
+        file: &str,
+        env: &[(&str, &str)],
+        testnet: Option<bool>,
+    ) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.toml"), file).unwrap();
         let flags = Overrides {
@@ -460,7 +343,10 @@ mod tests {
         let config = load(file, &[], None).unwrap();
         assert!(config.network.testnet);
         assert_eq!(config.network.request_timeout, Duration::from_millis(700));
-        assert_eq!(config.network.concurrency, NetworkConfig::default().concurrency);
+        assert_eq!(
+            config.network.concurrency,
+            NetworkConfig::default().concurrency
+        );
         let env = [(ENV_TESTNET, "false"), (ENV_REQUEST_TIMEOUT, "800")];
         let config = load(file, &env, None).unwrap();
         assert!(!config.network.testnet);
@@ -489,7 +375,11 @@ mod tests {
             "[defaults]\npoll_seconds = 0",
             "not toml",
         ] {
-            assert_eq!(load(bad, &[], None).unwrap_err().code(), "config_invalid", "{bad}");
+            assert_eq!(
+                load(bad, &[], None).unwrap_err().code(),
+                "config_invalid",
+                "{bad}"
+            );
         }
         let error = load("", &[(ENV_TESTNET, "maybe")], None).unwrap_err();
         assert!(error.to_string().contains(ENV_TESTNET));

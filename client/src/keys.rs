@@ -68,11 +68,7 @@ pub fn random_root() -> Zeroizing<[u8; 32]> {
 ///
 /// # Errors
 /// [`KeyFileError::Exists`] rather than overwriting; [`KeyFileError::PassphraseEmpty`]; [`KeyFileError::Io`].
-pub fn create_root_file(
-    path: &Path,
-    root: &Keypair,
-    passphrase: &str,
-) -> Result<(), KeyFileError> {
+pub fn create_root_file(path: &Path, root: &Keypair, passphrase: &str) -> Result<(), KeyFileError> {
     if passphrase.is_empty() {
         return Err(KeyFileError::PassphraseEmpty);
     }
@@ -113,7 +109,10 @@ pub fn read_root_file(path: &Path, passphrase: &str) -> Result<Keypair, KeyFileE
         return Err(KeyFileError::NotARecoveryFile(path.to_owned()));
     }
     // A damaged file must not look like a wrong passphrase.
-    let sealed = bytes.iter().position(|b| *b == b'\n').map(|end| bytes.len() - end - 1);
+    let sealed = bytes
+        .iter()
+        .position(|b| *b == b'\n')
+        .map(|end| bytes.len() - end - 1);
     if sealed != Some(SEALED_BYTES) {
         return Err(KeyFileError::NotARecoveryFile(path.to_owned()));
     }
@@ -201,7 +200,10 @@ mod tests {
         let root = Keypair::from_secret(&[1; 32]);
         let error = create_root_file(&path, &root, "p").unwrap_err();
         assert_eq!(error.code(), "root_file_exists");
-        assert_eq!(write_new(&path, b"x").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            write_new(&path, b"x").unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"something precious");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -221,14 +223,31 @@ mod tests {
     fn anything_else_is_named_for_what_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
-        assert_eq!(read_root_file(&path, "p").unwrap_err().code(), "root_file_missing");
-        for content in [&b""[..], b"hello", b"pubky.org/recovery\n", b"pubky.org/recovery\nshort", &[0; 9000]] {
+        assert_eq!(
+            read_root_file(&path, "p").unwrap_err().code(),
+            "root_file_missing"
+        );
+        for content in [
+            &b""[..],
+            b"hello",
+            b"pubky.org/recovery\n",
+            b"pubky.org/recovery\nshort",
+            &[0; 9000],
+        ] {
             std::fs::write(&path, content).unwrap();
-            assert_eq!(read_root_file(&path, "p").unwrap_err().code(), "not_a_recovery_file");
+            assert_eq!(
+                read_root_file(&path, "p").unwrap_err().code(),
+                "not_a_recovery_file"
+            );
         }
         let root = Keypair::from_secret(&[1; 32]);
         let unsafe_file = folder.path().join("y");
-        assert_eq!(create_root_file(&unsafe_file, &root, "").unwrap_err().code(), "passphrase_empty");
+        assert_eq!(
+            create_root_file(&unsafe_file, &root, "")
+                .unwrap_err()
+                .code(),
+            "passphrase_empty"
+        );
         assert!(!unsafe_file.exists());
     }
 }
