@@ -75,7 +75,7 @@ struct Settings {
     #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_HOMESERVER")]
     homeserver: Option<String>,
     /// Let users of other homeservers register too.
-    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_OPEN_REGISTRATION", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_OPEN_REGISTRATION", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     open_registration: Option<bool>,
     /// text or json.
     #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_LOG_FORMAT")]
@@ -84,7 +84,7 @@ struct Settings {
     #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_LOG_FILTER")]
     log_filter: Option<String>,
     /// Allow addresses on this machine and in private networks.
-    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_TESTNET", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, global = true, env = "ATOMICITY_HOMESERVER_TESTNET", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     testnet: Option<bool>,
     /// Nodes to join the DHT by, host:port, comma-separated.
     #[arg(

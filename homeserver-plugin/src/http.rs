@@ -36,6 +36,14 @@ use crate::state::AppState;
                        Times are Unix milliseconds, amounts decimal strings of minor units, keys z-base-32. \
                        Errors are problem details (RFC 9457) with a stable `code`."
     ),
+    tags(
+        (name = "credit", description = "Who a user is, how they can be paid and, for their own apps, what they are owed."),
+        (name = "inbox", description = "Sealed messages: leave one for a user, fetch your own, live if you like."),
+        (name = "account", description = "Your account at this service."),
+        (name = "sessions", description = "Show that you speak for a key, once; then a token will do."),
+        (name = "plugin", description = "Who this service is."),
+        (name = "health", description = "For whoever runs it."),
+    ),
     components(schemas(Problem)),
     modifiers(&SessionScheme)
 )]

@@ -91,9 +91,10 @@ async fn the_counters_agree_with_what_is_stored() {
     .unwrap();
     assert_eq!(wrong, 0);
     let wrong: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM budgets b WHERE (b.queued, b.queued_bytes) IS DISTINCT FROM (
-             SELECT count(*), COALESCE(sum(size), 0) FROM envelopes e
-             WHERE e.owner = b.owner AND e.known = b.known AND e.source = b.source AND acked_at IS NULL)",
+        "SELECT count(*) FROM budgets b, LATERAL (
+             SELECT count(*) AS n, COALESCE(sum(size), 0) AS bytes FROM envelopes e
+             WHERE e.owner = b.owner AND e.known = b.known AND e.source = b.source AND acked_at IS NULL) e
+         WHERE (b.queued, b.queued_bytes) IS DISTINCT FROM (e.n, e.bytes)",
     )
     .fetch_one(&mut connection)
     .await

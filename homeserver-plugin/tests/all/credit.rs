@@ -200,6 +200,26 @@ async fn what_is_not_the_users_profile_is_not_shown() {
     profile_of(&plugin, &user).await.assert_status(200);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_of_an_older_wallet_is_read_too() {
+    let world = World::new();
+    let home = HomeServer::open(&world).await;
+    let plugin = neighbour(&world).await;
+    let user = home.resident(&world).await.user_key();
+    let line = format!("pubky://{user}/pub/paykit.app/v0/onchain");
+    home.put(&user, "/pub/paykit.app/v0/", File::Is(line, "\"l\""));
+    home.put(
+        &user,
+        "/pub/paykit.app/v0/onchain",
+        File::Is("bc1q".to_owned(), "\"o\""),
+    );
+    let answer = get(&plugin, &format!("/v0/users/{user}/endpoints")).await;
+    assert_eq!(
+        answer.assert_status(200).body["items"],
+        json!([{"app": null, "method": "onchain", "value": "bc1q", "min": null, "max": null}])
+    );
+}
+
 fn put_endpoints(home: &HomeServer, user: &UserKey, names: &[&str]) {
     let lines: Vec<_> = names
         .iter()
