@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod browser;
+mod client_net;
+mod common;
 mod faults;
+mod hostile;
 mod jose;
 mod paykit;
 mod story;
 mod tools;
+mod wallets;

@@ -8,7 +8,7 @@ use atomicity_e2e::hostile::{Answer, Hostile};
 use atomicity_e2e::proxy::Mode;
 use atomicity_e2e::{World, wait};
 use atomicity_ledger::{Keypair, UserKey};
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 
 use super::{PATIENCE, key_of, net, new_root, sdk_pair, served, settings};
 
@@ -25,8 +25,27 @@ async fn lodger(server: &Hostile) -> UserKey {
     root.user_key()
 }
 
+async fn lodgers(server: &Hostile, count: usize) -> Vec<UserKey> {
+    let moving_in = stream::iter((0..count).map(|_| lodger(server)));
+    moving_in.buffer_unordered(8).collect().await
+}
+
+/// Looks everybody's homeserver up.
+async fn know(net: &Net, users: &[UserKey]) {
+    let looking = stream::iter(
+        users
+            .iter()
+            .map(|user| net.home_of(user, Freshness::Cached)),
+    );
+    let found: Vec<_> = looking.buffer_unordered(8).collect().await;
+    assert!(found.iter().all(Result::is_ok));
+}
+
 async fn code_of(net: &Net, user: UserKey) -> &'static str {
-    net.fetch(&Target::new(user, FILE)).await.unwrap_err().code()
+    net.fetch(&Target::new(user, FILE))
+        .await
+        .unwrap_err()
+        .code()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +61,10 @@ async fn a_file_is_found_by_key_alone_and_fetched_once() {
     let theirs = net(&world);
     let target = Target::new(root.user_key(), FILE);
     let first = theirs.fetch(&target).await.unwrap();
-    assert_eq!((first.home, first.body), (home, Body::Bytes(b"hello".to_vec())));
+    assert_eq!(
+        (first.home, first.body),
+        (home, Body::Bytes(b"hello".to_vec()))
+    );
     let known = target.clone().with_etag(first.etag);
     assert_eq!(theirs.fetch(&known).await.unwrap().body, Body::Unchanged);
     session.put(FILE, b"news".to_vec()).await.unwrap();
@@ -58,7 +80,10 @@ async fn a_file_is_found_by_key_alone_and_fetched_once() {
     // What one run learned, the next one knows.
     let later = net(&world);
     later.seed_homes(theirs.known_homes());
-    let remembered = later.known_homes().into_iter().find(|h| h.user == root.user_key());
+    let remembered = later
+        .known_homes()
+        .into_iter()
+        .find(|h| h.user == root.user_key());
     assert_eq!(remembered.unwrap().homeserver, home);
 }
 
@@ -71,7 +96,13 @@ async fn hostile_answers_end_in_errors_that_name_them() {
         (Answer::Flood(100 * 1024 * 1024), "too_large"),
         (Answer::Silence, "timeout"),
         (Answer::Stall(b"half a fi".to_vec()), "timeout"),
-        (Answer::Late(Duration::from_secs(60), Box::new(Answer::Bytes(b"late".to_vec()))), "timeout"),
+        (
+            Answer::Late(
+                Duration::from_secs(60),
+                Box::new(Answer::Bytes(b"late".to_vec())),
+            ),
+            "timeout",
+        ),
         (Answer::Status(500), "http_status"),
         (Answer::Status(304), "http_status"),
         (Answer::Status(302), "http_status"),
@@ -110,15 +141,13 @@ async fn one_black_hole_of_a_hundred_delays_nobody() {
     alive.serve_everything(Answer::Bytes(b"bread".to_vec()));
     let net = net(&world);
     let lost = new_root();
-    sign_up(&net, &lost, &key_of(&dead.key()), None).await.unwrap();
+    sign_up(&net, &lost, &key_of(&dead.key()), None)
+        .await
+        .unwrap();
     let mut users = vec![lost.user_key()];
-    for _ in 0..99 {
-        users.push(lodger(&alive).await);
-    }
+    users.extend(lodgers(&alive, 99).await);
     // Everybody is known from before; only then one homeserver falls silent.
-    for user in &users {
-        net.home_of(user, Freshness::Cached).await.unwrap();
-    }
+    know(&net, &users).await;
     proxy.set(Mode::BlackHole);
     let targets = users.iter().map(|user| Target::new(*user, FILE)).collect();
     let order: Vec<_> = net
@@ -129,7 +158,11 @@ async fn one_black_hole_of_a_hundred_delays_nobody() {
     assert_eq!(order.len(), 100);
     let (last, before) = order.split_last().unwrap();
     assert_eq!(last.0, lost.user_key());
-    assert!(matches!(last.1, Err("timeout" | "unreachable")), "{:?}", last.1);
+    assert!(
+        matches!(last.1, Err("timeout" | "unreachable")),
+        "{:?}",
+        last.1
+    );
     assert!(before.iter().all(|(_, result)| result.is_ok()));
 }
 
@@ -143,17 +176,16 @@ async fn a_silent_homeserver_is_tried_once_for_all_its_users() {
     config.backoff_first = Duration::from_secs(600);
     config.backoff_longest = Duration::from_secs(600);
     let net = Net::new(&config).unwrap();
-    let mut users = Vec::new();
-    for _ in 0..30 {
-        users.push(lodger(&silent).await);
-    }
-    for user in &users {
-        net.home_of(user, Freshness::Cached).await.unwrap();
-    }
+    let users = lodgers(&silent, 30).await;
+    know(&net, &users).await;
     let targets = users.iter().map(|user| Target::new(*user, FILE)).collect();
     let results: Vec<_> = net.fetch_many(targets).collect().await;
     assert_eq!(results.len(), 30);
-    assert!(results.iter().all(|(_, r)| r.as_ref().is_err_and(|e| e.is_network())));
+    assert!(
+        results
+            .iter()
+            .all(|(_, r)| r.as_ref().is_err_and(|e| e.is_network()))
+    );
     assert_eq!(silent.asked().len(), 1);
     // And not again before its time, unless it turns out to be elsewhere.
     assert_eq!(code_of(&net, users[0]).await, "unreachable");
@@ -200,11 +232,16 @@ async fn who_moved_is_found_by_those_who_run() {
     publish(key_of(&old.key()), "old").await;
     let baker = net(&world);
     let target = Target::new(milkman.user_key(), FILE);
-    assert_eq!(baker.fetch(&target).await.unwrap().body, Body::Bytes(b"old".to_vec()));
+    assert_eq!(
+        baker.fetch(&target).await.unwrap().body,
+        Body::Bytes(b"old".to_vec())
+    );
     old.stop().await.unwrap();
     assert!(baker.fetch(&target).await.unwrap_err().is_network());
     publish(key_of(&new.key()), "new").await;
-    let found = wait::until("the milkman to be found", || async { Ok(baker.fetch(&target).await?) });
+    let found = wait::until("the milkman to be found", || async {
+        Ok(baker.fetch(&target).await?)
+    });
     assert_eq!(found.await.unwrap().body, Body::Bytes(b"new".to_vec()));
 }
 
@@ -220,7 +257,10 @@ async fn who_moved_is_found_although_the_old_homeserver_still_answers() {
     let net = Net::new(&config).unwrap();
     assert_eq!(code_of(&net, root.user_key()).await, "not_found");
     new.adopt(&sdk_pair(&root)).await.unwrap();
-    let fetched = net.fetch(&Target::new(root.user_key(), FILE)).await.unwrap();
+    let fetched = net
+        .fetch(&Target::new(root.user_key(), FILE))
+        .await
+        .unwrap();
     assert_eq!(fetched.home, key_of(&new.key()));
 }
 

@@ -18,12 +18,20 @@ async fn a_user_signs_up_once_and_is_found() {
     let home = key_of(&server.key());
     let root = new_root();
     let mine = net(&world);
-    assert_eq!(sign_up(&mine, &root, &home, None).await.unwrap(), SignUp::New);
-    assert_eq!(sign_up(&mine, &root, &home, None).await.unwrap(), SignUp::Existing);
+    assert_eq!(
+        sign_up(&mine, &root, &home, None).await.unwrap(),
+        SignUp::New
+    );
+    assert_eq!(
+        sign_up(&mine, &root, &home, None).await.unwrap(),
+        SignUp::Existing
+    );
     let others = net(&world);
     let found = others.home_of(&root.user_key(), Freshness::Cached).await;
     assert_eq!(found.unwrap(), home);
-    let stranger = HomeSession::sign_in(&mine, &new_root(), &home).await.unwrap_err();
+    let stranger = HomeSession::sign_in(&mine, &new_root(), &home)
+        .await
+        .unwrap_err();
     assert_eq!(stranger.code(), "http_status");
 }
 
@@ -36,25 +44,40 @@ async fn files_are_written_read_listed_and_deleted() {
     sign_up(&net, &root, &home, None).await.unwrap();
     let session = HomeSession::sign_in(&net, &root, &home).await.unwrap();
 
-    assert_eq!(session.get(FILE, 100).await.unwrap_err().code(), "not_found");
+    assert_eq!(
+        session.get(FILE, 100).await.unwrap_err().code(),
+        "not_found"
+    );
     session.put(FILE, b"one".to_vec()).await.unwrap();
     session.put(PRIVATE, b"secret".to_vec()).await.unwrap();
     assert_eq!(session.get(FILE, 100).await.unwrap(), b"one");
     assert_eq!(session.get(PRIVATE, 100).await.unwrap(), b"secret");
-    assert_eq!(session.get(PRIVATE, 5).await.unwrap_err().code(), "too_large");
+    assert_eq!(
+        session.get(PRIVATE, 5).await.unwrap_err().code(),
+        "too_large"
+    );
 
     let first = session.get_if_changed(PRIVATE, None, 100).await.unwrap();
     assert_eq!(first.body, Body::Bytes(b"secret".to_vec()));
     let tag = first.etag.unwrap();
-    let again = session.get_if_changed(PRIVATE, Some(&tag), 100).await.unwrap();
+    let again = session
+        .get_if_changed(PRIVATE, Some(&tag), 100)
+        .await
+        .unwrap();
     assert_eq!(again.body, Body::Unchanged);
     session.put(PRIVATE, b"other".to_vec()).await.unwrap();
-    let changed = session.get_if_changed(PRIVATE, Some(&tag), 100).await.unwrap();
+    let changed = session
+        .get_if_changed(PRIVATE, Some(&tag), 100)
+        .await
+        .unwrap();
     assert_eq!(changed.body, Body::Bytes(b"other".to_vec()));
 
     assert!(session.delete(FILE).await.unwrap());
     assert!(!session.delete(FILE).await.unwrap());
-    let outside = session.put("/pub/other.app/file", b"x".to_vec()).await.unwrap_err();
+    let outside = session
+        .put("/pub/other.app/file", b"x".to_vec())
+        .await
+        .unwrap_err();
     assert_eq!(outside.code(), "forbidden");
 }
 
@@ -86,7 +109,10 @@ async fn listings_are_paged_and_bounded() {
     }
     assert_eq!(pages, written);
     assert_eq!(session.list_all(folder, 7).await.unwrap(), written);
-    assert_eq!(session.list_all(folder, 6).await.unwrap_err().code(), "too_large");
+    assert_eq!(
+        session.list_all(folder, 6).await.unwrap_err().code(),
+        "too_large"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,14 +158,22 @@ async fn two_processes_share_one_session() {
     let two = HomeSession::restore(&there, &stored).unwrap();
     // The SDK gets a bearer of its own, which ends ours: a homeserver keeps one for each grant.
     let sdk = one.pubky_session().await.unwrap();
-    sdk.storage().put("/pub/atomicity/v0/sdk", "x").await.unwrap();
+    sdk.storage()
+        .put("/pub/atomicity/v0/sdk", "x")
+        .await
+        .unwrap();
     for round in 0..3u8 {
         one.put(FILE, vec![round]).await.unwrap();
         assert_eq!(two.get(FILE, 10).await.unwrap(), [round]);
         two.put(PRIVATE, vec![round]).await.unwrap();
         assert_eq!(one.get(PRIVATE, 10).await.unwrap(), [round]);
     }
-    assert_eq!(HomeSession::restore(&there, b"nonsense").unwrap_err().code(), "session_unreadable");
+    assert_eq!(
+        HomeSession::restore(&there, b"nonsense")
+            .unwrap_err()
+            .code(),
+        "session_unreadable"
+    );
     assert!(!format!("{one:?}").contains("secret"));
 }
 
@@ -153,13 +187,19 @@ async fn a_write_lock_keeps_other_writers_out() {
     let session = HomeSession::sign_in(&net, &root, &home).await.unwrap();
     let path = "/priv/atomicity/v0/generation";
     let mut lock = session.lock(path, Duration::from_secs(30)).await.unwrap();
-    let second = session.lock(path, Duration::from_secs(30)).await.unwrap_err();
+    let second = session
+        .lock(path, Duration::from_secs(30))
+        .await
+        .unwrap_err();
     assert_eq!(second.code(), "storage_locked");
     let unlocked = session.put(path, b"2".to_vec()).await.unwrap_err();
     assert_eq!(unlocked.code(), "storage_locked");
     assert!(unlocked.is_retryable());
     session.put_locked(&lock, b"1".to_vec()).await.unwrap();
-    session.refresh_lock(&mut lock, Duration::from_secs(20)).await.unwrap();
+    session
+        .refresh_lock(&mut lock, Duration::from_secs(20))
+        .await
+        .unwrap();
     let stale = lock.clone();
     session.unlock(lock).await.unwrap();
     let lost = session.put_locked(&stale, b"3".to_vec()).await.unwrap_err();
@@ -190,5 +230,10 @@ async fn recovery_ends_every_other_grant() {
     assert!(!refused.is_retryable());
     assert_eq!(mine.get(FILE, 100).await.unwrap(), b"before");
     mine.put(FILE, b"mine".to_vec()).await.unwrap();
-    assert!(revoke_other_grants(&fresh, &root, &mine).await.unwrap().is_empty());
+    assert!(
+        revoke_other_grants(&fresh, &root, &mine)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }

@@ -29,9 +29,17 @@ async fn report_of_a_change(hints: &mut WatchStream, session: &HomeSession) -> U
     let mut round = 0u32;
     loop {
         round += 1;
-        session.put(FILE, round.to_be_bytes().to_vec()).await.unwrap();
-        let wait = wait_for(hints, |hint| matches!(hint, Hint::Changed { path, .. } if path == FILE));
-        if let Ok(Hint::Changed { user, .. }) = tokio::time::timeout(Duration::from_millis(500), wait).await {
+        session
+            .put(FILE, round.to_be_bytes().to_vec())
+            .await
+            .unwrap();
+        let wait = wait_for(
+            hints,
+            |hint| matches!(hint, Hint::Changed { path, .. } if path == FILE),
+        );
+        if let Ok(Hint::Changed { user, .. }) =
+            tokio::time::timeout(Duration::from_millis(500), wait).await
+        {
             return user;
         }
     }
@@ -59,7 +67,10 @@ async fn changes_are_reported_as_they_happen_also_beside_a_stranger_and_after_an
         wait_for(&mut hints, |hint| matches!(hint, Hint::Poll { .. })).await;
     }
     for session in &sessions {
-        assert_eq!(&report_of_a_change(&mut hints, session).await, session.user());
+        assert_eq!(
+            &report_of_a_change(&mut hints, session).await,
+            session.user()
+        );
     }
     server.stop().await.unwrap();
     wait_for(&mut hints, |hint| {
@@ -67,10 +78,17 @@ async fn changes_are_reported_as_they_happen_also_beside_a_stranger_and_after_an
     })
     .await;
     server.restart().await.unwrap();
-    wait_for(&mut hints, |hint| matches!(hint, Hint::Up { home: h } if *h == home)).await;
+    wait_for(
+        &mut hints,
+        |hint| matches!(hint, Hint::Up { home: h } if *h == home),
+    )
+    .await;
     wait_for(&mut hints, |hint| matches!(hint, Hint::Poll { .. })).await;
     for session in &sessions {
-        assert_eq!(&report_of_a_change(&mut hints, session).await, session.user());
+        assert_eq!(
+            &report_of_a_change(&mut hints, session).await,
+            session.user()
+        );
     }
 }
 
