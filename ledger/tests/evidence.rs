@@ -357,9 +357,7 @@ fn a_grant_that_names_the_book_key_is_authority_and_one_for_its_directory_is_non
         assert_eq!(owed(&report), counted);
         assert_eq!(report.not_counted.is_empty(), counted > 0);
         let text = case.export().unwrap();
-        let spoilt = text
-            .replacen("pubky", "pubky", 1)
-            .replace(&case.records[0], "x.y.z");
+        let spoilt = text.replace(&case.records[0], "x.y.z");
         match evidence::verify(spoilt.as_bytes(), None).unwrap_err() {
             LedgerError::EvidenceInvalid { index, typ, .. } => {
                 assert_eq!((index, typ.as_str()), (1, GRANT_TYP));

@@ -1,0 +1,88 @@
+//! Writes the first inputs of each fuzz target, made of the golden vectors, into `corpus/`.
+
+use std::fs;
+use std::path::Path;
+
+use atomicity_fuzz::{key, seed, unsign};
+use atomicity_ledger::channel_file::ChannelFile;
+use atomicity_ledger::{Timestamp, evidence};
+use serde_json::Value;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn read(name: &str) -> Result<Value, Failure> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../ledger/testdata")
+        .join(name);
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target);
+    fs::create_dir_all(&folder)?;
+    Ok(fs::write(folder.join(name), bytes)?)
+}
+
+fn texts(vectors: &Value) -> Vec<String> {
+    let list = vectors.as_array().into_iter().flatten();
+    list.filter_map(|vector| vector["jws"].as_str().map(str::to_owned))
+        .collect()
+}
+
+/// A grant of the baker to the baker's book key.
+fn grant() -> Vec<u8> {
+    let book_key = key(3).signer_key().to_string();
+    let claims = serde_json::json!({
+        "iss": key(2).user_key().to_string(),
+        "client_id": "atomicity.example",
+        "caps": [format!("/pub/atomicity/v0/book/{book_key}:rw")],
+        "cnf": book_key,
+        "jti": "qqqqqqqqqqqqqqqqqqqqqg",
+        "iat": 1_767_225_600,
+        "exp": 1_830_297_600,
+    });
+    seed(12, 2, claims.to_string().as_bytes())
+}
+
+fn main() -> Result<(), Failure> {
+    let records = texts(&read("records.json")?);
+    let refused = texts(&read("refused.json")?);
+    for (n, jws) in records.iter().chain(&refused).enumerate() {
+        write("record_decode", &format!("text-{n}"), jws.as_bytes())?;
+        if let Some(seed) = unsign(jws) {
+            write("record_decode", &format!("payload-{n}"), &seed)?;
+        }
+    }
+    let (milkman, baker) = (key(0).user_key(), key(2).user_key());
+    let between: Vec<&String> = records
+        .iter()
+        .filter(|jws| ChannelFile::collect(milkman, baker, [jws]).is_ok())
+        .collect();
+    let mut lines: Vec<Vec<u8>> = between.iter().filter_map(|jws| unsign(jws)).collect();
+    lines.push(grant());
+    write("record_decode", "payload-grant", &grant())?;
+    let file = ChannelFile::collect(milkman, baker, &between)?.encode()?;
+    write("channel_file", "json", &file)?;
+    write("channel_file", "records", &lines.join(&b'\n'))?;
+    let at = Timestamp::from_millis(1_767_312_000_000)?;
+    let owned: Vec<String> = between.iter().map(|jws| (*jws).clone()).collect();
+    let bundle = evidence::export(baker, milkman, &owned, None, &key(2), at)?;
+    write("evidence_verify", "text", bundle.as_bytes())?;
+    write("evidence_verify", "records", &lines.join(&b'\n'))?;
+    let seals = read("seals.json")?;
+    for name in ["envelope_known", "envelope_stranger"] {
+        write(
+            "envelope_open",
+            name,
+            seals[name]["envelope"].to_string().as_bytes(),
+        )?;
+        write(
+            "envelope_open",
+            "parcel",
+            seals[name]["parcel"].to_string().as_bytes(),
+        )?;
+    }
+    Ok(())
+}
