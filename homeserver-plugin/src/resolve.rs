@@ -29,7 +29,7 @@ use crate::error::PluginError;
 /// Most ways to reach one server that are tried.
 const MAX_ROUTES: usize = 4;
 /// Most requests to strangers' servers at once.
-const MAX_CONCURRENT: usize = 32;
+const MAX_CONCURRENT: usize = 128;
 /// How long a packet may be served from memory, in seconds. Users publish with an hour, which is long when one has just moved.
 const MAX_PACKET_TTL_S: u32 = 300;
 

@@ -1,11 +1,13 @@
 //! `GET /v0/users/{user}/endpoints`: the ways a user can be paid, as Paykit lays them out.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use atomicity_ledger::UserKey;
 use atomicity_paykit_adapter::{
-    AppId, MAX_ENDPOINTS, MAX_PAYLOAD_BYTES, MethodId, Payload, endpoint_path,
+    AppId, LEGACY_DIR, MAX_ENDPOINTS, MAX_PAYLOAD_BYTES, MethodId, Payload, endpoint_path,
+    legacy_path,
 };
 use axum::Extension;
 use axum::extract::State;
@@ -23,9 +25,10 @@ use crate::problem::Problem;
 use crate::resolve::Fetched;
 use crate::state::AppState;
 
-/// The directory under which every app keeps its endpoints, and how it is listed: one request, bounded.
-const LISTING: &str = "/pub/paykit/v0/apps/?limit=1000";
+/// The directory under which every app keeps its endpoints.
 const APPS_DIR: &str = "/pub/paykit/v0/apps/";
+/// Most files that a homeserver lists at once.
+const MAX_LISTED: u16 = 1000;
 const MAX_LISTING_BYTES: usize = 512 * 1024;
 /// Most endpoints read at once for one request.
 const CONCURRENT: usize = 8;
@@ -51,7 +54,7 @@ pub struct Page {
 /// A page of endpoints.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct EndpointsPage {
-    /// The endpoints, by app and method.
+    /// The endpoints, by app and method; those of no app last.
     pub items: Vec<EndpointView>,
     /// Endpoints of this page that are there and can't be read, as `app/method`.
     pub unreadable: Vec<String>,
@@ -62,9 +65,9 @@ pub struct EndpointsPage {
 /// One way to pay the user.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct EndpointView {
-    /// The app that keeps it.
+    /// The app that keeps it; absent if it lies where Paykit kept endpoints formerly.
     #[schema(example = "atomicity")]
-    pub app: String,
+    pub app: Option<String>,
     /// How: asset, rail and format.
     #[schema(example = "bread-atomicity-ledger")]
     pub method: String,
@@ -137,20 +140,23 @@ impl EndpointsPage {
     }
 }
 
-/// Where an endpoint lies.
+/// Where an endpoint lies. Places are ordered as they are declared here: those of no app come last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    app: AppId,
-    method: MethodId,
+enum Place {
+    /// With an app.
+    App(AppId, MethodId),
+    /// At the older path, which no app owns.
+    Older(MethodId),
 }
 
 impl Place {
     fn parse(text: &str) -> Option<Self> {
         let (app, method) = text.split_once('/')?;
-        Some(Self {
-            app: AppId::new(app).ok()?,
-            method: MethodId::new(method).ok()?,
-        })
+        let method = MethodId::new(method).ok()?;
+        if app.is_empty() {
+            return Some(Self::Older(method));
+        }
+        Some(Self::App(AppId::new(app).ok()?, method))
     }
 
     fn parse_cursor(text: &str) -> Result<Self, PluginError> {
@@ -164,12 +170,42 @@ impl Place {
             .trim()
             .strip_prefix("pubky://")?
             .strip_prefix(&user.to_z32())?;
+        if let Some(method) = path.strip_prefix(LEGACY_DIR) {
+            return MethodId::new(method).ok().map(Self::Older);
+        }
         let (app, method) = path.strip_prefix(APPS_DIR)?.split_once("/endpoints/")?;
-        Self::parse(&format!("{app}/{method}"))
+        Some(Self::App(
+            AppId::new(app).ok()?,
+            MethodId::new(method).ok()?,
+        ))
+    }
+
+    fn method(&self) -> &MethodId {
+        match self {
+            Self::App(_, method) | Self::Older(method) => method,
+        }
+    }
+
+    fn app(&self) -> Option<&str> {
+        match self {
+            Self::App(app, _) => Some(app.as_str()),
+            Self::Older(_) => None,
+        }
+    }
+
+    fn path(&self) -> String {
+        match self {
+            Self::App(app, method) => endpoint_path(app, method),
+            Self::Older(method) => legacy_path(method),
+        }
     }
 
     fn cursor(&self) -> String {
-        format!("{}/{}", self.app.as_str(), self.method.as_str())
+        format!(
+            "{}/{}",
+            self.app().unwrap_or_default(),
+            self.method().as_str()
+        )
     }
 }
 
@@ -179,15 +215,9 @@ async fn read_page(
     after: Option<Place>,
     limit: usize,
 ) -> Result<EndpointsPage, PluginError> {
-    let listing = match state
-        .resolver
-        .get_public(user, LISTING, None, MAX_LISTING_BYTES)
-        .await?
-    {
-        Fetched::Found { body, .. } => String::from_utf8_lossy(&body).into_owned(),
-        Fetched::NotModified | Fetched::NotFound => String::new(),
-    };
-    let (places, more) = select(&listing, user, after.as_ref(), limit);
+    let (apps, older) =
+        tokio::try_join!(list(state, user, APPS_DIR), list(state, user, LEGACY_DIR))?;
+    let (places, more) = select(&format!("{apps}\n{older}"), user, after.as_ref(), limit);
     let next = places.last().filter(|_| more).map(Place::cursor);
     let read: Vec<_> = stream::iter(places)
         .map(|place| async move {
@@ -212,21 +242,42 @@ async fn read_page(
     Ok(page)
 }
 
-/// The endpoints of one page, and whether there are more.
+/// Everything under a directory: one request, bounded.
+async fn list(state: &AppState, user: &UserKey, dir: &str) -> Result<String, PluginError> {
+    let target = format!("{dir}?limit={MAX_LISTED}");
+    match state
+        .resolver
+        .get_public(user, &target, None, MAX_LISTING_BYTES)
+        .await?
+    {
+        Fetched::Found { body, .. } => Ok(String::from_utf8_lossy(&body).into_owned()),
+        Fetched::NotModified | Fetched::NotFound => Ok(String::new()),
+    }
+}
+
+/// The endpoints of one page, and whether there are more. At the older path only methods count that no app has.
 fn select(
     listing: &str,
     user: &UserKey,
     after: Option<&Place>,
     limit: usize,
 ) -> (Vec<Place>, bool) {
-    let mut places: Vec<_> = listing
+    let listed: BTreeSet<_> = listing
         .lines()
         .filter_map(|line| Place::parse_listed(line, user))
         .collect();
-    places.sort();
-    places.dedup();
-    places.truncate(MAX_ENDPOINTS);
-    places.retain(|place| after.is_none_or(|after| place > after));
+    let with_an_app: HashSet<_> = listed
+        .iter()
+        .filter(|place| place.app().is_some())
+        .map(Place::method)
+        .collect();
+    let mut places: Vec<_> = listed
+        .iter()
+        .filter(|place| place.app().is_some() || !with_an_app.contains(place.method()))
+        .take(MAX_ENDPOINTS)
+        .filter(|place| after.is_none_or(|after| *place > after))
+        .cloned()
+        .collect();
     let more = places.len() > limit;
     places.truncate(limit);
     (places, more)
@@ -238,7 +289,7 @@ async fn read_one(
     user: &UserKey,
     place: &Place,
 ) -> Result<Option<EndpointView>, ()> {
-    let path = endpoint_path(&place.app, &place.method);
+    let path = place.path();
     let body = match state
         .resolver
         .get_public(user, &path, None, MAX_PAYLOAD_BYTES)
@@ -250,8 +301,8 @@ async fn read_one(
     };
     let payload = Payload::decode(&body).map_err(|_| ())?;
     Ok(Some(EndpointView {
-        app: place.app.as_str().to_owned(),
-        method: place.method.as_str().to_owned(),
+        app: place.app().map(str::to_owned),
+        method: place.method().as_str().to_owned(),
         value: payload.value().to_owned(),
         min: payload.min().map(|limit| limit.as_str().to_owned()),
         max: payload.max().map(|limit| limit.as_str().to_owned()),
@@ -300,6 +351,24 @@ mod tests {
     }
 
     #[test]
+    fn the_older_path_is_read_for_methods_that_no_app_has() {
+        let user = user();
+        let text = listing(&["b/endpoints/x"])
+            + &format!("pubky://{user}/pub/paykit.app/v0/x\npubky://{user}/pub/paykit.app/v0/a\n");
+        let (places, more) = select(&text, &user, None, 50);
+        assert_eq!(
+            places.iter().map(Place::cursor).collect::<Vec<_>>(),
+            ["b/x", "/a"]
+        );
+        assert!(!more);
+        let after = Place::parse_cursor("b/x").unwrap();
+        assert_eq!(
+            select(&text, &user, Some(&after), 50).0,
+            [Place::parse("/a").unwrap()]
+        );
+    }
+
+    #[test]
     fn what_is_no_endpoint_is_left_out() {
         let foreign = atomicity_ledger::Keypair::from_secret(&[8; 32]).user_key();
         let text = listing(&[
@@ -326,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_cursor_of_ones_own_invention_is_refused() {
-        for wrong in ["", "a", "/", "a/", "../x", "a/b/c"] {
+        for wrong in ["", "a", "/", "a/", "../x", "a/b/c", "/a/b"] {
             assert_eq!(
                 Place::parse_cursor(wrong).unwrap_err().code(),
                 "cursor_invalid",

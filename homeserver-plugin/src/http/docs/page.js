@@ -17,6 +17,11 @@
     return node;
   }
 
+  // What stands between backticks is code, in descriptions as in source.
+  function rich(text) {
+    return String(text || '').split('`').map((part, at) => (at % 2 ? el('code', {}, part) : part));
+  }
+
   let document_ = {};
 
   function follow(schema) {
@@ -71,15 +76,33 @@
     return null;
   }
 
-  function fieldsTable(schema) {
+  const withoutNothing = (kind) => kind.split(' or ').filter((one) => one !== 'nothing').join(' or ');
+
+  // The fields of an object, and of the objects inside it, indented by their path.
+  function fieldRows(schema, prefix, depth) {
     let target = follow(schema);
-    if (target.type === 'array') target = follow(target.items || {});
+    const alternatives = target.oneOf || target.anyOf;
+    if (alternatives) target = follow(alternatives.find((one) => one.type !== 'null') || {});
+    if ([].concat(target.type).includes('array')) {
+      target = follow(target.items || {});
+      if (prefix) prefix = prefix.replace(/\.$/, '[].');
+    }
     const parts = target.allOf ? target.allOf.map(follow) : [target];
-    const rows = parts.flatMap((part) => Object.entries(part.properties || {}).map(([name, inner]) =>
-      el('tr', {},
-        el('th', { scope: 'row' }, name),
-        el('td', { class: 'kind' }, kindOf(inner) + ((part.required || []).includes(name) ? '' : ', optional')),
-        el('td', {}, inner.description || follow(inner).description || ''))));
+    return parts.flatMap((part) => Object.entries(part.properties || {}).flatMap(([name, inner]) => {
+      const optional = !(part.required || []).includes(name);
+      const kind = optional ? withoutNothing(kindOf(inner)) + ', optional' : kindOf(inner);
+      return [
+        el('tr', {},
+          el('th', { scope: 'row' }, prefix ? el('span', { class: 'hint' }, prefix) : null, name),
+          el('td', { class: 'kind' }, kind),
+          el('td', {}, ...rich(inner.description || follow(inner).description))),
+        ...(depth > 0 ? fieldRows(inner, `${prefix}${name}.`, depth - 1) : []),
+      ];
+    }));
+  }
+
+  function fieldsTable(schema) {
+    const rows = fieldRows(schema, '', 2);
     return rows.length ? el('table', {}, el('tbody', {}, ...rows)) : null;
   }
 
@@ -117,7 +140,7 @@
     const schema = follow(parameter.schema || {});
     const bounds = [schema.minimum !== undefined ? `from ${schema.minimum}` : '', schema.maximum !== undefined ? `to ${schema.maximum}` : '']
       .filter(Boolean).join(' ');
-    const hint = [kindOf(parameter.schema || {}), bounds, parameter.required ? '' : 'optional'].filter(Boolean).join(', ');
+    const hint = [withoutNothing(kindOf(parameter.schema || {})), bounds, parameter.required ? '' : 'optional'].filter(Boolean).join(', ');
     const example = parameter.example !== undefined ? parameter.example : schema.example;
     const input = el('input', {
       id, class: 'mono', autocomplete: 'off', spellcheck: 'false', required: !!parameter.required,
@@ -127,7 +150,7 @@
     const node = el('div', {},
       el('label', { for: id }, where, el('code', {}, parameter.name)),
       input,
-      el('p', { class: 'hint', id: id + '-hint' }, [parameter.description, `(${hint})`].filter(Boolean).join(' ')));
+      el('p', { class: 'hint', id: id + '-hint' }, ...rich(parameter.description), ` (${hint})`));
     return { node, input, parameter };
   }
 
@@ -257,7 +280,7 @@
   function answersOf(operation) {
     const rows = Object.entries(operation.op.responses || {}).map(([status, response]) => {
       const target = follow(response);
-      return el('tr', {}, el('th', { scope: 'row' }, status), el('td', {}, target.description || ''));
+      return el('tr', {}, el('th', { scope: 'row' }, status), el('td', {}, ...rich(target.description)));
     });
     const good = Object.entries(operation.op.responses || {}).find(([status]) => status.startsWith('2'));
     const content = good ? jsonOf(follow(good[1]).content) : null;
@@ -284,7 +307,7 @@
       const content = operation.op.requestBody ? jsonOf(follow(operation.op.requestBody).content) : null;
       const bodyFields = content ? fieldsTable(content.schema) : null;
       details.append(el('div', { class: 'inside' },
-        operation.more ? el('p', {}, operation.more) : null,
+        operation.more ? el('p', {}, ...rich(operation.more)) : null,
         el('h3', {}, 'Try it'), tryIt(operation),
         bodyFields ? el('h3', {}, 'Fields of the body') : null, bodyFields,
         ...answersOf(operation)));
@@ -305,7 +328,7 @@
       const links = el('ul');
       const listHeading = el('h2', {}, title);
       place.append(heading);
-      if (described[tag]) place.append(el('p', {}, described[tag]));
+      if (described[tag]) place.append(el('p', {}, ...rich(described[tag])));
       const members = all.filter((one) => one.tag === tag);
       for (const operation of members) {
         operation.card = card(operation);
