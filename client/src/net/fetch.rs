@@ -99,7 +99,7 @@ impl Net {
     /// [`NetError::Unreachable`], [`NetError::Timeout`], [`NetError::TooLarge`], [`NetError::RefusedAddress`] and the rest as named.
     pub async fn fetch(&self, target: &Target) -> Result<Fetched, NetError> {
         let config = self.config();
-        let home = self.home_within(&target.user, config.home_max_age).await?;
+        let home = self.home_known(&target.user).await?;
         let first = self.fetch_at(&home, target).await;
         let fresh_enough = match &first {
             Ok(_) => return first,
@@ -109,7 +109,7 @@ impl Net {
             ) => return first,
             Err(_) => config.home_recheck,
         };
-        match self.home_within(&target.user, fresh_enough).await {
+        match self.home_for_sure(&target.user, fresh_enough).await {
             Ok(now) if now != home => self.fetch_at(&now, target).await,
             _ => first,
         }

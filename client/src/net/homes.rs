@@ -35,10 +35,25 @@ pub enum Freshness {
     Network,
 }
 
+/// What is believed about a user's homeserver.
+#[derive(Debug, Clone, Copy)]
+struct Belief {
+    home: ServiceKey,
+    /// When the network last said so, Unix milliseconds.
+    at: u64,
+    /// Whether the whole neighbourhood of the key was asked, and not only who answered first.
+    sure: bool,
+}
+
+impl Belief {
+    fn is_at_most(&self, age: Duration) -> bool {
+        let limit = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        limit > 0 && now_ms().saturating_sub(self.at) <= limit
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Entry {
-    /// What is believed, with the time at which the network last confirmed it.
-    home: Option<(ServiceKey, u64)>,
     /// When the network last answered, or failed to.
     asked: Option<Instant>,
     /// Whether it failed to, or knew nothing.
@@ -49,14 +64,14 @@ type Slot = Arc<tokio::sync::Mutex<Entry>>;
 
 pub(crate) struct Homes {
     slots: Mutex<LruCache<UserKey, Slot>>,
-    learned: Mutex<LruCache<UserKey, (ServiceKey, u64)>>,
+    beliefs: Mutex<LruCache<UserKey, Belief>>,
 }
 
 impl Homes {
     pub(crate) fn new() -> Self {
         Self {
             slots: Mutex::new(LruCache::new(MAX_HOMES)),
-            learned: Mutex::new(LruCache::new(MAX_HOMES)),
+            beliefs: Mutex::new(LruCache::new(MAX_HOMES)),
         }
     }
 
@@ -67,24 +82,33 @@ impl Homes {
         }
     }
 
-    /// Notes what is known from elsewhere; newer knowledge wins.
-    fn note(&self, user: &UserKey, home: ServiceKey, at: u64) {
-        if let Ok(mut learned) = self.learned.lock()
-            && learned.get(user).is_none_or(|(_, known)| *known <= at)
+    /// Notes what is known; newer knowledge wins.
+    fn note(&self, user: &UserKey, belief: Belief) {
+        if let Ok(mut beliefs) = self.beliefs.lock()
+            && beliefs.get(user).is_none_or(|known| known.at <= belief.at)
         {
-            learned.put(*user, (home, at));
+            beliefs.put(*user, belief);
         }
     }
 
+    /// Notes that `user` lives at `home` for sure: we made it so.
     pub(crate) fn learn(&self, user: &UserKey, home: ServiceKey) {
-        self.note(user, home, now_ms());
+        let at = now_ms();
+        self.note(
+            user,
+            Belief {
+                home,
+                at,
+                sure: true,
+            },
+        );
     }
 
-    fn known(&self, user: &UserKey) -> Option<(ServiceKey, u64)> {
-        self.learned
+    fn known(&self, user: &UserKey) -> Option<Belief> {
+        self.beliefs
             .lock()
             .ok()
-            .and_then(|mut learned| learned.get(user).copied())
+            .and_then(|mut beliefs| beliefs.get(user).copied())
     }
 }
 
@@ -98,68 +122,79 @@ impl Net {
         user: &UserKey,
         freshness: Freshness,
     ) -> Result<ServiceKey, NetError> {
-        let max_age = match freshness {
-            Freshness::Cached => self.config().home_max_age,
-            Freshness::Network => Duration::ZERO,
-        };
-        self.home_within(user, max_age).await
+        match freshness {
+            Freshness::Cached => self.home_known(user).await,
+            Freshness::Network => self.home_for_sure(user, Duration::ZERO).await,
+        }
     }
 
-    /// The homeserver of `user`, looked up anew if what is remembered is older than `max_age`. Look-ups of one user are shared:
-    /// whoever waited while it was answered takes its answer.
-    pub(crate) async fn home_within(
+    /// The homeserver of `user`, from memory if it is not too old.
+    pub(crate) async fn home_known(&self, user: &UserKey) -> Result<ServiceKey, NetError> {
+        let max_age = self.config().home_max_age;
+        self.look_up(user, |belief| belief.is_at_most(max_age))
+            .await
+    }
+
+    /// The homeserver of `user`, asked of the whole neighbourhood of the key no longer than `max_age` ago.
+    pub(crate) async fn home_for_sure(
         &self,
         user: &UserKey,
         max_age: Duration,
+    ) -> Result<ServiceKey, NetError> {
+        self.look_up(user, |belief| belief.sure && belief.is_at_most(max_age))
+            .await
+    }
+
+    /// Look-ups of one user are shared: whoever waited while one was answered takes its answer.
+    async fn look_up(
+        &self,
+        user: &UserKey,
+        enough: impl Fn(&Belief) -> bool + Send,
     ) -> Result<ServiceKey, NetError> {
         let homes = &self.shared.homes;
         let slot = homes.slot(user);
         let began = Instant::now();
         let mut entry = slot.lock().await;
-        entry.home = homes.known(user);
-        let limit = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
+        let known = homes.known(user);
         let answered_meanwhile = entry.asked.is_some_and(|asked| asked >= began);
         // A DHT that has just failed to say is not asked before every single request.
         let asked_in_vain =
             entry.in_vain && entry.asked.is_some_and(|asked| asked.elapsed() < ASK_AGAIN);
-        if let Some((home, at)) = entry.home
-            && (answered_meanwhile
-                || (limit > 0 && (asked_in_vain || now_ms().saturating_sub(at) <= limit)))
+        if let Some(belief) = known
+            && (answered_meanwhile || asked_in_vain || enough(&belief))
         {
-            return Ok(home);
+            return Ok(belief.home);
         }
-        let found = self.shared.lookup.home(user).await;
+        // Whom we know nothing about the first answer will do for; it is looked at more closely if it leads nowhere.
+        let sure = known.is_some();
+        let found = self.shared.lookup.home(user, sure).await;
         entry.asked = Some(Instant::now());
         entry.in_vain = !matches!(found, Ok(Some(_)));
+        let last_known = known.map(|belief| belief.home);
         match found {
             Ok(Some(home)) => {
-                homes.learn(user, home);
-                entry.home = homes.known(user);
+                let at = now_ms();
+                homes.note(user, Belief { home, at, sure });
                 Ok(home)
             }
             // The DHT forgets packets that nobody republishes, and it can be out of reach: the last known home is worth a try.
-            Ok(None) => entry
-                .home
-                .map(|(home, _)| home)
-                .ok_or_else(|| NetError::NoHome(user.to_z32())),
-            Err(error) => entry.home.map(|(home, _)| home).ok_or(error),
+            Ok(None) => last_known.ok_or_else(|| NetError::NoHome(user.to_z32())),
+            Err(error) => last_known.ok_or(error),
         }
     }
 
     /// Everything that is known, to be kept between runs.
     #[must_use]
     pub fn known_homes(&self) -> Vec<Home> {
-        self.shared.homes.learned.lock().map_or_else(
+        self.shared.homes.beliefs.lock().map_or_else(
             |_| Vec::new(),
-            |learned| {
-                learned
-                    .iter()
-                    .map(|(user, (homeserver, resolved_at))| Home {
-                        user: *user,
-                        homeserver: *homeserver,
-                        resolved_at: *resolved_at,
-                    })
-                    .collect()
+            |beliefs| {
+                let home = |(user, belief): (&UserKey, &Belief)| Home {
+                    user: *user,
+                    homeserver: belief.home,
+                    resolved_at: belief.at,
+                };
+                beliefs.iter().map(home).collect()
             },
         )
     }
@@ -168,9 +203,12 @@ impl Net {
     pub fn seed_homes(&self, homes: impl IntoIterator<Item = Home>) {
         let now = now_ms();
         for home in homes {
-            self.shared
-                .homes
-                .note(&home.user, home.homeserver, home.resolved_at.min(now));
+            let belief = Belief {
+                home: home.homeserver,
+                at: home.resolved_at.min(now),
+                sure: false,
+            };
+            self.shared.homes.note(&home.user, belief);
         }
     }
 }

@@ -71,9 +71,18 @@ impl Lookup {
         }
     }
 
-    /// The homeserver that a user names, as the network has it now.
-    pub(crate) async fn home(&self, user: &UserKey) -> Result<Option<ServiceKey>, NetError> {
-        let packet = self.packet(user, ResolvePolicy::NetworkOnly).await?;
+    /// The homeserver that a user names: the newest that any node near the key knows if `sure`, else the first that one does.
+    pub(crate) async fn home(
+        &self,
+        user: &UserKey,
+        sure: bool,
+    ) -> Result<Option<ServiceKey>, NetError> {
+        let policy = if sure {
+            ResolvePolicy::NetworkOnly
+        } else {
+            ResolvePolicy::CacheFirst
+        };
+        let packet = self.packet(user, policy).await?;
         let Some(packet) = packet else {
             return Ok(None);
         };

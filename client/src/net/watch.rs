@@ -160,10 +160,9 @@ impl Watcher {
 
     /// Starts one task per homeserver and fifty users; those whose homeserver can't be found are tried again later.
     async fn regroup(&self, users: Vec<UserKey>, tasks: &mut JoinSet<End>) {
-        let max_age = self.net.config().home_max_age;
         let lookups = stream::iter(users.into_iter().map(|user| {
             let net = self.net.clone();
-            async move { (user, net.home_within(&user, max_age).await) }
+            async move { (user, net.home_known(&user).await) }
         }));
         let found: Vec<_> = lookups
             .buffer_unordered(self.net.config().lookups.max(1))
@@ -237,7 +236,7 @@ impl Watcher {
         max_age: Duration,
     ) -> bool {
         for user in users {
-            if let Ok(now) = self.net.home_within(user, max_age).await
+            if let Ok(now) = self.net.home_for_sure(user, max_age).await
                 && now != *home
             {
                 return true;

@@ -1,14 +1,18 @@
 //! Counterparties' files: from homeservers that work, misbehave, vanish or were left.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use atomicity_client::net::session::{HomeSession, sign_up};
-use atomicity_client::net::{Body, Freshness, Net, Target};
+use atomicity_client::net::{Body, Freshness, Net, ServiceKey, Target};
 use atomicity_e2e::hostile::{Answer, Hostile};
 use atomicity_e2e::proxy::Mode;
 use atomicity_e2e::{World, wait};
 use atomicity_ledger::{Keypair, UserKey};
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use futures_util::{StreamExt as _, stream};
+use pkarr::dns::rdata::SVCB;
 
 use super::{PATIENCE, key_of, net, new_root, sdk_pair, served, settings};
 
@@ -277,4 +281,110 @@ async fn a_strangers_packet_cannot_make_us_knock_at_our_own_door() {
     assert!(server.asked().is_empty());
     net.trust(&key_of(&server.key()));
     assert!(net.fetch(&Target::new(user, FILE)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_homeserver_of_the_older_kind_is_asked_in_its_way() {
+    let world = World::start().await.unwrap();
+    let server = hostile(&world).await;
+    let user = lodger(&server).await;
+    let info = br#"{"features": ["something-else"]}"#;
+    server.serve("/info", Answer::Bytes(info.to_vec()));
+    server.serve(FILE, Answer::Bytes(b"old way".to_vec()));
+    let net = net(&world);
+    let target = Target::new(user, FILE);
+    for _ in 0..2 {
+        let fetched = net.fetch(&target).await.unwrap();
+        assert_eq!(fetched.body, Body::Bytes(b"old way".to_vec()));
+    }
+    let asked = server.asked();
+    assert_eq!(asked, [served(&user, FILE).as_str(), "/info", FILE, FILE]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_homeserver_with_a_new_address_is_found_there() {
+    let world = World::start().await.unwrap();
+    let pkarr = world.pkarr().unwrap();
+    let (server, user) = (pkarr::Keypair::random(), new_root());
+    let home: ServiceKey = server.public_key().to_z32().parse().unwrap();
+    let net = net(&world);
+    net.publish_home(&user, &home).await.unwrap();
+    let target = Target::new(user.user_key(), FILE);
+    for text in ["here", "there"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut endpoint = SVCB::new(1, ".".try_into().unwrap());
+        endpoint.set_port(listener.local_addr().unwrap().port());
+        let packet = pkarr::SignedPacket::builder()
+            .https(".".try_into().unwrap(), endpoint, 300)
+            .address(".".try_into().unwrap(), Ipv4Addr::LOCALHOST.into(), 300)
+            .sign(&server)
+            .unwrap();
+        pkarr.publish(&packet).await.unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let tls = RustlsConfig::from_config(Arc::new(server.to_rpk_rustls_server_config()));
+        let handle = axum_server::Handle::<SocketAddr>::new();
+        let serving = axum_server::from_tcp(listener)
+            .unwrap()
+            .acceptor(RustlsAcceptor::new(tls))
+            .handle(handle.clone())
+            .serve(
+                axum::Router::new()
+                    .fallback(move || async move { text })
+                    .into_make_service(),
+            );
+        let task = tokio::spawn(serving);
+        let found = wait::until("the file", || async { Ok(net.fetch(&target).await?) });
+        assert_eq!(found.await.unwrap().body, Body::Bytes(text.into()));
+        handle.shutdown();
+        task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_server_at_the_same_address_is_not_mistaken_for_it() {
+    let world = World::start().await.unwrap();
+    let pkarr = world.pkarr().unwrap();
+    let impostor = hostile(&world).await;
+    impostor.serve_everything(Answer::Bytes(b"false".to_vec()));
+    let (server, user) = (pkarr::Keypair::random(), new_root());
+    let mut endpoint = SVCB::new(1, ".".try_into().unwrap());
+    endpoint.set_port(impostor.port());
+    let packet = pkarr::SignedPacket::builder()
+        .https(".".try_into().unwrap(), endpoint, 300)
+        .address(".".try_into().unwrap(), Ipv4Addr::LOCALHOST.into(), 300)
+        .sign(&server)
+        .unwrap();
+    pkarr.publish(&packet).await.unwrap();
+    let net = net(&world);
+    let home = server.public_key().to_z32().parse().unwrap();
+    net.publish_home(&user, &home).await.unwrap();
+    assert_eq!(code_of(&net, user.user_key()).await, "unreachable");
+    assert!(impostor.asked().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_dht_is_named_and_what_is_known_still_works() {
+    let world = World::start().await.unwrap();
+    let server = hostile(&world).await;
+    let user = lodger(&server).await;
+    server.serve_everything(Answer::Bytes(b"x".to_vec()));
+    // A node that never answers.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut config = settings(&world);
+    config.dht_bootstrap = vec![silent.local_addr().unwrap().to_string()];
+    config.resolve_timeout = PATIENCE;
+    let net = Net::new(&config).unwrap();
+    let error = net.fetch(&Target::new(user, FILE)).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.is_network()),
+        ("dht_unavailable", true)
+    );
+
+    let knowing = Net::new(&settings(&world)).unwrap();
+    net.seed_homes({
+        knowing.home_of(&user, Freshness::Network).await.unwrap();
+        knowing.known_homes()
+    });
+    let home = net.home_of(&user, Freshness::Network).await;
+    assert_eq!(home.unwrap(), key_of(&server.key()));
 }
