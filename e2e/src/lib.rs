@@ -7,6 +7,7 @@ pub mod cli;
 pub mod homeserver;
 pub mod hostile;
 pub mod mailbox;
+pub mod people;
 pub mod plugin;
 pub mod ports;
 pub mod postgres;

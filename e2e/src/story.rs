@@ -5,38 +5,18 @@ mod court;
 mod hours;
 mod loss;
 mod moving;
-mod person;
 mod village;
 
 use anyhow::{Context, Result};
 
-pub use person::Person;
-
-use crate::{Homeserver, Plugin, World};
+use crate::World;
+use crate::people::{self, Person, Site};
 
 /// The unit in which milkman and baker count.
 pub const BREAD: &str = "BREAD/2";
 
 /// The unit in which the six count.
 pub const HOURS: &str = "HOUR/2";
-
-/// A homeserver and the plugin beside it.
-pub struct Site {
-    /// The homeserver.
-    pub homeserver: Homeserver,
-    /// The plugin of its operator.
-    pub plugin: Plugin,
-}
-
-impl Site {
-    async fn open(world: &World, name: &str) -> Result<Self> {
-        let homeserver = world.homeserver(name).await?;
-        let plugin = world
-            .plugin(&format!("plugin-of-{name}"), &homeserver)
-            .await?;
-        Ok(Self { homeserver, plugin })
-    }
-}
 
 /// Everything on the stage. What it holds must not outlive it.
 pub struct Stage {
@@ -140,7 +120,7 @@ impl Stage {
     /// Tells both balances, which must be `expected` (minor units that the milkman is owed) and its
     /// opposite.
     async fn agree(&self, expected: i64) -> Result<()> {
-        let text = person::agree(&self.milkman, &self.baker, BREAD, expected).await?;
+        let text = people::agree(&self.milkman, &self.baker, BREAD, expected).await?;
         self.say(text);
         Ok(())
     }

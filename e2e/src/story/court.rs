@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use atomicity_ledger::{LedgerError, evidence};
 use serde_json::Value;
 
-use super::person::{amount, expect, string};
 use super::{BREAD, Stage};
 use crate::Wallet;
+use crate::people::{amount, expect, string};
 
 impl Stage {
     /// Step 8.

@@ -4,8 +4,8 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
-use super::person::{self, Person, amount, string};
 use super::{HOURS, Stage};
+use crate::people::{self, Person, amount, string};
 
 /// Who owes whom how many hours.
 const DEBTS: [(char, char, u32); 5] = [
@@ -77,7 +77,7 @@ impl Stage {
     async fn check_hours(&self, six: &[Person]) -> Result<()> {
         for (debtor, creditor, hours) in DEBTS {
             let owed = -i64::from(hours) * 100;
-            person::agree(find(six, debtor)?, find(six, creditor)?, HOURS, owed).await?;
+            people::agree(find(six, debtor)?, find(six, creditor)?, HOURS, owed).await?;
         }
         let mut sum = 0_i64;
         let mut said = Vec::new();

@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use futures_util::try_join;
 use serde_json::Value;
 
-use super::person::{self, expect, string};
-use super::{BREAD, Person, Stage};
+use super::{BREAD, Stage};
 use crate::Wallet;
+use crate::people::{self, Person, expect, string};
 use crate::thief::Thief;
 
 impl Stage {
@@ -58,7 +58,7 @@ impl Stage {
         self.baker.give(e, "1.20 BREAD/2", "eggs").await?;
         e.sync().await?;
         self.baker.sync().await?;
-        let text = person::agree(e, &self.baker, BREAD, 120).await?;
+        let text = people::agree(e, &self.baker, BREAD, 120).await?;
         self.say(format!("The baker buys eggs from E for 1.20. {text}"));
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! Step 9: a homeserver goes away.
 
+use std::sync::atomic::Ordering;
+
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
-use super::person::expect;
-use super::{BREAD, Person, Site, Stage};
+use super::{BREAD, Stage};
+use crate::people::{Person, Site, expect};
 use crate::wait;
 
 impl Stage {
@@ -41,29 +43,16 @@ impl Stage {
         expect(&heard, "/amount", "40")?;
         self.say("The milkman issued 0.40 from H3, and the running baker heard it.");
 
-        // Only committed here: it is the running wallet that must find the milkman and deliver.
-        let queued = [
-            "issue",
-            "milkman",
-            "0.10 BREAD/2",
-            "--memo",
-            "a glass of milk",
-            "--no-wait",
-        ];
-        let queued = self.baker.wallet().ok(&queued).await?;
-        expect(&queued, "/delivery", "queued")?;
+        // Nobody but the running wallet could bring anything to the new inbox.
+        self.wait_for_answer().await?;
+        self.say("The running wallet found the milkman at H3 and answered into his inbox there.");
+
         let before = self.bread_of(&self.milkman).await?;
-        let milkman = self.milkman.clone();
-        let baker = self.baker.clone();
-        wait::until("the running baker to deliver to H3", || async {
-            milkman.sync().await?;
-            let line = milkman.account(&baker, BREAD).await?;
-            let net = super::person::amount(&line, "/net")?;
-            ensure!(net == before + 10, "the milkman is at {net}");
-            Ok(())
-        })
-        .await?;
-        self.say("The baker issued 0.10; his running wallet found the milkman at H3.");
+        self.baker
+            .give(&self.milkman, "0.10 BREAD/2", "a glass of milk")
+            .await?;
+        self.milkman.sync().await?;
+        self.say("The baker issued 0.10, and the milkman has it.");
         running.stop().await?;
         self.baker.sync().await?;
         self.agree(before + 10).await
@@ -93,6 +82,23 @@ impl Stage {
         Ok(())
     }
 
+    /// The milkman reads his new inbox until the running baker's acknowledgement is there.
+    async fn wait_for_answer(&self) -> Result<()> {
+        let read = std::sync::atomic::AtomicU64::new(0);
+        wait::until("the running baker to write to H3", || async {
+            let news = self.milkman.sync().await?;
+            let new = news
+                .pointer("/inbox/read")
+                .and_then(Value::as_u64)
+                .unwrap_or(0);
+            let all = read.fetch_add(new, Ordering::Relaxed) + new;
+            ensure!(all > 0, "nothing came to the new inbox");
+            let line = self.milkman.account(&self.baker, BREAD).await?;
+            expect(&line, "/unacknowledged", "0")
+        })
+        .await
+    }
+
     async fn all_nets(&self) -> Result<Vec<Vec<(String, String, i64)>>> {
         let people = [&self.milkman, &self.baker].into_iter().chain(&self.six);
         try_join_all(people.map(Person::nets)).await
@@ -100,6 +106,6 @@ impl Stage {
 
     async fn bread_of(&self, person: &Person) -> Result<i64> {
         let line = person.account(&self.baker, BREAD).await?;
-        super::person::amount(&line, "/net")
+        crate::people::amount(&line, "/net")
     }
 }

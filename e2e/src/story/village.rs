@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 use futures_util::try_join;
 use serde_json::Value;
 
-use super::person::{expect, string};
 use super::{BREAD, Stage};
+use crate::people::{expect, string};
 
 impl Stage {
     /// Step 1.

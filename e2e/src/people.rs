@@ -1,10 +1,31 @@
-//! Somebody in the story, and what they do with the program `atomicity`.
+//! People with wallets, and what they do with the program `atomicity`.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::Site;
-use crate::{Wallet, World};
+use crate::{Homeserver, Plugin, Wallet, World};
+
+/// A homeserver and the plugin beside it.
+pub struct Site {
+    /// The homeserver.
+    pub homeserver: Homeserver,
+    /// The plugin of its operator.
+    pub plugin: Plugin,
+}
+
+impl Site {
+    /// Starts both.
+    ///
+    /// # Errors
+    /// If one of them does not start.
+    pub async fn open(world: &World, name: &str) -> Result<Self> {
+        let homeserver = world.homeserver(name).await?;
+        let plugin = world
+            .plugin(&format!("plugin-of-{name}"), &homeserver)
+            .await?;
+        Ok(Self { homeserver, plugin })
+    }
+}
 
 /// Somebody with a wallet.
 #[derive(Clone, Debug)]
@@ -15,7 +36,10 @@ pub struct Person {
 
 impl Person {
     /// Somebody who has nothing yet.
-    pub(super) fn new(world: &World, name: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If the program `atomicity` was not built.
+    pub fn new(world: &World, name: &str) -> Result<Self> {
         Ok(Self {
             wallet: world.wallet(name)?,
             key: String::new(),
@@ -41,7 +65,8 @@ impl Person {
     }
 
     /// The same person with another folder.
-    pub(super) fn with(&self, wallet: Wallet) -> Self {
+    #[must_use]
+    pub fn with(&self, wallet: Wallet) -> Self {
         Self {
             wallet,
             key: self.key.clone(),
@@ -49,28 +74,49 @@ impl Person {
     }
 
     /// Makes a key, signs up at `site`, and opens `unit`.
-    pub(super) async fn join(&mut self, site: &Site, unit: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// If the program says anything but what it should.
+    pub async fn join(&mut self, site: &Site, unit: &str) -> Result<()> {
+        let plugin = site.plugin.key();
+        let joined = self
+            .sign_up(&site.homeserver, &["--plugin", plugin], unit)
+            .await?;
+        expect(&joined, "/plugins/0/plugin", plugin)?;
+        expect(&joined, "/plugins/0/registered", "new")
+    }
+
+    /// Makes a key, signs up at `homeserver` without a plugin, and opens `unit`.
+    ///
+    /// # Errors
+    /// If the program says anything but what it should.
+    pub async fn join_without_plugin(&mut self, homeserver: &Homeserver, unit: &str) -> Result<()> {
+        self.sign_up(homeserver, &[], unit).await.map(drop)
+    }
+
+    async fn sign_up(&mut self, at: &Homeserver, more: &[&str], unit: &str) -> Result<Value> {
         let made = self
             .wallet
             .ok(&["init", "--name", self.wallet.name()])
             .await?;
         self.key = string(&made, "/user")?;
-        let homeserver = site.homeserver.z32();
+        let homeserver = at.z32();
         let joined = self
             .wallet
-            .ok(&["signup", &homeserver, "--plugin", site.plugin.key()])
+            .ok(&[&["signup", &homeserver], more].concat())
             .await?;
         expect(&joined, "/user", self.key.as_str())?;
         expect(&joined, "/homeserver", homeserver.as_str())?;
         expect(&joined, "/account", "new")?;
-        expect(&joined, "/plugins/0/plugin", site.plugin.key())?;
-        expect(&joined, "/plugins/0/registered", "new")?;
         self.wallet.ok(&["unit", "open", unit]).await?;
-        Ok(())
+        Ok(joined)
     }
 
     /// Adds `other` as a friend, by key alone, and finds the profile.
-    pub(super) async fn befriend(&self, other: &Person) -> Result<()> {
+    ///
+    /// # Errors
+    /// If the program says anything but what it should.
+    pub async fn befriend(&self, other: &Person) -> Result<()> {
         let added = self
             .wallet
             .ok(&["friend", "add", other.key(), "--name", other.name()])
@@ -81,7 +127,10 @@ impl Person {
     }
 
     /// Lets `other` owe them `money`.
-    pub(super) async fn trust(&self, other: &Person, money: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub async fn trust(&self, other: &Person, money: &str) -> Result<()> {
         self.wallet
             .ok(&["friend", "limit", other.name(), money])
             .await?;
@@ -89,19 +138,28 @@ impl Person {
     }
 
     /// Reads the news.
-    pub(super) async fn sync(&self) -> Result<Value> {
+    ///
+    /// # Errors
+    /// If nothing could be reached.
+    pub async fn sync(&self) -> Result<Value> {
         self.wallet.ok(&["sync"]).await
     }
 
     /// Gives `money` to `other`; what the program said.
-    pub(super) async fn give(&self, other: &Person, money: &str, memo: &str) -> Result<Value> {
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub async fn give(&self, other: &Person, money: &str, memo: &str) -> Result<Value> {
         self.wallet
             .ok(&["issue", other.name(), money, "--memo", memo])
             .await
     }
 
     /// The line of the balance sheet about `other`.
-    pub(super) async fn account(&self, other: &Person, unit: &str) -> Result<Value> {
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn account(&self, other: &Person, unit: &str) -> Result<Value> {
         let sheet = self
             .wallet
             .ok(&["balance", other.name(), "--unit", unit])
@@ -112,7 +170,10 @@ impl Person {
     }
 
     /// Everything their balance sheet says, without the time.
-    pub(super) async fn books(&self) -> Result<Value> {
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn books(&self) -> Result<Value> {
         let mut sheet = self.wallet.ok(&["balance"]).await?;
         if let Some(sheet) = sheet.as_object_mut() {
             sheet.remove("as_of");
@@ -121,7 +182,10 @@ impl Person {
     }
 
     /// Whom they owe, or who owes them, how much: friend, unit and net, sorted.
-    pub(super) async fn nets(&self) -> Result<Vec<(String, String, i64)>> {
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn nets(&self) -> Result<Vec<(String, String, i64)>> {
         let sheet = self.wallet.ok(&["balance"]).await?;
         let lines = sheet
             .get("balances")
@@ -141,12 +205,10 @@ impl Person {
 }
 
 /// Both must show the same balance: `first` is owed `expected` by `second`. A line that says it.
-pub(super) async fn agree(
-    first: &Person,
-    second: &Person,
-    unit: &str,
-    expected: i64,
-) -> Result<String> {
+///
+/// # Errors
+/// If they do not.
+pub async fn agree(first: &Person, second: &Person, unit: &str, expected: i64) -> Result<String> {
     let (one, other) =
         futures_util::try_join!(first.account(second, unit), second.account(first, unit))?;
     let (mine, theirs) = (amount(&one, "/net")?, amount(&other, "/net")?);
@@ -171,7 +233,10 @@ pub(super) async fn agree(
 }
 
 /// The string at `pointer`.
-pub(super) fn string(value: &Value, pointer: &str) -> Result<String> {
+///
+/// # Errors
+/// If there is none.
+pub fn string(value: &Value, pointer: &str) -> Result<String> {
     let found = value.pointer(pointer).and_then(Value::as_str);
     Ok(found
         .with_context(|| format!("no text at {pointer} in {value}"))?
@@ -179,14 +244,20 @@ pub(super) fn string(value: &Value, pointer: &str) -> Result<String> {
 }
 
 /// The amount at `pointer`, in minor units.
-pub(super) fn amount(value: &Value, pointer: &str) -> Result<i64> {
+///
+/// # Errors
+/// If there is none.
+pub fn amount(value: &Value, pointer: &str) -> Result<i64> {
     let text = string(value, pointer)?;
     text.parse()
         .with_context(|| format!("{pointer} is {text:?}, no amount"))
 }
 
 /// What stands at `pointer` must be `expected`.
-pub(super) fn expect(value: &Value, pointer: &str, expected: impl Into<Value>) -> Result<()> {
+///
+/// # Errors
+/// If it is not.
+pub fn expect(value: &Value, pointer: &str, expected: impl Into<Value>) -> Result<()> {
     let expected = expected.into();
     let found = value.pointer(pointer).unwrap_or(&Value::Null);
     ensure!(

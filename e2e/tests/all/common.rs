@@ -1,0 +1,39 @@
+//! Two friends to start a test from.
+
+use atomicity_e2e::World;
+use atomicity_e2e::people::{Person, Site, agree};
+
+pub const BREAD: &str = "BREAD/2";
+
+/// Two people who let each other owe 20.00 `BREAD/2`.
+pub async fn friends(one: &Person, other: &Person) {
+    one.befriend(other).await.unwrap();
+    other.befriend(one).await.unwrap();
+    one.trust(other, "20.00 BREAD/2").await.unwrap();
+    other.trust(one, "20.00 BREAD/2").await.unwrap();
+    settle(one, other).await;
+}
+
+/// Both read the news, often enough that answers to answers arrive.
+pub async fn settle(one: &Person, other: &Person) {
+    for _ in 0..2 {
+        one.sync().await.unwrap();
+        other.sync().await.unwrap();
+    }
+}
+
+/// A milkman and a baker at one site, friends.
+pub async fn village(world: &World) -> (Site, Person, Person) {
+    let site = Site::open(world, "h").await.unwrap();
+    let mut milkman = Person::new(world, "milkman").unwrap();
+    let mut baker = Person::new(world, "baker").unwrap();
+    milkman.join(&site, BREAD).await.unwrap();
+    baker.join(&site, BREAD).await.unwrap();
+    friends(&milkman, &baker).await;
+    (site, milkman, baker)
+}
+
+/// `one` is owed `expected` by `other`, and both say so.
+pub async fn owed(one: &Person, other: &Person, expected: i64) {
+    agree(one, other, BREAD, expected).await.unwrap();
+}
