@@ -292,3 +292,56 @@ pub(crate) fn explain(error: reqwest::Error, server: &str, timeout: Duration) ->
         reason: super::shorten(&reason, 200),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn dialer(policy: AddressPolicy) -> Dialer {
+        Dialer::new(Arc::new(policy), PATIENCE, 1).unwrap()
+    }
+
+    async fn code_of(dialer: &Dialer, url: &str) -> &'static str {
+        let request = match dialer.to_url(Method::GET, url.parse().unwrap()) {
+            Ok(request) => request,
+            Err(error) => return error.code(),
+        };
+        send(request, "server", PATIENCE)
+            .await
+            .map_or_else(|error| error.code(), |_| "answered")
+    }
+
+    #[tokio::test]
+    async fn a_strangers_url_cannot_point_inside() {
+        let strict = dialer(AddressPolicy::new(false));
+        for url in [
+            "http://127.0.0.1:9/",
+            "http://[::1]:9/",
+            "http://2130706433:9/",
+            "http://localhost:9/",
+        ] {
+            assert_eq!(code_of(&strict, url).await, "refused_address", "{url}");
+        }
+        assert_eq!(
+            code_of(&strict, "ftp://example.com/").await,
+            "invalid_argument"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_users_own_url_may() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let app = axum::Router::new().fallback(|| async { "hello" });
+        let serving = tokio::spawn(async move { axum::serve(listener, app).await });
+        let policy = AddressPolicy::new(false);
+        policy.trust_host("127.0.0.1");
+        let trusting = dialer(policy);
+        let url = format!("http://127.0.0.1:{port}/");
+        assert_eq!(code_of(&trusting, &url).await, "answered");
+        serving.abort();
+    }
+}
