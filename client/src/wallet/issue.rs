@@ -26,6 +26,8 @@ pub struct IssueOptions {
     pub reference: Option<Memo>,
     /// Look for the friend's news first, for at most five seconds.
     pub refresh: bool,
+    /// Send it at once. Otherwise it is only committed here, for a running [`Wallet::watch`] or the next [`Wallet::sync`].
+    pub send: bool,
 }
 
 impl Default for IssueOptions {
@@ -34,6 +36,7 @@ impl Default for IssueOptions {
             memo: None,
             reference: None,
             refresh: true,
+            send: true,
         }
     }
 }
@@ -49,10 +52,11 @@ impl IssueOptions {
         }
     }
 
-    /// Pays without looking for the friend's news first.
+    /// Neither looks for the friend's news first nor sends: the payment is only committed here.
     #[must_use]
-    pub fn at_once(mut self) -> Self {
+    pub fn committed_only(mut self) -> Self {
         self.refresh = false;
+        self.send = false;
         self
     }
 }
@@ -109,16 +113,10 @@ impl Wallet {
         let channel = view::channel(change.conn(), &pair, &contact, &money.unit).await?;
         change.commit().await?;
         // From here on the payment stands; whatever fails now is only late.
-        let flushed = self.flush().await;
-        if let Err(error) = &flushed {
-            tracing::warn!(
-                code = error.code(),
-                "the payment is kept and will be sent later"
-            );
-        }
-        let delivery = match flushed {
-            Ok(_) => self.delivery(user).await?,
-            Err(_) => Delivery::Queued,
+        let delivery = if options.send {
+            self.send_now(user).await?
+        } else {
+            Delivery::Queued
         };
         Ok(IssuedPayment {
             payment,
@@ -128,6 +126,20 @@ impl Wallet {
             channel,
             delivery,
         })
+    }
+
+    /// Sends what was committed, and says how far it got. What can't be sent now is sent later.
+    async fn send_now(&self, user: &UserKey) -> Result<Delivery, ClientError> {
+        match self.flush().await {
+            Ok(_) => self.delivery(user).await,
+            Err(error) => {
+                tracing::warn!(
+                    code = error.code(),
+                    "the payment is kept and will be sent later"
+                );
+                Ok(Delivery::Queued)
+            }
+        }
     }
 
     /// Looks for a friend's news, for a short time. What the store says counts; what the network says doesn't.

@@ -197,7 +197,7 @@ pub struct Issue {
     /// What it refers to, an invoice's number, say
     #[arg(long = "ref", value_name = "TEXT")]
     pub reference: Option<String>,
-    /// Don't look for the friend's news first
+    /// Only sign and keep it: a running `watch`, or the next `sync`, sends it
     #[arg(long)]
     pub no_wait: bool,
 }

@@ -31,7 +31,7 @@ pub async fn issue(context: &Context, args: Issue) -> Result<u8, ClientError> {
     let reference: Option<Memo> = args.reference.map(|text| text.parse()).transpose()?;
     let mut options = IssueOptions::described(memo, reference);
     if args.no_wait {
-        options = options.at_once();
+        options = options.committed_only();
     }
     let issued = wallet.issue(&contact.user, money, options).await?;
     let (unit, net) = (&issued.money.unit, issued.channel.net);
