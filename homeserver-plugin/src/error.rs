@@ -114,6 +114,32 @@ pub enum PluginError {
     Timeout,
 }
 
+/// What callers are told about a fault of ours.
+const OUR_FAULT: &str = "something went wrong here; the log says what";
+
+/// Whether the same request may succeed later: the database is away, out of something, or two transactions got in each other's
+/// way. Everything else that it refuses is a fault of ours, which waiting does not mend.
+fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(refusal) => refusal.code().is_none_or(|state| is_passing(&state)),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// By the class of the SQLSTATE: connection, rollback, resources, object not in a state for it (connections disallowed, lock not
+/// available), operator intervention, system error.
+fn is_passing(state: &str) -> bool {
+    ["08", "40", "53", "55", "57", "58"]
+        .iter()
+        .any(|class| state.starts_with(class))
+}
+
 impl PluginError {
     /// A code in snake case that programs can rely on.
     #[must_use]
@@ -124,6 +150,7 @@ impl PluginError {
             Self::Listener { .. } => "listener_failed",
             Self::DatabaseInUse => "database_in_use",
             Self::Migration(_) => "database_schema",
+            Self::Database(error) if !is_outage(error) => "internal",
             Self::Database(_) | Self::NotReady => "database_unavailable",
             Self::Overloaded => "overloaded",
             Self::Upstream(_) => "upstream_unavailable",
@@ -150,6 +177,7 @@ impl PluginError {
             | Self::Listener { .. }
             | Self::Migration(_)
             | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Database(error) if !is_outage(error) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::DatabaseInUse | Self::Database(_) | Self::NotReady | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -172,6 +200,8 @@ impl PluginError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooMany { retry_after, .. } => Some(*retry_after),
+            Self::Database(error) if !is_outage(error) => None,
+            Self::Database(error) if !is_outage(error) => None,
             Self::Database(_) | Self::NotReady | Self::DatabaseInUse => {
                 Some(Duration::from_secs(2))
             }
@@ -185,6 +215,7 @@ impl PluginError {
     #[must_use]
     pub fn public_detail(&self) -> String {
         match self {
+            Self::Database(error) if !is_outage(error) => OUR_FAULT.to_owned(),
             Self::Database(_) | Self::NotReady | Self::DatabaseInUse => {
                 "the database is not available at present; nothing was stored".to_owned()
             }
@@ -192,8 +223,42 @@ impl PluginError {
             | Self::File { .. }
             | Self::Listener { .. }
             | Self::Migration(_)
-            | Self::Internal(_) => "something went wrong here; the log says what".to_owned(),
+            | Self::Internal(_) => OUR_FAULT.to_owned(),
             other => other.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_are_told_to_wait_only_where_waiting_helps() {
+        let away = PluginError::Database(sqlx::Error::PoolTimedOut);
+        assert_eq!(
+            (away.code(), away.status().as_u16()),
+            ("database_unavailable", 503)
+        );
+        assert!(away.retry_after().is_some());
+        let ours = PluginError::Database(sqlx::Error::RowNotFound);
+        assert_eq!((ours.code(), ours.status().as_u16()), ("internal", 500));
+        assert!(ours.retry_after().is_none());
+        // A server that is shutting down, a full disk, a deadlock; a violated constraint, a missing table.
+        let passing = ["57P01", "53100", "40P01", "23505", "42P01"].map(is_passing);
+        assert_eq!(passing, [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn what_callers_read_names_no_file_and_no_setting() {
+        let errors = [
+            PluginError::Config("database.url".to_owned()),
+            PluginError::Migration("/var/lib".to_owned()),
+            PluginError::Database(sqlx::Error::RowNotFound),
+            PluginError::Internal("secret".to_owned()),
+        ];
+        for error in errors {
+            assert_eq!(error.public_detail(), OUR_FAULT);
         }
     }
 }

@@ -70,19 +70,39 @@ pub enum Listener {
     Pubky,
 }
 
+/// `routes` with bodies of at most `limit` bytes: by what a request announces, and by what really comes.
+fn bounded(
+    routes: OpenApiRouter<AppState>,
+    limit: usize,
+    code: &'static str,
+) -> OpenApiRouter<AppState> {
+    routes
+        .layer(DefaultBodyLimit::max(limit))
+        .layer(from_fn(move |request, next| {
+            middleware::limit_announced(limit, code, request, next)
+        }))
+}
+
 fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::openapi::OpenApi) {
     let small = OpenApiRouter::new()
         .merge(info::routes())
         .merge(sessions::routes())
         .merge(me::routes())
         .merge(inbox::routes())
-        .merge(credit::routes())
-        .layer(DefaultBodyLimit::max(extract::SMALL_BODY));
+        .merge(credit::routes());
     let large = OpenApiRouter::new()
-        .merge(inbox::post_routes().layer(DefaultBodyLimit::max(envelope::MAX_BODY)))
-        .merge(me::tag_routes().layer(DefaultBodyLimit::max(me::TAGS_BODY)))
-        .merge(snapshot::routes().layer(DefaultBodyLimit::max(snapshot::BODY)));
-    let guarded = small
+        .merge(bounded(
+            inbox::post_routes(),
+            envelope::MAX_BODY,
+            "record_too_large",
+        ))
+        .merge(bounded(me::tag_routes(), me::TAGS_BODY, "body_too_large"))
+        .merge(bounded(
+            snapshot::routes(),
+            snapshot::BODY,
+            "body_too_large",
+        ));
+    let guarded = bounded(small, extract::SMALL_BODY, "body_too_large")
         .merge(large)
         .layer(from_fn_with_state(state.clone(), middleware::require_ready))
         .layer(from_fn_with_state(state.clone(), middleware::limit_rate));

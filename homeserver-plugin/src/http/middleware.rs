@@ -54,6 +54,24 @@ pub async fn limit_rate(
     Ok(next.run(request).await)
 }
 
+/// Refuses a body that says of itself that it is too long, without waiting for it.
+pub async fn limit_announced(
+    limit: usize,
+    code: &'static str,
+    request: Request,
+    next: Next,
+) -> Result<Response, PluginError> {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<usize>().ok());
+    if announced.is_some_and(|announced| announced > limit) {
+        return Err(PluginError::TooLarge { code });
+    }
+    Ok(next.run(request).await)
+}
+
 /// Ends requests whose answer does not start in time. Streams may go on once they have started.
 pub async fn limit_time(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let limit = state.config.http.request_timeout();

@@ -1,6 +1,7 @@
 //! The sealed message as it stands on the wire.
 
-use atomicity_ledger::{MAX_RECORD_BYTES, UserKey};
+use atomicity_ledger::UserKey;
+use atomicity_ledger::seal::MAX_ENVELOPE_BYTES;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -9,14 +10,8 @@ use utoipa::ToSchema;
 
 use crate::error::PluginError;
 
-/// What sealing adds to a record at most: padding, nonces, the tag of the cipher, the sender's name.
-const SEAL_OVERHEAD: usize = 2 * 1024;
-
-/// Longest ciphertext, in bytes before base64url.
-pub const MAX_CIPHERTEXT: usize = MAX_RECORD_BYTES + SEAL_OVERHEAD;
-
-/// Longest body of a post: the ciphertext in base64url and the other fields.
-pub const MAX_BODY: usize = MAX_CIPHERTEXT.div_ceil(3) * 4 + 1024;
+/// Longest envelope, in bytes of JSON.
+pub const MAX_BODY: usize = MAX_ENVELOPE_BYTES;
 
 /// A sealed message. Exactly one of `tag` and `ephemeral` is there.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -87,11 +82,10 @@ pub fn read_32(field: &str, text: &str) -> Result<[u8; 32], PluginError> {
 /// # Errors
 /// `record_too_large`, `envelope_malformed`.
 pub fn read(bytes: &[u8], to: &UserKey) -> Result<Checked, PluginError> {
-    let too_large = PluginError::TooLarge {
-        code: "record_too_large",
-    };
     if bytes.len() > MAX_BODY {
-        return Err(too_large);
+        return Err(PluginError::TooLarge {
+            code: "record_too_large",
+        });
     }
     let envelope: Envelope = serde_json::from_slice(bytes)
         .map_err(|error| malformed(format!("the envelope: {error}")))?;
@@ -111,9 +105,6 @@ pub fn read(bytes: &[u8], to: &UserKey) -> Result<Checked, PluginError> {
     let ciphertext = URL_SAFE_NO_PAD
         .decode(&envelope.ciphertext)
         .map_err(|_| malformed("ciphertext must be base64url without padding"))?;
-    if ciphertext.len() > MAX_CIPHERTEXT {
-        return Err(too_large);
-    }
     if ciphertext.is_empty() {
         return Err(malformed("the ciphertext is empty"));
     }
@@ -201,16 +192,22 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_envelope_fits_and_one_byte_more_does_not() {
-        let of = |len: usize| {
-            text(&format!(
-                "{},\"ciphertext\":\"{}\"",
-                tag(),
-                URL_SAFE_NO_PAD.encode(vec![0; len])
-            ))
+    fn what_the_kernel_seals_comes_in_and_reads_back_and_nothing_above_the_bound_does() {
+        let largest = text(&format!("{},\"ciphertext\":\"\"", tag())).len();
+        let fill = |len: usize| {
+            let ciphertext = "A".repeat((len - largest) / 4 * 4);
+            text(&format!("{},\"ciphertext\":\"{ciphertext}\"", tag()))
         };
-        assert_eq!(code(&of(MAX_CIPHERTEXT)), "accepted");
-        assert_eq!(code(&of(MAX_CIPHERTEXT + 1)), "record_too_large");
+        assert_eq!(code(&fill(MAX_BODY)), "accepted");
+        assert_eq!(code(&fill(MAX_BODY + 8)), "record_too_large");
         assert_eq!(code(&" ".repeat(MAX_BODY + 1)), "record_too_large");
+        // The largest class of padding, with the nonce and the cipher's tag.
+        let class = atomicity_ledger::seal::PARCEL_CLASSES.last().unwrap();
+        let ciphertext = URL_SAFE_NO_PAD.encode(vec![0; class + 40]);
+        let sealed = text(&format!("{},\"ciphertext\":\"{ciphertext}\"", tag()));
+        let checked = read(sealed.as_bytes(), &user(1)).unwrap();
+        let kernel = atomicity_ledger::seal::Envelope::from_json(checked.body.as_bytes()).unwrap();
+        assert_eq!(kernel.to(), &user(1));
+        assert_eq!(kernel.to_json().unwrap(), checked.body);
     }
 }

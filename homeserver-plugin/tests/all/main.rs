@@ -19,6 +19,7 @@ mod openapi;
 mod operating;
 mod pubky_tls;
 mod sessions;
+mod slow;
 mod snapshots;
 mod streams;
 mod support;
