@@ -129,6 +129,21 @@ pub(crate) async fn held(
         .collect()
 }
 
+/// How many records of one peer wait.
+pub(crate) async fn count_held(
+    conn: &mut SqliteConnection,
+    user: &UserKey,
+) -> Result<u64, ClientError> {
+    let user = user.to_string();
+    let row = sqlx::query!(
+        "SELECT count(*) AS n FROM pending_record WHERE user = ?",
+        user
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(from_sql(row.n))
+}
+
 /// Takes a held record out.
 pub(crate) async fn release(conn: &mut SqliteConnection, id: i64) -> Result<(), ClientError> {
     sqlx::query!("DELETE FROM pending_record WHERE id = ?", id)

@@ -15,12 +15,14 @@ pub(crate) mod settings;
 pub(crate) mod units;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Sqlite, SqliteConnection, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::error::ClientError;
 
@@ -35,10 +37,15 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Store {
     pool: SqlitePool,
     home: PathBuf,
+    /// Writers of this process queue up here: the database itself only knows sleeping and asking again.
+    turn: Arc<Mutex<()>>,
 }
 
 /// A write transaction; dropped without [`WriteTx::commit`], nothing happened.
-pub(crate) struct WriteTx(Transaction<'static, Sqlite>);
+pub(crate) struct WriteTx {
+    tx: Transaction<'static, Sqlite>,
+    _turn: OwnedMutexGuard<()>,
+}
 
 impl Store {
     /// Makes a new database in `home`, which must not hold one yet.
@@ -74,6 +81,7 @@ impl Store {
         Ok(Self {
             pool,
             home: home.to_owned(),
+            turn: Arc::default(),
         })
     }
 
@@ -84,7 +92,11 @@ impl Store {
 
     /// Begins a transaction that holds the write lock at once.
     pub(crate) async fn write(&self) -> Result<WriteTx, ClientError> {
-        Ok(WriteTx(self.pool.begin_with("BEGIN IMMEDIATE").await?))
+        let turn = self.turn.clone().lock_owned().await;
+        Ok(WriteTx {
+            tx: self.pool.begin_with("BEGIN IMMEDIATE").await?,
+            _turn: turn,
+        })
     }
 
     /// A connection for reading.
@@ -119,12 +131,12 @@ impl Store {
 impl WriteTx {
     /// Makes everything in this transaction durable.
     pub(crate) async fn commit(self) -> Result<(), ClientError> {
-        Ok(self.0.commit().await?)
+        Ok(self.tx.commit().await?)
     }
 
     /// The connection that the queries run on.
     pub(crate) fn conn(&mut self) -> &mut SqliteConnection {
-        &mut self.0
+        &mut self.tx
     }
 }
 

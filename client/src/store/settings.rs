@@ -31,6 +31,8 @@ pub(crate) const ROOT_SERIAL: &str = "root_serial";
 pub(crate) const SNAPSHOT: &str = "snapshot";
 /// `1` while the own plugin does not know all inbox tags yet.
 pub(crate) const TAGS_STALE: &str = "tags_stale";
+/// When the own plugin may be told the tags again, Unix milliseconds.
+pub(crate) const TAGS_RETRY_AT: &str = "tags_retry_at";
 /// `1` while the Paykit endpoints are not yet as the open units want them.
 pub(crate) const ENDPOINTS_STALE: &str = "endpoints_stale";
 /// `1` while the contact list on the homeserver is behind.

@@ -125,6 +125,12 @@ impl Wallet {
             return Ok(());
         };
         let exported = session.export().await;
+        let mut conn = self.store().read().await?;
+        let stored = settings::secret(&mut conn, settings::SESSION).await?;
+        drop(conn);
+        if stored.as_deref() == Some(&*exported) {
+            return Ok(());
+        }
         let mut tx = self.store().write().await?;
         settings::set_secret(tx.conn(), settings::SESSION, &exported).await?;
         tx.commit().await

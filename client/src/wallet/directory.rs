@@ -122,17 +122,16 @@ pub(crate) fn outgoing(
     Ok(Agreement::outgoing(me, secret, &contact.user, key, *id)?)
 }
 
-/// For what a contact writes to this user: the newest keys of both first, then the older ones.
-pub(crate) fn incoming(
-    me: &UserKey,
-    keys: &Keys,
-    contact: &Contact,
-) -> Result<Vec<Agreement>, ClientError> {
-    let mut agreements = Vec::new();
-    for (id, key) in peer_keys(contact)?.iter().take(PEER_KEYS) {
-        for secret in &keys.encryption {
-            agreements.push(Agreement::incoming(me, secret, &contact.user, key, *id)?);
-        }
-    }
-    Ok(agreements)
+/// For what a contact writes to this user: the newest keys of both first, then the older ones, each computed when asked for.
+pub(crate) fn incoming<'a>(
+    me: &'a UserKey,
+    keys: &'a Keys,
+    contact: &'a Contact,
+) -> Result<impl Iterator<Item = Result<Agreement, LedgerError>> + 'a, ClientError> {
+    let theirs = peer_keys(contact)?.into_iter().take(PEER_KEYS);
+    Ok(theirs.flat_map(move |(id, key)| {
+        keys.encryption
+            .iter()
+            .map(move |secret| Agreement::incoming(me, secret, &contact.user, &key, id))
+    }))
 }

@@ -3,7 +3,7 @@
 //! Nothing leaves before the mark on the homeserver says that this store has signed. What can't be delivered stays in the outbox
 //! and is tried again, later each time; the channel file on the own homeserver says the same, so nothing hangs on an inbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use atomicity_ledger::UserKey;
 use atomicity_ledger::seal::{Envelope, Parcel, seal_known, seal_stranger};
@@ -149,6 +149,8 @@ impl Wallet {
             for row in rows {
                 by_user.entry(row.user).or_default().push(row);
             }
+            // Another task of this process may be sending to somebody already.
+            let sending = self.begin_sending(&mut by_user);
             let mut deliveries = stream::iter(by_user)
                 .map(|(user, rows)| {
                     let keys = &keys;
@@ -161,10 +163,22 @@ impl Wallet {
             while let Some((user, rows, outcome)) = deliveries.next().await {
                 progress |= self.settle(&mut posted, user, rows, outcome?).await?;
             }
+            drop(deliveries);
+            drop(sending);
             if !full || !progress {
                 return Ok(posted);
             }
         }
+    }
+
+    /// Takes out whoever is being sent to, and marks the others as such until the guard is dropped.
+    fn begin_sending(&self, by_user: &mut BTreeMap<UserKey, Vec<OutboxRow>>) -> Sending<'_> {
+        let mut mine = BTreeSet::new();
+        if let Ok(mut busy) = self.inner.sending.lock() {
+            by_user.retain(|user, _| busy.insert(*user));
+            mine.extend(by_user.keys().copied());
+        }
+        Sending { wallet: self, mine }
     }
 
     /// Notes what became of one friend's rows; whether some left the outbox.
@@ -273,6 +287,20 @@ impl Wallet {
             }
         }
         Ok(())
+    }
+}
+
+/// Marks friends as being sent to; dropping it takes the marks away.
+struct Sending<'a> {
+    wallet: &'a Wallet,
+    mine: BTreeSet<UserKey>,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut busy) = self.wallet.inner.sending.lock() {
+            busy.retain(|user| !self.mine.contains(user));
+        }
     }
 }
 

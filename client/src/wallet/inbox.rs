@@ -2,6 +2,8 @@
 //!
 //! An envelope is acknowledged to the plugin only after what it held is durable here. A second copy changes nothing.
 
+use std::collections::BTreeSet;
+
 use atomicity_ledger::seal::{Envelope, Parcel, Route, open_known, open_stranger};
 use atomicity_ledger::{LedgerError, Record as _, RecordHash, UserKey, jws, record};
 
@@ -35,6 +37,8 @@ pub struct InboxReport {
     pub fault: Option<Fault>,
     /// Whether any inbox answered.
     pub reached: bool,
+    /// Friends whose records wait until the authority of a key was looked up.
+    pub(crate) look_at: BTreeSet<UserKey>,
 }
 
 impl InboxReport {
@@ -81,7 +85,11 @@ impl Wallet {
             let page = plugin.inbox(after.as_deref(), PAGE).await?;
             let mut ids = Vec::new();
             for item in &page.items {
-                report.add(self.take_item(item).await?);
+                let (from, received) = self.take_item(item).await?;
+                if let Some(from) = from.filter(|_| !received.lookups.is_empty()) {
+                    report.look_at.insert(from);
+                }
+                report.add(received);
                 report.read += 1;
                 ids.push(item.id.clone());
             }
@@ -96,28 +104,32 @@ impl Wallet {
         Ok(())
     }
 
-    /// Applies one envelope. Only what stops the wallet itself is an error: an envelope that is void is dropped.
-    pub(crate) async fn take_item(&self, item: &InboxItem) -> Result<Received, ClientError> {
+    /// Applies one envelope, and says whose it was. Only what stops the wallet itself is an error: an envelope that is void is
+    /// dropped.
+    pub(crate) async fn take_item(
+        &self,
+        item: &InboxItem,
+    ) -> Result<(Option<UserKey>, Received), ClientError> {
         let json = item.envelope.to_string();
         let hash = *RecordHash::of(&json).as_bytes();
         if inbox::was_seen(&mut *self.store().read().await?, &hash).await? {
-            return Ok(Received {
+            let again = Received {
                 duplicates: 1,
                 ..Received::default()
-            });
+            };
+            return Ok((None, again));
         }
         let parcel = match Envelope::from_json(json.as_bytes()) {
             Ok(envelope) => self.unseal(&envelope).await?,
             Err(error) => Err(error),
         };
-        let mut received = match parcel {
-            Ok(parcel) => self.take_parcel(&parcel, &hash).await?,
+        match parcel {
+            Ok(parcel) => Ok((Some(parcel.from), self.take_parcel(&parcel, &hash).await?)),
             Err(error) => {
                 self.mark_seen(&hash).await?;
-                void(&error)
+                Ok((None, void(&error)))
             }
-        };
-        Ok(std::mem::take(&mut received))
+        }
     }
 
     async fn unseal(
@@ -146,14 +158,8 @@ impl Wallet {
             return self.meet(parcel, contact, hash).await;
         }
         let source = Source::Envelope(hash);
-        let mut received = self
-            .receive(&parcel.from, &parcel.records, &[], source)
-            .await?;
-        match self.look_up_authority(&parcel.from, &mut received).await {
-            // What could not be looked up waits; it is durable.
-            Ok(()) | Err(ClientError::Net(_)) => Ok(received),
-            Err(error) => Err(error),
-        }
+        self.receive(&parcel.from, &parcel.records, &[], source)
+            .await
     }
 
     /// A stranger said hello: they are noted if a profile proves who they are. Everything else of theirs is read from their

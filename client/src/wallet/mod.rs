@@ -49,6 +49,7 @@ mod units;
 mod view;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -103,6 +104,10 @@ struct Inner {
     session: tokio::sync::Mutex<Option<HomeSession>>,
     may_sign_since: Mutex<Option<Instant>>,
     directory: Mutex<Option<Arc<directory::Directory>>>,
+    /// Friends to whom a task of this process is sending.
+    sending: Mutex<BTreeSet<UserKey>>,
+    /// What was remembered of homeservers when the wallet was opened.
+    homes: Option<String>,
 }
 
 impl Wallet {
@@ -119,7 +124,8 @@ impl Wallet {
         let mut conn = store.read().await?;
         let me = settings::need(&mut conn, settings::USER).await?;
         let me = parse_own(&me, "the wallet's user")?;
-        let homes = known_homes(settings::get(&mut conn, settings::KNOWN_HOMES).await?);
+        let remembered = settings::get(&mut conn, settings::KNOWN_HOMES).await?;
+        let homes = known_homes(remembered.as_deref());
         drop(conn);
         let net = Net::new(&config.network)?;
         net.seed_homes(homes);
@@ -132,6 +138,8 @@ impl Wallet {
                 session: tokio::sync::Mutex::new(None),
                 may_sign_since: Mutex::new(None),
                 directory: Mutex::new(None),
+                sending: Mutex::default(),
+                homes: remembered,
             }),
         })
     }
@@ -186,7 +194,7 @@ impl Wallet {
     }
 
     async fn keep_homes(&self) -> Result<(), ClientError> {
-        let homes: Vec<(String, String, u64)> = self
+        let mut homes: Vec<(String, String, u64)> = self
             .net()
             .known_homes()
             .into_iter()
@@ -198,8 +206,12 @@ impl Wallet {
                 )
             })
             .collect();
+        homes.sort();
         let text =
             serde_json::to_string(&homes).map_err(|e| ClientError::Internal(e.to_string()))?;
+        if self.inner.homes.as_ref() == Some(&text) || homes.is_empty() {
+            return Ok(());
+        }
         let mut tx = self.store().write().await?;
         settings::set(tx.conn(), settings::KNOWN_HOMES, &text).await?;
         tx.commit().await
@@ -207,9 +219,9 @@ impl Wallet {
 }
 
 /// What an earlier run remembered; anything unreadable is only forgotten.
-fn known_homes(text: Option<String>) -> Vec<Home> {
+fn known_homes(text: Option<&str>) -> Vec<Home> {
     let rows: Vec<(String, String, u64)> = text
-        .and_then(|text| serde_json::from_str(&text).ok())
+        .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
     rows.into_iter()
         .filter_map(|(user, homeserver, resolved_at)| {

@@ -14,7 +14,7 @@ use atomicity_paykit_adapter::Publisher;
 use futures_util::{StreamExt as _, stream};
 
 use super::access::Keys;
-use super::{Wallet, books, directory, entropy};
+use super::{Wallet, books, directory, entropy, now};
 use crate::error::ClientError;
 use crate::net::session::HomeSession;
 use crate::store::pairs::PairRow;
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WRITES: usize = 8;
 /// Files that are taken from the store at once.
 const BATCH: u32 = 64;
+/// How long to wait before a plugin that was away is told the tags again, milliseconds.
+const TAGS_RETRY_MS: u64 = 30_000;
 /// Rounds of one publication at most: what changes meanwhile belongs to the next.
 const ROUNDS: u32 = 1024;
 
@@ -53,7 +55,7 @@ impl Wallet {
             Err(ClientError::NoHomeserver) => return Ok(done),
             Err(error) => return Err(error),
         };
-        let Some(_lock) = lock::take_publishing(self.home(), PATIENCE).await? else {
+        let Some(lock) = lock::take_publishing(self.home(), PATIENCE).await? else {
             return Ok(done);
         };
         if let Err(error) = self.write_planned(&session).await {
@@ -66,6 +68,7 @@ impl Wallet {
         if let Err(error) = self.write_endpoints(&session).await {
             done.fail(error);
         }
+        drop(lock);
         if let Err(error) = self.register_tags().await {
             done.fail(error);
         }
@@ -184,17 +187,34 @@ impl Wallet {
         Ok(())
     }
 
-    /// Tells the own plugins under which tags friends write, so that they have a budget of their own.
+    /// Tells the own plugins under which tags friends write, so that they have a budget of their own. A plugin that is away keeps
+    /// nobody waiting: friends can still write as strangers do.
     async fn register_tags(&self) -> Result<(), ClientError> {
         if !self.is_stale(settings::TAGS_STALE).await? {
             return Ok(());
         }
+        let mut conn = self.store().read().await?;
+        let not_before = settings::number(&mut conn, settings::TAGS_RETRY_AT, 0).await?;
+        drop(conn);
+        if now().millis() < not_before {
+            return Ok(());
+        }
         self.forget_directory();
         let tags = self.directory().await?.tags();
+        let mut told = Ok(());
         for plugin in self.own_plugins().await? {
-            plugin.set_tags(&tags).await?;
+            told = told.and(plugin.set_tags(&tags).await);
         }
-        self.clear_stale(settings::TAGS_STALE).await
+        match told {
+            Ok(()) => self.clear_stale(settings::TAGS_STALE).await,
+            Err(error) => {
+                let later = now().plus_millis(TAGS_RETRY_MS).millis().to_string();
+                let mut tx = self.store().write().await?;
+                settings::set(tx.conn(), settings::TAGS_RETRY_AT, &later).await?;
+                tx.commit().await?;
+                Err(error.into())
+            }
+        }
     }
 
     pub(crate) async fn is_stale(&self, name: &str) -> Result<bool, ClientError> {

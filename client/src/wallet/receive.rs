@@ -52,6 +52,8 @@ pub(crate) enum Source<'a> {
     ChannelFile(Option<&'a str>),
     /// The friend's profile.
     Profile,
+    /// Nothing new came.
+    Nowhere,
 }
 
 impl Source<'_> {
@@ -61,6 +63,7 @@ impl Source<'_> {
             Self::Envelope(hash) => inbox::mark_seen(change.conn(), hash, now).await,
             Self::ChannelFile(etag) => pairs::peer_read(change.conn(), peer, *etag, now).await,
             Self::Profile => contacts::profile_confirmed(change.conn(), peer, now).await,
+            Self::Nowhere => Ok(()),
         }
     }
 }

@@ -2,20 +2,22 @@
 //!
 //! Friends are looked at side by side, a bounded number at a time; one whose homeserver does not answer delays nobody else.
 
+use std::collections::BTreeSet;
+
 use atomicity_ledger::channel_file::ChannelFile;
 use atomicity_ledger::seal::{Agreement, MAX_CHANNEL_FILE_BYTES, channel_path, open_channel_file};
 use atomicity_ledger::{LedgerError, UserKey};
 use futures_util::{StreamExt as _, stream};
 
+use super::InboxReport;
 use super::access::Keys;
 use super::event::WalletEvent;
-use super::inbox::InboxReport;
 use super::receive::{Received, Source};
 use super::{Fault, Wallet, directory, now};
 use crate::error::ClientError;
 use crate::net::{Body, NetError, Target};
 use crate::store::contacts::{self, Contact, ContactStatus};
-use crate::store::{outbox, pairs};
+use crate::store::{inbox, outbox, pairs};
 
 /// How old a friend's profile may be before it is looked at again, milliseconds.
 const PROFILE_MAX_AGE_MS: u64 = 10 * 60 * 1000;
@@ -107,7 +109,7 @@ impl Wallet {
         (report.applied, report.duplicates) = (applied, duplicates);
         (report.pending, report.refused) = (pending, refused);
         report.events = report.inbox.events.clone();
-        let friends = self.chosen(only).await?;
+        let friends = self.chosen(only, &report.inbox.look_at).await?;
         self.sync_friends(friends, &mut report, progress).await?;
         let flushed = self.flush().await?;
         report.sent = flushed.sent;
@@ -119,11 +121,15 @@ impl Wallet {
         Ok(report)
     }
 
-    async fn chosen(&self, only: &[UserKey]) -> Result<Vec<Contact>, ClientError> {
+    async fn chosen(
+        &self,
+        only: &[UserKey],
+        also: &BTreeSet<UserKey>,
+    ) -> Result<Vec<Contact>, ClientError> {
         let mut conn = self.store().read().await?;
         let mut friends = contacts::list(&mut conn, ContactStatus::Friend).await?;
         if !only.is_empty() {
-            friends.retain(|friend| only.contains(&friend.user));
+            friends.retain(|friend| only.contains(&friend.user) || also.contains(&friend.user));
         }
         Ok(friends)
     }
@@ -186,8 +192,21 @@ impl Wallet {
                 Err(error) => return Err(error),
             }
         }
+        self.retry_held(&friend.user, &mut received).await?;
         self.look_up_authority(&friend.user, &mut received).await?;
         Ok(received)
+    }
+
+    /// Records that waited for a look-up are judged again, even if their friend's file brought nothing new.
+    async fn retry_held(&self, user: &UserKey, received: &mut Received) -> Result<(), ClientError> {
+        if !received.lookups.is_empty() {
+            return Ok(());
+        }
+        let held = inbox::count_held(&mut *self.store().read().await?, user).await?;
+        if held > 0 {
+            received.add(self.receive(user, &[], &[], Source::Nowhere).await?);
+        }
+        Ok(())
     }
 
     async fn refresh_profile(
@@ -220,7 +239,9 @@ impl Wallet {
             .await?
             .and_then(|row| row.peer_etag);
         drop(conn);
-        for agreement in directory::incoming(&self.user(), &keys, friend)? {
+        let me = self.user();
+        for agreement in directory::incoming(&me, &keys, friend)? {
+            let agreement = agreement?;
             let target = Target::new(friend.user, channel_path(agreement.blind()))
                 .with_etag(etag.clone())
                 .at_most(MAX_CHANNEL_FILE_BYTES);

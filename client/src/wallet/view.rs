@@ -209,7 +209,7 @@ pub(crate) async fn channel(
     unit: &Unit,
 ) -> Result<ChannelView, ClientError> {
     let ceiling = contacts::ceiling(conn, &contact.user, unit).await?;
-    let pending = inbox::held(conn, &contact.user).await?.len() as u64;
+    let pending = inbox::count_held(conn, &contact.user).await?;
     let limits = pair.limits(unit, ceiling, now());
     let state = if pair.frozen(unit).is_some() {
         ChannelState::Frozen

@@ -1,4 +1,9 @@
 //! Staying connected: what others send is applied as it comes, what this wallet signs leaves at once.
+//!
+//! One loop takes the news. Whatever has to wait for somebody else's server, looking at a friend or sending, runs beside it, so
+//! that one who does not answer delays nobody.
+
+mod work;
 
 use std::time::Duration;
 
@@ -12,9 +17,10 @@ use super::event::{WalletEvent, WalletEventKind};
 use super::{Fault, Wallet, now};
 use crate::error::ClientError;
 use crate::net::plugin::{InboxEvent, InboxItem, PluginClient};
-use crate::net::watch::{Hint, WatchStream};
-use crate::store::contacts::{self, Contact, ContactStatus};
+use crate::net::watch::Hint;
+use crate::store::contacts::{self, ContactStatus};
 use crate::store::{outbox, pairs};
+use work::{Done, Work};
 
 /// How often to look whether another process left something to send, or added a friend.
 const TICK: Duration = Duration::from_millis(500);
@@ -37,7 +43,7 @@ impl WatchOptions {
     }
 }
 
-/// Something from a plugin.
+/// Something from a server.
 enum News {
     Inbox(usize, InboxEvent),
     Hint(Hint),
@@ -49,6 +55,7 @@ struct Watcher<'a, F> {
     plugins: Vec<PluginClient>,
     friends: Vec<UserKey>,
     news: SelectAll<BoxStream<'static, News>>,
+    work: Work,
     /// When an inbox must be read again, and how long to wait the next time.
     reread: Option<(Instant, Duration)>,
     /// The fault of the own servers that was reported last.
@@ -74,6 +81,7 @@ impl Wallet {
             plugins: self.own_plugins().await?,
             friends: Vec::new(),
             news: SelectAll::new(),
+            work: Work::new(self.clone()),
             reread: None,
             reported: None,
             report,
@@ -88,13 +96,15 @@ impl Wallet {
 impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
     async fn run(&mut self) -> Result<(), ClientError> {
         self.first_sync().await?;
-        self.follow(Vec::new());
-        self.follow_friends().await?;
+        let friends = self.present_friends().await?;
+        self.follow(friends);
         self.tell(WalletEventKind::Ready, None);
         let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 Some(news) = self.news.next() => self.take(news).await?,
+                Some(done) = self.work.next() => self.take_done(done)?,
                 _ = tick.tick() => self.tick().await?,
             }
         }
@@ -103,9 +113,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
     async fn first_sync(&mut self) -> Result<(), ClientError> {
         match self.wallet.sync(&[]).await {
             Ok(report) => {
-                for event in report.events {
-                    (self.report)(event);
-                }
+                self.tell_all(report.events);
                 for friend in report.unreachable {
                     let user = Some(friend.user);
                     self.unreachable("friend", friend.friend, &friend.fault, user);
@@ -117,73 +125,49 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
                 self.own_fault(report.fault);
                 Ok(())
             }
-            Err(error) => self.bear(error),
+            Err(error) => {
+                self.read_again();
+                self.bear(error)
+            }
         }
     }
 
-    /// Watches the files of whoever is a friend by now.
-    async fn follow_friends(&mut self) -> Result<(), ClientError> {
+    async fn present_friends(&self) -> Result<Vec<UserKey>, ClientError> {
         let mut conn = self.wallet.store().read().await?;
         let friends = contacts::list(&mut conn, ContactStatus::Friend).await?;
-        let friends: Vec<UserKey> = friends.into_iter().map(|friend| friend.user).collect();
-        if friends == self.friends {
-            return Ok(());
-        }
-        self.follow(friends);
-        Ok(())
+        Ok(friends.into_iter().map(|friend| friend.user).collect())
     }
 
     /// Opens all streams anew. An inbox shows what was not acknowledged again, and what was applied changes nothing.
     fn follow(&mut self, friends: Vec<UserKey>) {
         self.friends.clone_from(&friends);
-        let hints: WatchStream = self.wallet.net().watch(friends, self.poll);
+        let hints = self.wallet.net().watch(friends, self.poll);
         let mut news = SelectAll::new();
         news.push(hints.map(News::Hint).boxed());
         for (n, plugin) in self.plugins.iter().enumerate() {
-            news.push(plugin.events(None).map(move |e| News::Inbox(n, e)).boxed());
+            let events = plugin.events(None);
+            news.push(events.map(move |event| News::Inbox(n, event)).boxed());
         }
         self.news = news;
     }
 
     async fn take(&mut self, news: News) -> Result<(), ClientError> {
         match news {
-            News::Inbox(n, InboxEvent::Item(item)) => self.take_item(n, &item).await,
-            News::Inbox(_, InboxEvent::Ready) => Ok(()),
+            News::Inbox(n, InboxEvent::Item(item)) => return self.take_item(n, &item).await,
+            News::Inbox(_, InboxEvent::Ready) => {}
             News::Inbox(n, InboxEvent::Down(error)) => {
-                let who = self.plugin_name(n);
                 let fault = Fault::from(&ClientError::Net(error));
-                self.unreachable("plugin", who, &fault, None);
-                Ok(())
+                self.unreachable("plugin", self.plugin_name(n), &fault, None);
             }
-            News::Inbox(n, InboxEvent::Up) => {
-                let who = self.plugin_name(n);
-                self.tell(
-                    WalletEventKind::Reachable {
-                        what: "plugin",
-                        who,
-                    },
-                    None,
-                );
-                Ok(())
-            }
-            News::Hint(Hint::Changed { user, .. } | Hint::Poll { user }) => self.look(&user).await,
+            News::Inbox(n, InboxEvent::Up) => self.reachable("plugin", self.plugin_name(n)),
+            News::Hint(Hint::Changed { user, .. } | Hint::Poll { user }) => self.work.look(user),
             News::Hint(Hint::Down { home, error }) => {
                 let fault = Fault::from(&ClientError::Net(error));
                 self.unreachable("homeserver", home.to_z32(), &fault, None);
-                Ok(())
             }
-            News::Hint(Hint::Up { home }) => {
-                let who = home.to_z32();
-                self.tell(
-                    WalletEventKind::Reachable {
-                        what: "homeserver",
-                        who,
-                    },
-                    None,
-                );
-                Ok(())
-            }
+            News::Hint(Hint::Up { home }) => self.reachable("homeserver", home.to_z32()),
         }
+        Ok(())
     }
 
     async fn take_item(&mut self, n: usize, item: &InboxItem) -> Result<(), ClientError> {
@@ -192,114 +176,93 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
             self.wallet.take_item(item).await
         };
         match taken.await {
-            Ok(received) => {
-                for event in received.events {
-                    (self.report)(event);
+            Ok((from, received)) => {
+                if let Some(from) = from.filter(|_| !received.lookups.is_empty()) {
+                    self.work.look(from);
                 }
+                self.tell_all(received.events);
             }
             Err(error) => {
                 self.read_again();
                 return self.bear(error);
             }
         }
-        if let Some(plugin) = self.plugins.get(n)
-            && plugin.ack(std::slice::from_ref(&item.id)).await.is_err()
-        {
-            // It is applied; reading it again changes nothing, and then it is acknowledged.
-            self.read_again();
+        if let Some(plugin) = self.plugins.get(n) {
+            self.work.acknowledge(plugin.clone(), item.id.clone());
         }
-        self.flush().await
+        self.work.flush();
+        Ok(())
     }
 
-    /// Looks at one friend's files. That they can't be reached is said once, until they can.
-    async fn look(&mut self, user: &UserKey) -> Result<(), ClientError> {
-        let contact = contacts::get(&mut *self.wallet.store().read().await?, user).await?;
-        let Some(contact) = contact.filter(|c| c.status == ContactStatus::Friend) else {
-            return Ok(());
-        };
-        if let Err(error) = self.wallet.ensure_may_sign().await {
-            return self.bear(error);
-        }
-        match self.wallet.sync_friend(&contact).await {
-            Ok(received) => {
-                let applied = received.applied > 0;
-                for event in received.events {
-                    (self.report)(event);
+    fn take_done(&mut self, done: Done) -> Result<(), ClientError> {
+        match done {
+            Done::Looked(Ok(received)) => {
+                if received.applied > 0 {
+                    self.work.flush();
                 }
-                if applied { self.flush().await } else { Ok(()) }
-            }
-            Err(error) => self.friend_error(&contact, error),
-        }
-    }
-
-    fn friend_error(&mut self, contact: &Contact, error: ClientError) -> Result<(), ClientError> {
-        match error {
-            ClientError::Net(_) | ClientError::Ledger(_) | ClientError::Malformed { .. } => {
-                tracing::info!(user = %contact.user, code = error.code(), "a friend can't be read");
+                self.tell_all(received.events);
                 Ok(())
             }
-            other => self.bear(other),
-        }
-    }
-
-    async fn tick(&mut self) -> Result<(), ClientError> {
-        let (waiting, unwritten) = {
-            let mut conn = self.wallet.store().read().await?;
-            let due = outbox::due(&mut conn, now().millis(), 1).await?;
-            (
-                !due.is_empty(),
-                !pairs::unpublished(&mut conn, 1).await?.is_empty(),
-            )
-        };
-        if waiting || unwritten {
-            self.flush().await?;
-        }
-        if let Some((at, wait)) = self.reread
-            && at <= Instant::now()
-        {
-            self.read_inboxes(wait).await?;
-        }
-        self.follow_friends().await
-    }
-
-    async fn read_inboxes(&mut self, waited: Duration) -> Result<(), ClientError> {
-        let read = async {
-            self.wallet.ensure_may_sign().await?;
-            self.wallet.read_inboxes().await
-        };
-        match read.await {
-            Ok(report) => {
-                for event in report.events {
-                    (self.report)(event);
-                }
-                self.reread = report.fault.map(|_| self.later(waited));
-                self.flush().await
+            Done::Flushed(Ok(report)) => {
+                self.own_fault(report.fault);
+                Ok(())
             }
-            Err(error) => {
-                self.reread = Some(self.later(waited));
+            Done::Read(Ok((report, waited))) => {
+                self.reread = report.fault.map(|_| later(waited));
+                for user in report.look_at {
+                    self.work.look(user);
+                }
+                self.tell_all(report.events);
+                self.work.flush();
+                Ok(())
+            }
+            Done::Acknowledged(Ok(())) => Ok(()),
+            // It is applied; reading it again changes nothing, and then it is acknowledged.
+            Done::Acknowledged(Err(_)) => {
+                self.read_again();
+                Ok(())
+            }
+            Done::Looked(Err(error)) if is_theirs(&error) => {
+                tracing::info!(code = error.code(), "a friend can't be read: {error}");
+                Ok(())
+            }
+            Done::Looked(Err(error)) | Done::Flushed(Err(error)) => self.bear(error),
+            Done::Read(Err((error, waited))) => {
+                self.reread = Some(later(waited));
                 self.bear(error)
             }
         }
     }
 
-    fn later(&self, waited: Duration) -> (Instant, Duration) {
-        let wait = waited.saturating_mul(2).min(RETRY.1);
-        (Instant::now() + wait, wait)
+    async fn tick(&mut self) -> Result<(), ClientError> {
+        let (waits, friends) = {
+            let mut conn = self.wallet.store().read().await?;
+            let due = outbox::due(&mut conn, now().millis(), 1).await?;
+            let unwritten = pairs::unpublished(&mut conn, 1).await?;
+            let friends = contacts::count(&mut conn, ContactStatus::Friend).await?;
+            (!due.is_empty() || !unwritten.is_empty(), friends)
+        };
+        if waits {
+            self.work.flush_if_idle();
+        }
+        if let Some((at, waited)) = self.reread
+            && at <= Instant::now()
+        {
+            self.reread = None;
+            self.work.read(waited);
+        }
+        if friends != self.friends.len() as u64 {
+            // Another process added or removed somebody: their tags and streams are others now.
+            self.wallet.forget_directory();
+            let friends = self.present_friends().await?;
+            self.follow(friends);
+        }
+        Ok(())
     }
 
     fn read_again(&mut self) {
         self.reread
             .get_or_insert_with(|| (Instant::now() + RETRY.0, RETRY.0));
-    }
-
-    async fn flush(&mut self) -> Result<(), ClientError> {
-        match self.wallet.flush().await {
-            Ok(report) => {
-                self.own_fault(report.fault);
-                Ok(())
-            }
-            Err(error) => self.bear(error),
-        }
     }
 
     /// What only the network did wrong is reported, and the watching goes on.
@@ -320,16 +283,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
                 self.reported = Some(fault.code.clone());
                 self.unreachable("homeserver", String::new(), &fault, None);
             }
-            None if self.reported.take().is_some() => {
-                let who = String::new();
-                self.tell(
-                    WalletEventKind::Reachable {
-                        what: "homeserver",
-                        who,
-                    },
-                    None,
-                );
-            }
+            None if self.reported.take().is_some() => self.reachable("homeserver", String::new()),
             _ => {}
         }
     }
@@ -351,6 +305,16 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
         self.tell(WalletEventKind::Unreachable { what, who, message }, user);
     }
 
+    fn reachable(&mut self, what: &'static str, who: String) {
+        self.tell(WalletEventKind::Reachable { what, who }, None);
+    }
+
+    fn tell_all(&mut self, events: Vec<WalletEvent>) {
+        for event in events {
+            (self.report)(event);
+        }
+    }
+
     fn tell(&mut self, kind: WalletEventKind, user: Option<UserKey>) {
         (self.report)(WalletEvent {
             at: now().millis(),
@@ -359,4 +323,17 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
             kind,
         });
     }
+}
+
+/// Whether a friend's server, or what lies there, is at fault: nothing that this wallet could do about.
+fn is_theirs(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Net(_) | ClientError::Ledger(_) | ClientError::Malformed { .. }
+    )
+}
+
+fn later(waited: Duration) -> (Instant, Duration) {
+    let wait = waited.saturating_mul(2).min(RETRY.1);
+    (Instant::now() + wait, wait)
 }

@@ -1,0 +1,149 @@
+//! What runs beside the loop that takes the news.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use atomicity_ledger::UserKey;
+use tokio::task::JoinSet;
+
+use super::super::flush::FlushReport;
+use super::super::inbox::InboxReport;
+use super::super::receive::Received;
+use super::super::{ContactStatus, Wallet};
+use crate::error::ClientError;
+use crate::net::NetError;
+use crate::net::plugin::PluginClient;
+use crate::store::contacts;
+
+/// Looks at friends that are under way at once; the others wait.
+const LOOKS: usize = 64;
+/// Sendings that are under way at once: what waits for a slow inbox does not hold up the rest.
+const FLUSHES: usize = 4;
+
+/// Something that was done.
+pub(super) enum Done {
+    /// A friend was looked at.
+    Looked(Result<Received, ClientError>),
+    /// What waited was sent.
+    Flushed(Result<FlushReport, ClientError>),
+    /// The inboxes were read again, after having waited this long.
+    Read(Result<(InboxReport, Duration), (ClientError, Duration)>),
+    /// An envelope was acknowledged.
+    Acknowledged(Result<(), NetError>),
+}
+
+enum Ended {
+    Look(UserKey, Result<Received, ClientError>),
+    Flush(Result<FlushReport, ClientError>),
+    Other(Done),
+}
+
+/// The tasks. Dropping it ends them.
+pub(super) struct Work {
+    wallet: Wallet,
+    tasks: JoinSet<Ended>,
+    looking: BTreeSet<UserKey>,
+    /// Who is to be looked at next: those who wait for a place, and those who gave news while they were looked at.
+    wanted: BTreeSet<UserKey>,
+    flushing: usize,
+    flush_wanted: bool,
+}
+
+impl Work {
+    pub(super) fn new(wallet: Wallet) -> Self {
+        Self {
+            wallet,
+            tasks: JoinSet::new(),
+            looking: BTreeSet::new(),
+            wanted: BTreeSet::new(),
+            flushing: 0,
+            flush_wanted: false,
+        }
+    }
+
+    /// Looks at a friend; once more after that if they are being looked at already.
+    pub(super) fn look(&mut self, user: UserKey) {
+        if self.looking.len() >= LOOKS || !self.looking.insert(user) {
+            self.wanted.insert(user);
+            return;
+        }
+        let wallet = self.wallet.clone();
+        self.tasks
+            .spawn(async move { Ended::Look(user, look(&wallet, &user).await) });
+    }
+
+    /// Sends what waits.
+    pub(super) fn flush(&mut self) {
+        if self.flushing >= FLUSHES {
+            self.flush_wanted = true;
+            return;
+        }
+        self.flushing += 1;
+        let wallet = self.wallet.clone();
+        self.tasks
+            .spawn(async move { Ended::Flush(wallet.flush().await) });
+    }
+
+    /// Sends what waits, unless that is under way.
+    pub(super) fn flush_if_idle(&mut self) {
+        if self.flushing == 0 {
+            self.flush();
+        }
+    }
+
+    /// Reads the own inboxes again.
+    pub(super) fn read(&mut self, waited: Duration) {
+        let wallet = self.wallet.clone();
+        self.tasks.spawn(async move {
+            let read = async {
+                wallet.ensure_may_sign().await?;
+                wallet.read_inboxes().await
+            };
+            let read = read.await;
+            Ended::Other(Done::Read(
+                read.map(|report| (report, waited))
+                    .map_err(|error| (error, waited)),
+            ))
+        });
+    }
+
+    /// Tells the plugin that an envelope is durable here.
+    pub(super) fn acknowledge(&mut self, plugin: PluginClient, id: String) {
+        self.tasks.spawn(async move {
+            let told = plugin.ack(&[id]).await.map(|_| ());
+            Ended::Other(Done::Acknowledged(told))
+        });
+    }
+
+    /// The next thing that was done; `None` if nothing is under way.
+    pub(super) async fn next(&mut self) -> Option<Done> {
+        let ended = self.tasks.join_next().await?;
+        Some(match ended {
+            Ok(Ended::Look(user, looked)) => {
+                self.looking.remove(&user);
+                if let Some(next) = self.wanted.pop_first() {
+                    self.look(next);
+                }
+                Done::Looked(looked)
+            }
+            Ok(Ended::Flush(flushed)) => {
+                self.flushing -= 1;
+                if std::mem::take(&mut self.flush_wanted) {
+                    self.flush();
+                }
+                Done::Flushed(flushed)
+            }
+            Ok(Ended::Other(done)) => done,
+            Err(error) => Done::Looked(Err(ClientError::Internal(error.to_string()))),
+        })
+    }
+}
+
+async fn look(wallet: &Wallet, user: &UserKey) -> Result<Received, ClientError> {
+    let contact = contacts::get(&mut *wallet.store().read().await?, user).await?;
+    let Some(contact) = contact.filter(|c| c.status == ContactStatus::Friend) else {
+        return Ok(Received::default());
+    };
+    wallet.ensure_may_sign().await?;
+    wallet.sync_friend(&contact).await
+}

@@ -1,0 +1,280 @@
+//! The command line without a network: what it makes, what it prints, how it fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+struct Wallet {
+    dir: tempfile::TempDir,
+}
+
+impl Wallet {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = "[network]\ntestnet = true\ndht_bootstrap = [\"127.0.0.1:9\"]\nrelays = []\n";
+        std::fs::write(dir.path().join("config.toml"), config).unwrap();
+        Self { dir }
+    }
+
+    fn init() -> Self {
+        let wallet = Self::new();
+        wallet.ok(&["init", "--name", "the baker"]);
+        wallet
+    }
+
+    fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    fn run_with(&self, args: &[&str], passphrase: Option<&str>) -> (i32, Value, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_atomicity"));
+        command
+            .args(args)
+            .env_clear()
+            .env("ATOMICITY_HOME", self.home())
+            .env("ATOMICITY_CONFIG", self.dir.path().join("config.toml"))
+            .stdin(std::process::Stdio::null());
+        if let Some(passphrase) = passphrase {
+            command.env("ATOMICITY_PASSPHRASE", passphrase);
+        }
+        let output = command.output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        let value = serde_json::from_str(&out).unwrap_or(Value::String(out));
+        let err = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), value, err)
+    }
+
+    fn run(&self, args: &[&str]) -> (i32, Value, String) {
+        let args: Vec<&str> = ["--json"].iter().chain(args).copied().collect();
+        self.run_with(&args, Some("correct horse"))
+    }
+
+    fn ok(&self, args: &[&str]) -> Value {
+        let (code, value, err) = self.run(args);
+        assert_eq!(code, 0, "{args:?}: {value} {err}");
+        value
+    }
+
+    fn fails(&self, code: i32, name: &str, args: &[&str]) -> Value {
+        let (found, value, err) = self.run(args);
+        assert_eq!(found, code, "{args:?}: {value} {err}");
+        assert_eq!(value["error"]["code"], name, "{args:?}: {value}");
+        assert!(err.starts_with("error: "), "{args:?}: {err}");
+        value
+    }
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_wallet_is_made_once_and_knows_itself() {
+    let wallet = Wallet::new();
+    let made = wallet.ok(&["init", "--name", "the baker"]);
+    let me = wallet.ok(&["whoami"]);
+    assert_eq!(me["user"], made["user"]);
+    assert_eq!(me["book_key"], made["book_key"]);
+    assert_ne!(me["user"], me["book_key"]);
+    assert_eq!(me["name"], "the baker");
+    assert_eq!(me["homeserver"], Value::Null);
+    wallet.fails(2, "wallet_exists", &["init"]);
+    assert_eq!(
+        wallet.ok(&["whoami"]),
+        me,
+        "the second init changed something"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn everything_in_the_folder_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let wallet = Wallet::init();
+    wallet.ok(&["unit", "open", "BREAD/2"]);
+    for entry in std::fs::read_dir(wallet.home()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}", entry.file_name());
+    }
+}
+
+#[test]
+fn the_root_key_opens_with_its_passphrase_only_and_is_needed_for_little() {
+    let wallet = Wallet::init();
+    let open = ["--json", "unit", "open", "BREAD/2"];
+    let (code, value, _) = wallet.run_with(&open, Some("wrong"));
+    assert_eq!(
+        (code, &value["error"]["code"]),
+        (6, &"wrong_passphrase".into())
+    );
+    let (code, value, _) = wallet.run_with(&open, None);
+    assert_eq!(
+        (code, &value["error"]["code"]),
+        (2, &"passphrase_needed".into())
+    );
+    for daily in [
+        ["--json", "whoami"],
+        ["--json", "balance"],
+        ["--json", "history"],
+    ] {
+        assert_eq!(wallet.run_with(&daily, None).0, 0, "{daily:?}");
+    }
+}
+
+#[test]
+fn an_imported_key_is_the_same_user_on_another_device() {
+    let first = Wallet::init();
+    let root = first.home().join("root.pkarr");
+    let second = Wallet::new();
+    let imported = second.ok(&["init", "--import", root.to_str().unwrap()]);
+    let original = first.ok(&["whoami"]);
+    assert_eq!(imported["user"], original["user"]);
+    assert_eq!(imported["imported"], true);
+    assert_ne!(imported["book_key"], original["book_key"]);
+    let garbage = first.home().join("garbage");
+    std::fs::write(&garbage, "garbage").unwrap();
+    let third = Wallet::new();
+    third.fails(
+        6,
+        "not_a_recovery_file",
+        &["init", "--import", garbage.to_str().unwrap()],
+    );
+    assert!(!third.home().join("wallet.sqlite").exists());
+}
+
+#[test]
+fn a_wrong_passphrase_file_leaves_no_half_wallet() {
+    let wallet = Wallet::new();
+    let file = wallet.dir.path().join("empty");
+    std::fs::write(&file, "\n").unwrap();
+    wallet.fails(
+        6,
+        "passphrase_empty",
+        &["init", "--passphrase-file", file.to_str().unwrap()],
+    );
+    assert!(
+        files(&wallet.home()).is_empty(),
+        "{:?}",
+        files(&wallet.home())
+    );
+    wallet.ok(&["init"]);
+}
+
+#[test]
+fn units_open_with_a_cap_and_close() {
+    let wallet = Wallet::init();
+    let opened = wallet.ok(&["unit", "open", "BREAD/2"]);
+    assert_eq!(opened["cap"], "10000");
+    assert_eq!(opened["cap_text"], "100.00 BREAD");
+    assert_eq!(opened["published"], false);
+    wallet.ok(&["unit", "open", "BREAD/2", "--cap", "3.50 BREAD/2"]);
+    wallet.ok(&["unit", "open", "COFFEE", "--cap", "7"]);
+    let units = wallet.ok(&["unit", "list"]);
+    let caps: Vec<(&str, &str)> = units["units"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|unit| {
+            (
+                unit["unit"].as_str().unwrap(),
+                unit["cap"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(caps, [("BREAD/2", "350"), ("COFFEE", "7")]);
+    wallet.ok(&["unit", "close", "BREAD"]);
+    wallet.fails(3, "unit_not_open", &["unit", "close", "BREAD/2"]);
+    for bad in ["bread/2", "BREAD/0", "BREAD/19", "BREAD/02", ""] {
+        wallet.fails(2, "unit_invalid", &["unit", "open", bad]);
+    }
+    wallet.fails(2, "usage", &["unit", "open", "USD/2", "--cap", "5 EUR/2"]);
+    wallet.fails(
+        2,
+        "amount_invalid",
+        &["unit", "open", "USD/2", "--cap", "5.001"],
+    );
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_a_code_and_a_hint() {
+    let wallet = Wallet::new();
+    let none = wallet.fails(2, "no_wallet", &["balance"]);
+    assert!(
+        none["error"]["hint"]
+            .as_str()
+            .unwrap()
+            .contains("atomicity init")
+    );
+    wallet.ok(&["init"]);
+    wallet.fails(2, "unknown_friend", &["issue", "nobody", "5 USD/2"]);
+    wallet.fails(2, "key_invalid", &["friend", "add", "nobody"]);
+    let me = wallet.ok(&["whoami"])["user"].as_str().unwrap().to_owned();
+    wallet.fails(2, "own_key", &["friend", "add", &me]);
+    wallet.fails(2, "no_homeserver", &["sync"]);
+    let (code, value, err) = wallet.run(&["issue"]);
+    assert_eq!(
+        (code, &value["error"]["code"]),
+        (2, &"usage".into()),
+        "{err}"
+    );
+    assert_eq!(wallet.run(&["frobnicate"]).0, 2);
+    assert_eq!(wallet.run(&["--help"]).0, 0);
+}
+
+#[test]
+fn what_cannot_be_reached_is_a_fault_of_the_network() {
+    let wallet = Wallet::init();
+    let nobody = "8pinxxgqs41n4aididenw5apqp1urfmzdztr8jt4abrkdn435ewo";
+    let (code, value, _) = wallet.run(&["signup", nobody]);
+    assert_eq!(code, 4, "{value}");
+    assert_eq!(wallet.ok(&["whoami"])["homeserver"], Value::Null);
+}
+
+#[test]
+fn a_bundle_that_is_none_fails_offline_and_without_a_wallet() {
+    let wallet = Wallet::new();
+    let file = wallet.dir.path().join("bundle");
+    std::fs::write(&file, "atomicity-evidence/1\nnothing\n").unwrap();
+    let failed = wallet.fails(
+        1,
+        "evidence_invalid",
+        &["evidence", "verify", file.to_str().unwrap()],
+    );
+    assert_eq!(failed["error"]["record"], 1, "{failed}");
+    assert!(!wallet.home().exists());
+}
+
+#[test]
+fn doctor_says_what_is_missing_and_exits_with_one() {
+    let wallet = Wallet::init();
+    let (code, value, _) = wallet.run(&["doctor"]);
+    assert_eq!(code, 1, "{value}");
+    assert_eq!(value["ok"], false);
+    let checks = value["checks"].as_array().unwrap();
+    let of = |name: &str| checks.iter().find(|check| check["check"] == name).unwrap();
+    assert_eq!(of("store")["ok"], true);
+    assert_eq!(of("permissions")["ok"], true);
+    assert_eq!(of("homeserver")["ok"], false);
+}
+
+#[test]
+fn people_get_words() {
+    let wallet = Wallet::init();
+    let (code, said, _) = wallet.run_with(&["balance"], None);
+    assert_eq!(code, 0);
+    assert_eq!(said, "Nobody owes anybody anything yet.\n");
+    let (code, _, err) = wallet.run_with(&["issue", "nobody", "5 USD/2"], None);
+    assert_eq!(code, 2);
+    assert!(
+        err.contains("nobody called \"nobody\"") && err.contains("hint:"),
+        "{err}"
+    );
+}
