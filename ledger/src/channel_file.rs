@@ -17,9 +17,9 @@ use crate::record::{
 };
 
 /// The most delegations, grants and revocations of one side.
-pub const MAX_AUTHORITY: usize = 32;
-/// The most books of one side: the one in force and some before it.
-pub const MAX_BOOKS: usize = 4;
+pub const MAX_AUTHORITY: usize = 128;
+/// The most books of one side: the one in force, the one before it, and those that the other user may not know yet.
+pub const MAX_BOOKS: usize = 20;
 /// The most credit lines of one side: one for each unit.
 pub const MAX_LINES: usize = 64;
 /// The most states of one side: newest, cleared and carried over, for each unit.
@@ -134,6 +134,12 @@ impl ChannelFile {
     pub fn decode(bytes: &[u8]) -> Result<Self, LedgerError> {
         bounded(bytes.len())?;
         let json: FileJson = serde_json::from_slice(bytes).map_err(|error| invalid(&error))?;
+        // A reader of structures would take lists of the values too.
+        let whole: serde_json::Value =
+            serde_json::from_slice(bytes).map_err(|error| invalid(&error))?;
+        if !(whole.is_object() && whole["own"].is_object() && whole["held"].is_object()) {
+            return Err(invalid(&"it must be an object, and so must its halves"));
+        }
         if json.from == json.to {
             return Err(LedgerError::ForeignChannel);
         }

@@ -24,13 +24,14 @@ pub use report::{ChannelReport, Contradiction, KeyReport, NetReport, NotCounted,
 use std::collections::BTreeSet;
 
 use crate::error::LedgerError;
-use crate::jws::{RecordHash, Signed, Version};
+use crate::jws::{Record as _, RecordHash, Signed, Version};
 use crate::key::{Keypair, UserKey};
-use crate::record::{Manifest, ManifestEntry};
+use crate::record::{MAX_BUNDLE_RECORDS, Manifest, ManifestEntry, Payment, Refusal};
 use crate::text::Memo;
 use crate::time::Timestamp;
 
-/// Writes a bundle: the records of `user` and `peer` in the order given, repeats left out, and a manifest signed with `key`.
+/// Writes a bundle: the records of `user` and `peer` in the order given, repeats left out, and a manifest signed with `key`. Of
+/// more than 512 records the first payments and refusals are left out.
 ///
 /// What was written is checked as anybody would check it before it is returned.
 ///
@@ -45,10 +46,9 @@ pub fn export(
     key: &Keypair,
     at: Timestamp,
 ) -> Result<String, LedgerError> {
-    let mut seen = BTreeSet::new();
     let mut entries = Vec::new();
     let mut text = format!("{HEADER}\n");
-    for jws in records.iter().filter(|jws| seen.insert(jws.as_str())) {
+    for jws in chosen(records) {
         entries.push(ManifestEntry {
             typ: bundle::claimed_typ(jws).unwrap_or_else(|| bundle::UNREADABLE.to_owned()),
             hash: RecordHash::of(jws),
@@ -68,6 +68,22 @@ pub fn export(
     text.push('\n');
     verify(text.as_bytes(), Some(at))?;
     Ok(text)
+}
+
+/// Every record once; of more than a bundle holds, the first payments and then the first refusals are left out: balances do not
+/// depend on them.
+fn chosen(records: &[String]) -> Vec<&String> {
+    let mut seen = BTreeSet::new();
+    let mut chosen: Vec<&String> = records.iter().filter(|jws| seen.insert(*jws)).collect();
+    for spare in [Payment::TYP, Refusal::TYP] {
+        let mut excess = chosen.len().saturating_sub(MAX_BUNDLE_RECORDS);
+        chosen.retain(|jws| {
+            let drop = excess > 0 && bundle::claimed_typ(jws).as_deref() == Some(spare);
+            excess -= usize::from(drop);
+            !drop
+        });
+    }
+    chosen
 }
 
 /// Checks a bundle, and judges what it proves at the time `at`; at the time of its export if none is given.

@@ -17,7 +17,7 @@ pub use book::{Book, Carried, UnitCap};
 pub use contacts::{Contact, Contacts};
 pub use credit_line::{CreditLine, Unattended};
 pub use delegation::{Delegation, DelegationLimit, Revocation, Scope};
-pub use manifest::{Manifest, ManifestEntry};
+pub use manifest::{MAX_RECORDS as MAX_BUNDLE_RECORDS, Manifest, ManifestEntry};
 pub use payment::Payment;
 pub use profile::{EncryptionKeyEntry, Inbox, Profile};
 pub use refusal::Refusal;

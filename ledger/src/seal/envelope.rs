@@ -148,6 +148,10 @@ impl Envelope {
         if json.len() > MAX_ENVELOPE_BYTES {
             return Err(too_large(json.len()));
         }
+        // A reader of structures would take a list of the values too.
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err(invalid(&"it must be an object"));
+        }
         serde_json::from_slice(json).map_err(|error| invalid(&error))
     }
 

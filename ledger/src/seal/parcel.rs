@@ -75,6 +75,10 @@ impl Parcel {
     }
 
     pub(super) fn from_json(json: &[u8]) -> Result<Self, LedgerError> {
+        // A reader of structures would take a list of the values too.
+        if !json.starts_with(b"{") {
+            return Err(invalid(&"it must be an object"));
+        }
         let parcel: Self = serde_json::from_slice(json).map_err(|error| invalid(&error))?;
         parcel.check()?;
         Ok(parcel)
