@@ -24,8 +24,14 @@ use crate::unit::Unit;
 pub const REVOCATION_MAX_AGE_MS: u64 = 10 * 60 * 1000;
 /// The `typ` of a Pubky grant.
 pub const GRANT_TYP: &str = "pubky-grant";
-/// The most credentials that are kept for one user.
+/// The most delegations, and the most grants, that are kept for one user.
 pub const MAX_CREDENTIALS: usize = 16;
+/// The most revocations that are kept for one user. None is ever dropped: a stolen key must not come back.
+pub const MAX_REVOCATIONS: usize = 1024;
+/// The most delegations of one key: an earlier one may be what a book was taken under, and is kept as evidence.
+const MAX_DELEGATIONS_OF_KEY: usize = 4;
+/// How far another clock may be ahead, in milliseconds.
+const CLOCK_SKEW_MS: u64 = 60_000;
 
 /// What a signature is to be good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,16 +267,34 @@ impl Credentials {
                 why: "only the root key delegates",
             });
         }
-        // Of several delegations of one key, the latest serial is in force.
         let key = record.key;
-        if self.delegations.iter().any(|known| {
-            known.record().key == key && known.record().serial >= signed.record().serial
-        }) {
+        let same = |known: &Signed<Delegation>| {
+            known.record().key == key && known.record().serial == signed.record().serial
+        };
+        if self.delegations.iter().any(same) {
             return Ok(false);
         }
-        self.delegations.retain(|known| known.record().key != key);
+        // Of several delegations of one key the latest serial is in force; the earlier ones stay as evidence.
+        let newest = self.delegation_of(key).map(|known| known.record().serial);
+        let is_newer = newest.is_none_or(|serial| signed.record().serial > serial);
+        while self.delegations_of(key).count() >= MAX_DELEGATIONS_OF_KEY {
+            let oldest = self.delegations_of(key).map(|d| d.record().serial).min();
+            self.delegations
+                .retain(|d| d.record().key != key || Some(d.record().serial) != oldest);
+        }
         push_bounded(&mut self.delegations, signed);
-        Ok(true)
+        Ok(is_newer)
+    }
+
+    fn delegations_of(&self, key: SignerKey) -> impl Iterator<Item = &Signed<Delegation>> {
+        self.delegations
+            .iter()
+            .filter(move |known| known.record().key == key)
+    }
+
+    /// The delegation of `key` that is in force: the one with the latest serial.
+    fn delegation_of(&self, key: SignerKey) -> Option<&Signed<Delegation>> {
+        self.delegations_of(key).max_by_key(|d| d.record().serial)
     }
 
     fn learn_revocation(
@@ -282,15 +306,20 @@ impl Credentials {
         if record.root != self.user {
             return Err(LedgerError::ForeignChannel);
         }
-        if self
-            .revocations
-            .iter()
-            .any(|known| known.record().key == record.key && known.record().grant == record.grant)
-        {
+        let known = |known: &Signed<Revocation>| {
+            known.record().key == record.key
+                && (known.record().grant.is_none() || known.record().grant == record.grant)
+        };
+        if self.revocations.iter().any(known) {
             return Ok(false);
         }
-        self.judge(signed.kid(), Purpose::Revoke(record.key), now)?;
-        push_bounded(&mut self.revocations, signed);
+        // A grant that has ended since could revoke when it did; one that had not begun could not.
+        let then = record.at.min(now);
+        self.judge(signed.kid(), Purpose::Revoke(record.key), then)?;
+        if self.revocations.len() >= MAX_REVOCATIONS {
+            return Err(LedgerError::OutOfRange("number of revocations"));
+        }
+        self.revocations.push(signed);
         Ok(true)
     }
 
@@ -303,11 +332,26 @@ impl Credentials {
     /// Whether a revocation of `key` was looked for recently enough to take its records at `now`. Root keys can't be revoked.
     #[must_use]
     pub fn is_fresh(&self, key: SignerKey, now: Timestamp) -> bool {
-        key.is_root_of(&self.user)
-            || self.is_revoked(key)
-            || self.checked.iter().any(|checked| {
-                checked.key == key && now.millis_since(checked.at) <= REVOCATION_MAX_AGE_MS
-            })
+        key.is_root_of(&self.user) || self.is_revoked(key) || self.was_checked(key, now)
+    }
+
+    /// A look that claims to be of the future, because the clock was wrong then, is none.
+    fn was_checked(&self, key: SignerKey, now: Timestamp) -> bool {
+        self.checked.iter().any(|checked| {
+            checked.key == key
+                && now.millis_since(checked.at) <= REVOCATION_MAX_AGE_MS
+                && checked.at.millis_since(now) <= CLOCK_SKEW_MS
+        })
+    }
+
+    /// Whether an authority that seems to be missing or to have ended may simply not have been looked up lately.
+    #[must_use]
+    pub fn may_have_changed(&self, error: &LedgerError, key: SignerKey, now: Timestamp) -> bool {
+        let open = matches!(
+            error,
+            LedgerError::NotAuthorized { .. } | LedgerError::AuthorityExpired { .. }
+        );
+        open && !self.was_checked(key, now)
     }
 
     fn is_revoked(&self, key: SignerKey) -> bool {
@@ -358,7 +402,7 @@ impl Credentials {
                 why,
             })
         };
-        let Some(signed) = self.delegations.iter().find(|d| d.record().key == key) else {
+        let Some(signed) = self.delegation_of(key) else {
             return refuse("neither a delegation nor a grant of the root names this key");
         };
         let delegation = signed.record();
@@ -446,15 +490,12 @@ impl Credentials {
     /// The compact forms of everything that bears on `key`: what a peer or a court needs to judge its signatures.
     #[must_use]
     pub fn about(&self, key: SignerKey) -> Vec<String> {
-        let delegations = self
-            .delegations
-            .iter()
-            .filter(|d| d.record().key == key)
-            .map(|d| d.jws().to_owned());
+        let delegations = self.delegations_of(key).map(|d| d.jws().to_owned());
+        let path = book_path(&key);
         let grants = self
             .grants
             .iter()
-            .filter(|g| g.claims.cnf == key)
+            .filter(|g| g.claims.cnf == key && g.names(&path))
             .map(|g| g.jws.clone());
         let revocations = self
             .revocations

@@ -162,6 +162,14 @@ pub enum LedgerError {
         /// The state.
         seq: Seq,
     },
+    /// Conditional IOUs that are not known here.
+    #[error("state {seq} in {unit} merges or counts conditional IOUs that are not known here")]
+    MergeUnfounded {
+        /// The unit.
+        unit: Unit,
+        /// The state.
+        seq: Seq,
+    },
     /// Two records under one number.
     #[error(
         "two different records bear epoch {epoch}, seq {seq} in {unit}: the channel is frozen and both are kept as evidence"
@@ -217,12 +225,6 @@ pub enum LedgerError {
     /// The peer has not yet acknowledged the new book.
     #[error("the peer has not acknowledged the new book yet: payments wait until they have")]
     BookNotAcknowledged,
-    /// An ack that claims more than it may.
-    #[error("the acknowledgement of the book claims more than the books can owe: {why}")]
-    AckUnfounded {
-        /// What does not add up.
-        why: &'static str,
-    },
 
     // Seals and bundles.
     /// A seal that does not open with the keys at hand.
@@ -279,6 +281,7 @@ impl LedgerError {
             Self::EpochEnded { .. } => "epoch_ended",
             Self::BookOutOfTurn { .. } => "book_out_of_turn",
             Self::TotalFell { .. } => "total_fell",
+            Self::MergeUnfounded { .. } => "merge_unfounded",
             Self::Equivocation { .. } => "equivocation",
             Self::Frozen { .. } => "channel_frozen",
             Self::PayBackImpossible { .. } => "pay_back_impossible",
@@ -286,7 +289,6 @@ impl LedgerError {
             Self::BelowMinimum { .. } => "below_minimum",
             Self::NoPen { .. } => "no_pen",
             Self::BookNotAcknowledged => "book_not_acknowledged",
-            Self::AckUnfounded { .. } => "ack_unfounded",
             Self::SealBroken(_) => "seal_broken",
             Self::TooLarge { .. } => "too_large",
             Self::EvidenceInvalid { .. } => "evidence_invalid",

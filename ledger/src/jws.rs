@@ -150,7 +150,7 @@ impl<T: Record> Signed<T> {
         let parts = Parts::split(jws)?;
         parts.expect_typ(T::TYP)?;
         parts.verify(&parts.header.kid)?;
-        let record: T = parts.payload()?;
+        let record: T = parts.strict_payload()?;
         record.check()?;
         Ok(Self {
             record,
@@ -242,6 +242,9 @@ impl<'a> Parts<'a> {
             .ok()
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or(malformed("its signature is not 64 bytes of base64url"))?;
+        if !header.starts_with(b"{") {
+            return Err(LedgerError::HeaderInvalid("it is no object".to_owned()));
+        }
         let header: Header = serde_json::from_slice(&header)
             .map_err(|error| LedgerError::HeaderInvalid(error.to_string()))?;
         if header.alg != "EdDSA" {
@@ -276,10 +279,29 @@ impl<'a> Parts<'a> {
     }
 
     fn payload<T: DeserializeOwned>(&self) -> Result<T, LedgerError> {
-        serde_json::from_slice(&self.payload).map_err(|error| LedgerError::PayloadInvalid {
+        let invalid = |detail: String| LedgerError::PayloadInvalid {
             typ: self.header.typ.chars().take(64).collect(),
-            detail: error.to_string(),
-        })
+            detail,
+        };
+        serde_json::from_slice(&self.payload).map_err(|error| invalid(error.to_string()))
+    }
+
+    /// Reads the payload, and refuses what a lenient reader lets pass: lists in the place of objects, `null` for what is absent.
+    fn strict_payload<T: DeserializeOwned + Serialize>(&self) -> Result<T, LedgerError> {
+        let invalid = |detail: String| LedgerError::PayloadInvalid {
+            typ: self.header.typ.chars().take(64).collect(),
+            detail,
+        };
+        let record: T = self.payload()?;
+        let shape = |error: serde_json::Error| invalid(error.to_string());
+        let received: serde_json::Value = serde_json::from_slice(&self.payload).map_err(shape)?;
+        if received == serde_json::to_value(&record).map_err(shape)? {
+            Ok(record)
+        } else {
+            Err(invalid(
+                "records are objects with named members, and what is absent is left out".to_owned(),
+            ))
+        }
     }
 }
 
@@ -420,6 +442,9 @@ pub(crate) fn verify_foreign(
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or(malformed("its signature is not 64 bytes of base64url"))?;
+    if !header.starts_with(b"{") || !payload.starts_with(b"{") {
+        return Err(malformed("its header and payload must be objects"));
+    }
     let header: ForeignHeader = serde_json::from_slice(&header)
         .map_err(|error| LedgerError::HeaderInvalid(error.to_string()))?;
     if header.alg != "EdDSA" || header.typ != typ {

@@ -165,8 +165,10 @@ async fn receive_in(
 impl Intake<'_> {
     /// Records of this user that the friend shows: they may prove that the book was written elsewhere.
     fn show_own(&mut self, own: &[String]) {
+        let now = self.change.now;
         for jws in own {
-            let shown = AnyRecord::decode(jws).and_then(|record| self.pair.show_own(&record));
+            let shown =
+                AnyRecord::decode(jws).and_then(|record| self.pair.show_own(&record, now));
             if let Ok(Outcome::Applied { events, .. }) = shown {
                 self.ledger_events.extend(events);
             }
@@ -258,6 +260,7 @@ impl Intake<'_> {
             }
             PendingReason::NoPen => "no_pen",
             PendingReason::HeldUnknown => "held_unknown",
+            PendingReason::StateUnknown => "state_unknown",
             _ => "unknown",
         };
         Fate::Waits { kind, reason }

@@ -359,6 +359,7 @@ impl Wallet {
         );
         records.push(recovered.book.jws().to_owned());
         records.extend(recovered.lines.iter().map(|line| line.jws().to_owned()));
+        records.extend(recovered.acks.iter().map(|ack| ack.jws().to_owned()));
         change.send(&user, &records).await?;
         change
             .note(HistoryItem {

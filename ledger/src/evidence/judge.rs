@@ -10,7 +10,7 @@ use crate::channel_file::parties;
 use crate::error::LedgerError;
 use crate::jws::{Record as _, RecordHash, Signed};
 use crate::key::{SignerKey, UserKey};
-use crate::record::{Ack, AckItem, AnyRecord, Book, Manifest, Revocation, State};
+use crate::record::{Ack, AckItem, AnyRecord, Book, BookAck, Manifest, Revocation, State};
 use crate::seq::{Epoch, Seq};
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -147,7 +147,8 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Whether `book` holds at `at`, and by whose word.
+    /// Whether `book` holds at `at`, and by whose word. Books are no chain of authority: whoever signs one, and whoever is named,
+    /// needs the root's own word.
     fn standing(
         &self,
         credentials: &Credentials,
@@ -160,18 +161,11 @@ impl<'a> Side<'a> {
             // The root's signature under the book is its word for the key, until it is revoked.
             return match keeper {
                 Err(error @ LedgerError::KeyRevoked { .. }) => Err(error),
-                Ok(authority) => Ok(authority),
-                Err(_) => Ok(Authority::Root),
+                Ok(_) | Err(_) => Ok(Authority::Root),
             };
         }
+        credentials.judge(book.kid(), Purpose::Book(self.other), at)?;
         let keeper = keeper?;
-        if book.kid() != record.key && !self.handed_over(book) {
-            return Err(LedgerError::NotAuthorized {
-                key: book.kid(),
-                user: self.user,
-                why: "it signed a book that names another key",
-            });
-        }
         for cap in &record.cap {
             if keeper
                 .cap_bound(&cap.unit)
@@ -185,25 +179,57 @@ impl<'a> Side<'a> {
         Ok(keeper)
     }
 
-    /// Whether the key of the book before it signed this one.
-    fn handed_over(&self, book: &Signed<Book>) -> bool {
-        self.books.iter().any(|(_, before)| {
-            before.record().key == book.kid()
-                && before.record().epoch.next().ok() == Some(book.record().epoch)
-        })
+    /// Whether `book` ever held: revocations and ends came later.
+    fn once_standing(&self, book: &Signed<Book>) -> Result<Authority, LedgerError> {
+        self.standing(&self.unrevoked, book, book.record().at)
     }
 
-    /// The book in force: of those that hold, the highest epoch, then the root's, then the later word.
+    /// The book that the others lead up to, played in order as a counterparty would have taken them; it need not hold any more.
+    fn last_in_turn(&self, at: Timestamp) -> Option<&'a Signed<Book>> {
+        let mut current: Option<&'a Signed<Book>> = None;
+        for (_, book) in &self.books {
+            if self.once_standing(book).is_ok() && current.is_none_or(|c| self.follows(book, c, at))
+            {
+                current = Some(book);
+            }
+        }
+        current
+    }
+
+    /// Whether `book` may follow `current`, or at one epoch replace it.
+    fn follows(&self, book: &Signed<Book>, current: &Signed<Book>, at: Timestamp) -> bool {
+        let (next, before) = (book.record(), current.record());
+        let by_root = |book: &Signed<Book>| book.kid().is_root_of(&self.user);
+        let word = |book| self.standing(&self.credentials, book, at).ok();
+        // A word that no longer holds gives way to one that does.
+        let later_word = || match (word(book), word(current)) {
+            (Some(new), Some(old)) => new.rank() > old.rank(),
+            (new, old) => new.is_some() && old.is_none(),
+        };
+        // A grant names no limits: a cap that a unit was given may only be lowered without the root.
+        let raises_cap = matches!(self.once_standing(book), Ok(Authority::Grant { .. }))
+            && next.cap.iter().any(|cap| {
+                let known = before.cap.iter().find(|known| known.unit == cap.unit);
+                known.is_some_and(|known| cap.debt > known.debt)
+            });
+        if next.epoch == before.epoch {
+            return match (by_root(book), by_root(current)) {
+                (true, true) => next.at > before.at,
+                (true, false) => true,
+                (false, true) => word(book).is_some() && word(current).is_none(),
+                (false, false) => later_word() && !raises_cap,
+            };
+        }
+        by_root(book)
+            || before.epoch.next().ok() == Some(next.epoch)
+                && (book.kid() == before.key || book.kid() == next.key && later_word())
+                && !raises_cap
+    }
+
+    /// The book in force, if the one that the others lead up to holds at `at`.
     fn in_force(&self, at: Timestamp) -> Option<&'a Signed<Book>> {
-        self.books
-            .iter()
-            .filter_map(|(_, book)| {
-                let authority = self.standing(&self.credentials, book, at).ok()?;
-                let by_root = book.kid().is_root_of(&self.user);
-                Some(((book.record().epoch, by_root, authority.rank()), *book))
-            })
-            .max_by(|a, b| a.0.cmp(&b.0))
-            .map(|(_, book)| book)
+        self.last_in_turn(at)
+            .filter(|book| self.standing(&self.credentials, book, at).is_ok())
     }
 
     /// What this side has given, per unit, and everything worth saying about how that was found.
@@ -276,55 +302,62 @@ impl<'a> Side<'a> {
         given
     }
 
-    /// What the other's ack of `book` says it held of the epoch before: it binds if the states are here, signed by the key of the
-    /// book before, up to that book's cap over what the other has issued.
+    /// What the other's acks of `book` say it held of earlier epochs: it binds if what it held is here, signed by a key that kept
+    /// these books, up to the cap of the book that the key signed under, over what the other has issued.
     fn held_beyond(&self, book: &Signed<Book>, other: &Side<'_>) -> Vec<(Unit, Total)> {
-        let keys: BTreeSet<SignerKey> = other.books.iter().map(|(_, b)| b.record().key).collect();
-        let Some(before) = self.book_before(book) else {
-            return Vec::new();
-        };
+        let items = other
+            .signed_acks()
+            .flat_map(|ack| &ack.record().items)
+            .filter_map(|item| match item {
+                AckItem::Book(item) if item.hash == book.hash() => Some(item),
+                _ => None,
+            });
         let mut out = Vec::new();
-        for (_, ack) in other
-            .acks
-            .iter()
-            .filter(|(_, ack)| keys.contains(&ack.kid()))
-        {
-            for item in &ack.record().items {
-                let AckItem::Book(item) = item else { continue };
-                if item.hash != book.hash() {
-                    continue;
-                }
-                for base in &item.base {
-                    let backed = self.of_book(before).any(|(_, state)| {
-                        item.held.contains(&state.hash())
-                            && state.record().unit == base.unit
-                            && state.record().issued >= base.issued
-                    });
-                    let reach = before
-                        .record()
-                        .cap_for(&base.unit)
-                        .minor()
-                        .saturating_add(other.highest(&base.unit).minor());
-                    if backed && base.issued.minor() <= reach {
-                        out.push((base.unit.clone(), base.issued));
-                    }
+        for item in items {
+            for base in &item.base {
+                let reached = self.reached(book, item, &base.unit, other);
+                if base.issued <= reached {
+                    out.push((base.unit.clone(), base.issued));
                 }
             }
         }
         out
     }
 
-    /// The book of the epoch before, by a key that had its user's word at that time.
-    fn book_before(&self, book: &Signed<Book>) -> Option<&'a Signed<Book>> {
-        self.books
+    /// How far the held records that `item` names take the total in `unit`.
+    fn reached(&self, book: &Signed<Book>, item: &BookAck, unit: &Unit, other: &Side<'_>) -> Total {
+        let issued_by_other = other.highest(unit).minor();
+        let within = |issued: Total, under: &Book| {
+            let reach = under.cap_for(unit).minor().saturating_add(issued_by_other);
+            issued.min(Total::from_minor(reach).unwrap_or(Total::MAX))
+        };
+        let held = |hash: RecordHash| item.held.contains(&hash);
+        let earlier = || {
+            self.books
+                .iter()
+                .map(|(_, earlier)| *earlier)
+                .filter(|earlier| {
+                    earlier.hash() != book.hash() && self.once_standing(earlier).is_ok()
+                })
+        };
+        let by_states = self
+            .states
             .iter()
-            .rev()
-            .map(|(_, before)| *before)
-            .filter(|before| before.record().epoch < book.record().epoch)
-            .find(|before| {
-                self.standing(&self.unrevoked, before, before.record().at)
-                    .is_ok()
-            })
+            .filter(|(_, state)| held(state.hash()) && state.record().unit == *unit)
+            .filter_map(|(_, state)| {
+                let under = earlier().find(|b| {
+                    b.record().epoch == state.record().epoch && b.record().key == state.kid()
+                })?;
+                Some(within(state.record().issued, under.record()))
+            });
+        // A book that an earlier key opened carries totals as a state does.
+        let by_books = earlier()
+            .filter(|earlier| held(earlier.hash()))
+            .filter_map(|earlier| {
+                let carried = earlier.record().carried(unit)?;
+                Some(within(carried.issued, earlier.record()))
+            });
+        by_states.chain(by_books).max().unwrap_or(Total::ZERO)
     }
 
     /// The greatest total in `unit` that any record of this side names.

@@ -1,100 +1,25 @@
-//! Books: opening the owner's, taking the peer's.
-
-use std::collections::BTreeMap;
+//! The peer's books: who may open them, what they start from, and what of the epoch before binds.
 
 use super::Pair;
 use super::event::{Event, Outcome, PendingReason};
 use super::own::binding;
-use super::side::{MAX_PENDING_BOOKS, Side, Totals, UnitSide};
-use crate::amount::Total;
+use super::receive::Standing;
+use super::side::{Totals, UnitSide};
+use super::state::Range;
+use crate::amount::{Balance, Total};
 use crate::authority::{Authority, Purpose};
 use crate::error::LedgerError;
-use crate::jws::{Signed, Version};
-use crate::key::{Keypair, SignerKey};
-use crate::record::{Ack, AckItem, AnyRecord, Book, BookAck, Carried, State, UnitBase, UnitCap};
-use crate::seq::Epoch;
+use crate::jws::{RecordHash, Signed, Version};
+use crate::key::Keypair;
+use crate::record::{Ack, AckItem, AnyRecord, Book, BookAck, Carried, UnitBase};
+use crate::seq::{Epoch, Seq};
 use crate::time::Timestamp;
 use crate::unit::Unit;
 
-/// A book to open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewBook {
-    /// The key that keeps it.
-    pub key: SignerKey,
-    /// The most net debt per unit; a unit that is not listed can't be used to owe.
-    pub caps: BTreeMap<Unit, Total>,
-    /// Whether the same store goes on, so that it knows every signature of the epoch that ends. Otherwise the owner must wait
-    /// for the peer's ack, which may know more.
-    pub continues: bool,
-    /// The lowest epoch that may be opened: a recovery that found nothing still begins after whatever may have been.
-    pub at_least: Epoch,
-}
+/// The first epoch that only the root may open: whoever steals a book key can't use up the epochs.
+pub const FIRST_EPOCH_OF_ROOT: u64 = 1 << 30;
 
 impl Pair {
-    /// Opens the owner's book: epoch 0 for the first, else the next epoch, going on from the totals known here.
-    ///
-    /// # Errors
-    /// [`LedgerError::OutOfRange`] if no epoch is left. Nothing has changed then.
-    pub fn open_book(
-        &mut self,
-        new: NewBook,
-        signer: &Keypair,
-        now: Timestamp,
-    ) -> Result<Signed<Book>, LedgerError> {
-        let epoch = match self.own.epoch() {
-            None => new.at_least,
-            Some(epoch) => epoch.next()?.max(new.at_least),
-        };
-        let after = self
-            .own
-            .units
-            .iter()
-            .filter(|(_, side)| side.totals() != Totals::default())
-            .map(|(unit, side)| carried(unit, side, self.own.epoch().unwrap_or_default()))
-            .collect();
-        let cap = new
-            .caps
-            .into_iter()
-            .map(|(unit, debt)| UnitCap { unit, debt })
-            .collect();
-        let book = Signed::sign(
-            Book {
-                v: Version,
-                from: self.me,
-                to: self.peer,
-                epoch,
-                key: new.key,
-                after,
-                cap,
-                at: now,
-            },
-            signer,
-        )?;
-        let pending = self.pending_after(&book)?;
-        start_epoch(&mut self.own, &book);
-        self.own.pending_books = pending;
-        self.behind = false;
-        self.waiting = !new.continues;
-        Ok(book)
-    }
-
-    /// The books that the peer must still get before `book`. The root's word needs none before it.
-    fn pending_after(&self, book: &Signed<Book>) -> Result<Vec<Signed<Book>>, LedgerError> {
-        if book.kid().is_root_of(&self.me) {
-            return Ok(Vec::new());
-        }
-        let mut pending = self.own.pending_books.clone();
-        if self.own.book_ack.is_none() {
-            pending.extend(self.own.book.clone());
-        }
-        if pending.len() > MAX_PENDING_BOOKS {
-            return Err(LedgerError::OutOfRange(
-                "number of books that the peer has not acknowledged",
-            ));
-        }
-        Ok(pending)
-    }
-
     pub(super) fn receive_book(
         &mut self,
         signed: &Signed<Book>,
@@ -102,43 +27,56 @@ impl Pair {
         pen: Option<&Keypair>,
     ) -> Result<Outcome, LedgerError> {
         let book = signed.record();
-        if let Some(current) = &self.theirs.book {
+        let pen = pen.filter(|pen| self.check_pen(pen).is_ok());
+        if let Some(current) = self.theirs.book.clone() {
             if current.hash() == signed.hash() {
-                return Ok(Outcome::Duplicate);
+                return self.acknowledge_book_again(pen, now);
             }
             if book.epoch < current.record().epoch {
                 return Ok(Outcome::Stale);
             }
         }
-        let authority = self.book_authority(signed, now)?;
-        if !self.theirs.credentials.is_fresh(signed.kid(), now) {
-            return Ok(Outcome::Pending(PendingReason::RevocationUnknown {
-                key: signed.kid(),
-            }));
-        }
+        let authority = match self.book_authority(signed, now)? {
+            (_, Standing::Pending(reason)) => return Ok(Outcome::Pending(reason)),
+            (authority, Standing::Good) => authority,
+        };
         if let Some(current) = self.theirs.book.clone() {
             self.check_turn(signed, &authority, &current, now)?;
+            self.check_after(signed)?;
         }
-        let Some(pen) = pen.filter(|pen| self.check_pen(pen).is_ok()) else {
-            return Ok(Outcome::Pending(PendingReason::NoPen));
-        };
-        self.take_book(signed, pen, now)
+        match pen {
+            Some(pen) => self.take_book(signed, pen, now),
+            None => Ok(Outcome::Pending(PendingReason::NoPen)),
+        }
     }
 
-    /// By whose word the book's signer signs it, and whether its caps keep within that word.
+    /// By whose word the book holds, and whether its caps keep within that word.
     fn book_authority(
         &self,
         signed: &Signed<Book>,
         now: Timestamp,
-    ) -> Result<Authority, LedgerError> {
+    ) -> Result<(Authority, Standing), LedgerError> {
         let book = signed.record();
-        let credentials = &self.theirs.credentials;
-        let signer = credentials.judge(signed.kid(), Purpose::Book(self.me), now)?;
-        if signer == Authority::Root {
-            return Ok(signer);
+        if signed.kid().is_root_of(&self.peer) {
+            return Ok((Authority::Root, Standing::Good));
+        }
+        if book.epoch.get() >= FIRST_EPOCH_OF_ROOT {
+            return Err(LedgerError::BookOutOfTurn {
+                found: book.epoch,
+                current: self.theirs.epoch().unwrap_or_default(),
+                why: "only the root key opens epochs as high as this",
+            });
         }
         // Whoever is named must have the root's word too: there are no chains.
-        let keeper = credentials.judge(book.key, Purpose::Book(self.me), now)?;
+        for key in [signed.kid(), book.key] {
+            if let pending @ Standing::Pending(_) = self.judge_keeper(key, now)? {
+                return Ok((Authority::Grant { iat: 0 }, pending));
+            }
+        }
+        let keeper = self
+            .theirs
+            .credentials
+            .judge(book.key, Purpose::Book(self.me), now)?;
         for cap in &book.cap {
             let bound = match &keeper {
                 Authority::Grant { .. } => self.grant_cap_bound(&cap.unit),
@@ -150,15 +88,14 @@ impl Pair {
                 });
             }
         }
-        Ok(keeper)
+        Ok((keeper, Standing::Good))
     }
 
-    /// A grant names no limits: the caps of the first book that was taken stand, and may only be lowered.
+    /// A grant names no limits: the cap that a unit was first given stands, and may only be lowered.
     fn grant_cap_bound(&self, unit: &Unit) -> Option<Total> {
-        self.theirs
-            .book
-            .as_ref()
-            .map(|book| book.record().cap_for(unit))
+        let book = self.theirs.book.as_ref()?.record();
+        let known = book.cap.iter().any(|cap| cap.unit == *unit);
+        known.then(|| book.cap_for(unit))
     }
 
     /// Whether this book may follow, or at one epoch replace, the one in force.
@@ -175,36 +112,77 @@ impl Pair {
             current: in_force.epoch,
             why,
         };
+        let by_root = signed.kid().is_root_of(&self.peer);
+        let credentials = &self.theirs.credentials;
+        let judged = credentials.judge(in_force.key, Purpose::Book(self.me), now);
         if book.epoch == in_force.epoch {
-            let rank = |kid: SignerKey, authority: &Authority| {
-                (kid.is_root_of(&self.peer), authority.rank())
+            let beaten = match (by_root, current.kid().is_root_of(&self.peer)) {
+                (true, true) => book.at > in_force.at,
+                (true, false) => true,
+                // The root's word for a key ends with a revocation only.
+                (false, true) => matches!(judged, Err(LedgerError::KeyRevoked { .. })),
+                // An authority that no longer holds gives way to one that does.
+                (false, false) => judged
+                    .as_ref()
+                    .map_or(true, |known| authority.rank() > known.rank()),
             };
-            let current_authority =
-                self.theirs
-                    .credentials
-                    .judge(in_force.key, Purpose::Book(self.me), now);
-            // An authority that no longer holds gives way to one that does.
-            let beaten = current_authority.map_or(true, |c| {
-                rank(signed.kid(), authority) > rank(current.kid(), &c)
-            });
             return if beaten {
                 Ok(())
             } else {
                 Err(out_of_turn("a book of this epoch is in force already"))
             };
         }
-        if signed.kid().is_root_of(&self.peer) {
+        if by_root {
             return Ok(());
         }
         if book.epoch != in_force.epoch.next()? {
             return Err(out_of_turn("only the root key skips an epoch"));
         }
-        if signed.kid() == in_force.key || signed.kid() == book.key {
+        let later_word = judged
+            .as_ref()
+            .map_or(true, |known| authority.rank() > known.rank());
+        if signed.kid() == in_force.key || signed.kid() == book.key && later_word {
             return Ok(());
         }
         Err(out_of_turn(
-            "it is signed neither by the root, nor by the key before it, nor by the key it names",
+            "it is signed neither by the root, nor by the key before it, nor by a key with a later word of the root",
         ))
+    }
+
+    /// What a book carries over beyond the totals known here is signed only by this book: a key may not name more than its cap.
+    fn check_after(&self, signed: &Signed<Book>) -> Result<(), LedgerError> {
+        let by_root = signed.kid().is_root_of(&self.peer);
+        let Some(current) = self.theirs.book.as_ref().map(Signed::record) else {
+            return Ok(());
+        };
+        for carried in &signed.record().after {
+            let known = self.totals_of(&carried.unit);
+            let after = Totals::from(carried);
+            if after.merged != known.merged || !carried.open.is_empty() {
+                return Err(LedgerError::MergeUnfounded {
+                    unit: carried.unit.clone(),
+                    seq: carried.seq,
+                });
+            }
+            let reach = binding(
+                current.cap_for(&carried.unit),
+                self.own.issued(&carried.unit),
+                known.issued,
+            );
+            if !by_root && after.issued > reach {
+                return Err(LedgerError::CapAboveAuthority {
+                    unit: carried.unit.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn totals_of(&self, unit: &Unit) -> Totals {
+        self.theirs
+            .units
+            .get(unit)
+            .map_or_else(Totals::default, UnitSide::totals)
     }
 
     fn take_book(
@@ -213,73 +191,107 @@ impl Pair {
         pen: &Keypair,
         now: Timestamp,
     ) -> Result<Outcome, LedgerError> {
+        let mut next = self.clone();
         let book = signed.record();
+        let first = self.theirs.book.is_none();
+        let takes_over = self.theirs.epoch() == Some(book.epoch);
         let mut events = vec![Event::Book {
             epoch: book.epoch,
             key: book.key,
         }];
-        let (held, base) = self.held_beyond(book, &mut events);
-        let ack = Signed::sign(
-            Ack {
-                v: Version,
-                from: self.me,
-                to: self.peer,
-                items: vec![AckItem::Book(BookAck {
-                    hash: signed.hash(),
-                    held: held.iter().map(Signed::hash).collect(),
-                    base: base.clone(),
-                })],
-                at: now,
-            },
-            pen,
-        )?;
-        start_epoch(&mut self.theirs, signed);
-        for unit in base {
-            let side = self.theirs.units.entry(unit.unit.clone()).or_default();
-            side.base = Totals {
-                issued: unit.issued,
-                merged: unit.merged,
-                next: unit.next,
-            };
-            side.acked = unit.issued;
+        let beyond = self.held_beyond(book, &mut events);
+        next.theirs.start_epoch(signed);
+        if takes_over {
+            // What the key that lost had said in this epoch is no word of its user.
+            for unit in next.theirs.units.values_mut() {
+                unit.line = unit.line.take().filter(|l| l.record().epoch < book.epoch);
+            }
         }
-        for state in held {
-            let side = self
-                .theirs
-                .units
-                .entry(state.record().unit.clone())
-                .or_default();
-            side.carried = Some(state);
+        for (base, state) in &beyond.bases {
+            let side = next.theirs.units.entry(base.unit.clone()).or_default();
+            side.base = Totals::from(base);
+            side.acked = base.issued;
+            side.carried.clone_from(state);
         }
-        self.theirs.book_ack = Some(ack.clone());
-        Ok(Outcome::Applied {
-            events,
-            replies: vec![AnyRecord::Ack(ack)],
-        })
+        let mut replies = Vec::new();
+        if !first {
+            next.answer_after(self, book, pen, now, &mut events, &mut replies)?;
+        }
+        let bases = beyond.bases.into_iter().map(|(base, _)| base).collect();
+        let ack = next.ack_book(signed.hash(), beyond.held, bases, pen, now)?;
+        replies.push(AnyRecord::Ack(ack));
+        *self = next;
+        Ok(Outcome::Applied { events, replies })
     }
 
-    /// The states of the epoch that ends which the new book does not know of, and the totals that they make binding: up to the
-    /// cap of the book that ends.
-    fn held_beyond(
-        &self,
+    /// A book may carry over payments whose states never arrived: they are taken, or given back, as the states would have been.
+    fn answer_after(
+        &mut self,
+        before: &Self,
         book: &Book,
+        pen: &Keypair,
+        now: Timestamp,
         events: &mut Vec<Event>,
-    ) -> (Vec<Signed<State>>, Vec<UnitBase>) {
-        let mut held = Vec::new();
-        let mut base = Vec::new();
-        let Some(current) = self.theirs.book.as_ref().map(Signed::record) else {
-            return (held, base);
+        replies: &mut Vec<AnyRecord>,
+    ) -> Result<(), LedgerError> {
+        for carried in &book.after {
+            let (known, after) = (
+                before.totals_of(&carried.unit),
+                self.totals_of(&carried.unit),
+            );
+            let growth = after.issued.growth_since(known.issued);
+            if growth == 0 {
+                continue;
+            }
+            let excess = self.excess(&carried.unit, &known, &after, now);
+            // While the owner's own total is not known for sure nothing can be given back, nor judged.
+            if let Some(excess) = excess.filter(|_| !self.waiting) {
+                let range = Range {
+                    epoch: carried.epoch,
+                    after: before.seq_in(&carried.unit, carried.epoch),
+                    to: carried.seq,
+                };
+                if range.after < range.to {
+                    let (event, more) = self.pay_back(&carried.unit, excess, &range, pen, now)?;
+                    events.push(event);
+                    replies.extend(more);
+                    continue;
+                }
+            }
+            events.push(Event::Issued {
+                unit: carried.unit.clone(),
+                growth,
+                epoch: carried.epoch,
+                seq: carried.seq,
+                balance: Balance::between(after.issued, self.own.issued(&carried.unit)),
+            });
+        }
+        Ok(())
+    }
+
+    /// The newest number known of the peer's `epoch`.
+    fn seq_in(&self, unit: &Unit, epoch: Epoch) -> Seq {
+        if self.theirs.epoch() == Some(epoch) {
+            self.theirs.units.get(unit).map_or(Seq::ZERO, UnitSide::seq)
+        } else {
+            Seq::ZERO
+        }
+    }
+
+    /// What of the epoch that ends the new book does not know of, and the totals that it makes binding: up to the cap of the
+    /// book that ends.
+    fn held_beyond(&self, book: &Book, events: &mut Vec<Event>) -> Beyond {
+        let mut beyond = Beyond::default();
+        let Some(current) = self.theirs.book.as_ref() else {
+            return beyond;
         };
         for (unit, side) in &self.theirs.units {
             let known = side.totals();
-            let after = book
-                .carried(unit)
-                .map_or(Total::ZERO, |carried| carried.issued);
+            let after = book.carried(unit).map_or(Total::ZERO, |c| c.issued);
             if known.issued <= after {
                 continue;
             }
-            let floor = after.max(side.base.issued);
-            let reach = binding(current.cap_for(unit), self.own.issued(unit), floor);
+            let reach = binding(current.record().cap_for(unit), self.own.issued(unit), after);
             let bound = known.issued.min(reach);
             if bound < known.issued {
                 events.push(Event::Unbound {
@@ -288,67 +300,169 @@ impl Pair {
                     bound,
                 });
             }
-            if bound > after {
-                held.extend(side.newest.clone().or_else(|| side.carried.clone()));
-                base.push(UnitBase {
-                    unit: unit.clone(),
-                    issued: bound,
-                    merged: known.merged.min(bound),
-                    next: known.next,
-                });
+            if bound == after {
+                continue;
             }
+            let state = side.newest.clone().or_else(|| side.carried.clone());
+            match &state {
+                Some(state) => beyond.held.push(state.hash()),
+                None => beyond.held.push(current.hash()),
+            }
+            let merged = known.merged.min(bound);
+            let room = bound.growth_since(merged);
+            let returned = Total::from_minor(known.returned.minor().min(room));
+            let base = UnitBase {
+                unit: unit.clone(),
+                issued: bound,
+                merged,
+                returned: returned.unwrap_or(Total::ZERO),
+                next: known.next,
+            };
+            beyond.bases.push((base, state));
         }
-        (held, base)
+        beyond
+    }
+
+    fn ack_book(
+        &mut self,
+        hash: RecordHash,
+        mut held: Vec<RecordHash>,
+        base: Vec<UnitBase>,
+        pen: &Keypair,
+        now: Timestamp,
+    ) -> Result<Signed<Ack>, LedgerError> {
+        held.sort();
+        held.dedup();
+        let ack = Signed::sign(
+            Ack {
+                v: Version,
+                from: self.me,
+                to: self.peer,
+                items: vec![AckItem::Book(BookAck { hash, held, base })],
+                at: now,
+            },
+            pen,
+        )?;
+        self.theirs.book_ack = Some(ack.clone());
+        Ok(ack)
+    }
+
+    fn acknowledge_book_again(
+        &mut self,
+        pen: Option<&Keypair>,
+        now: Timestamp,
+    ) -> Result<Outcome, LedgerError> {
+        let Some(pen) = pen else {
+            return Ok(Outcome::Duplicate);
+        };
+        Ok(match self.renew_book_ack(pen, now)? {
+            Some(ack) => Outcome::Applied {
+                events: Vec::new(),
+                replies: vec![AnyRecord::Ack(ack)],
+            },
+            None => Outcome::Duplicate,
+        })
+    }
+
+    /// Signs the ack of the peer's book anew, if another key of the owner signed it or none is known.
+    fn renew_book_ack(
+        &mut self,
+        pen: &Keypair,
+        now: Timestamp,
+    ) -> Result<Option<Signed<Ack>>, LedgerError> {
+        let Some(book) = self.theirs.book.clone() else {
+            return Ok(None);
+        };
+        let known = self.theirs.book_ack.as_ref();
+        if known.is_some_and(|ack| ack.kid() == pen.signer_key()) {
+            return Ok(None);
+        }
+        let item = known.and_then(|ack| book_item(ack.record(), book.hash()).cloned());
+        let (held, base) = match item {
+            Some(item) => (item.held, item.base),
+            None => self.base_beyond_after(&book),
+        };
+        self.ack_book(book.hash(), held, base, pen, now).map(Some)
+    }
+
+    /// Where the epoch in force started above what its book carried over.
+    fn base_beyond_after(&self, book: &Signed<Book>) -> (Vec<RecordHash>, Vec<UnitBase>) {
+        let mut held = Vec::new();
+        let mut bases = Vec::new();
+        for (unit, side) in &self.theirs.units {
+            let after = book
+                .record()
+                .carried(unit)
+                .map_or(Total::ZERO, |c| c.issued);
+            if side.base.issued <= after {
+                continue;
+            }
+            held.extend(side.carried.as_ref().map(Signed::hash));
+            bases.push(UnitBase {
+                unit: unit.clone(),
+                issued: side.base.issued,
+                merged: side.base.merged,
+                returned: side.base.returned,
+                next: side.base.next,
+            });
+        }
+        (held, bases)
+    }
+
+    /// Signs anew, with a fresh key, every ack that an earlier key of the owner has given: the peer takes none of that key any
+    /// more.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoPen`] if `pen` does not keep the books.
+    pub fn renew_acks(
+        &mut self,
+        pen: &Keypair,
+        now: Timestamp,
+    ) -> Result<Vec<Signed<Ack>>, LedgerError> {
+        self.check_pen(pen)?;
+        let mut next = self.clone();
+        let mut acks: Vec<Signed<Ack>> = next.renew_book_ack(pen, now)?.into_iter().collect();
+        for unit in self.theirs.units.keys() {
+            acks.extend(next.renew_state_ack(unit, pen, now)?);
+        }
+        *self = next;
+        Ok(acks)
     }
 }
 
-/// What the epoch that ends leaves to the next, in the words of a book.
-fn carried(unit: &Unit, side: &UnitSide, epoch: Epoch) -> Carried {
-    let totals = side.totals();
-    let newest = side.newest.as_ref().map(Signed::record);
-    Carried {
-        unit: unit.clone(),
-        epoch,
-        seq: side.seq(),
-        issued: totals.issued,
-        merged: totals.merged,
-        next: totals.next,
-        open: newest.map_or_else(Vec::new, |state| state.open.clone()),
-    }
+/// What binds of an epoch that ends.
+#[derive(Default)]
+struct Beyond {
+    held: Vec<RecordHash>,
+    bases: Vec<(UnitBase, Option<Signed<crate::record::State>>)>,
 }
 
-/// Puts `book` in force: each unit starts from what the book carries over, never below what the epoch before started from.
-pub(super) fn start_epoch(side: &mut Side, book: &Signed<Book>) {
-    side.book_before = side.book.replace(book.clone());
-    side.book_ack = None;
-    for carried in &book.record().after {
-        let unit = side.units.entry(carried.unit.clone()).or_default();
-        unit.base = unit.base.max_of(&Totals {
+/// The item of an ack that is about the book with this hash.
+pub(super) fn book_item(ack: &Ack, hash: RecordHash) -> Option<&BookAck> {
+    ack.items.iter().find_map(|item| match item {
+        AckItem::Book(item) if item.hash == hash => Some(item),
+        _ => None,
+    })
+}
+
+impl From<&Carried> for Totals {
+    fn from(carried: &Carried) -> Self {
+        Self {
             issued: carried.issued,
             merged: carried.merged,
+            returned: carried.returned,
             next: carried.next,
-        });
-    }
-    for unit in side.units.values_mut() {
-        let newest = unit.newest.take();
-        unit.carried = newest.filter(|state| state.record().issued <= unit.base.issued);
-        unit.cleared = None;
-        unit.unacked.clear();
-        unit.acked = unit.base.issued;
-        unit.payments.clear();
-        unit.refusals.clear();
-        unit.shown.clear();
-        unit.frozen = None;
+        }
     }
 }
 
-impl Totals {
-    /// The greater totals.
-    fn max_of(&self, other: &Self) -> Self {
-        if other.issued >= self.issued && !self.falls_to(other) {
-            *other
-        } else {
-            *self
+impl From<&UnitBase> for Totals {
+    fn from(base: &UnitBase) -> Self {
+        Self {
+            issued: base.issued,
+            merged: base.merged,
+            returned: base.returned,
+            next: base.next,
         }
     }
 }

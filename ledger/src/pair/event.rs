@@ -39,6 +39,8 @@ pub enum PendingReason {
     NoPen,
     /// It names records that have not come.
     HeldUnknown,
+    /// The state that bears it out has not come.
+    StateUnknown,
 }
 
 /// Something that people or apps want to know.

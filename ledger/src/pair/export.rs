@@ -1,11 +1,13 @@
 //! What of a pair is published in the owner's channel file, and what goes into evidence.
 
+use std::collections::BTreeSet;
+
 use super::{Pair, Side};
 use crate::jws::Signed;
 use crate::record::Book;
 
-/// The records of a channel file, as compact JWS, in an order in which a reader can take them: authority, book, acks of the
-/// other's book, lines, states, what goes with them.
+/// The records of a channel file, as compact JWS, in an order in which a reader can take them: authority, books, lines, states,
+/// what goes with them, acks.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct FileRecords {
     /// The owner's own records.
@@ -18,27 +20,37 @@ impl Pair {
     /// The records that the owner publishes for the peer.
     #[must_use]
     pub fn file_records(&self) -> FileRecords {
-        let mut own = side_records(&self.own, true);
+        let mut own = debts(&self.own);
+        for unit in self.own.units.values() {
+            own.extend(unit.line.iter().map(jws));
+            own.extend(unit.refusals.iter().map(jws));
+            own.extend(unit.payments.iter().map(jws));
+        }
         own.extend(acks_given(&self.theirs));
-        let mut held = side_records(&self.theirs, false);
+        // What the peer would only like to see here (lines, notes) stays out: nobody else decides how large this file gets.
+        let mut held = debts(&self.theirs);
         held.extend(acks_given(&self.own));
         FileRecords { own, held }
     }
 
     /// Every record that bears on who owes whom, of both sides, for an evidence bundle: authorities and revocations, books,
-    /// states newest and cleared, acks, refusals, and what proves a contradiction.
+    /// states newest and cleared, acks, the owner's refusals, and what proves a contradiction.
     #[must_use]
     pub fn evidence_records(&self) -> Vec<String> {
         let mut records = Vec::new();
         for side in [&self.own, &self.theirs] {
-            records.extend(side_records(side, true));
+            records.extend(debts(side));
             records.extend(acks_given(side));
             for unit in side.units.values() {
                 records.extend(unit.cleared.iter().map(jws));
-                records.extend(unit.frozen.iter().flat_map(|f| f.records.clone()));
+                let frozen = unit.frozen.iter().chain(&unit.past_frozen);
+                records.extend(frozen.flat_map(|f| f.records.clone()));
             }
         }
-        let mut seen = std::collections::BTreeSet::new();
+        for unit in self.own.units.values() {
+            records.extend(unit.refusals.iter().map(jws));
+        }
+        let mut seen = BTreeSet::new();
         records.retain(|record| seen.insert(record.clone()));
         records
     }
@@ -48,14 +60,21 @@ fn jws<T>(signed: &Signed<T>) -> String {
     signed.jws().to_owned()
 }
 
-fn side_records(side: &Side, with_notes: bool) -> Vec<String> {
-    let mut records = Vec::new();
-    let mut books: Vec<&Signed<Book>> = side.pending_books.iter().collect();
-    for book in side.book_before.iter().chain(&side.book) {
+/// What one side owes and by whose word: authorities, books and totals.
+fn debts(side: &Side) -> Vec<String> {
+    let mut books: Vec<&Signed<Book>> = Vec::new();
+    for book in side
+        .past
+        .iter()
+        .chain(&side.pending_books)
+        .chain(&side.book)
+    {
         if !books.iter().any(|known| known.hash() == book.hash()) {
             books.push(book);
         }
     }
+    books.sort_by_key(|book| book.record().epoch);
+    let mut records = Vec::new();
     for book in &books {
         for key in [book.record().key, book.kid()] {
             for credential in side.credentials.about(key) {
@@ -67,13 +86,8 @@ fn side_records(side: &Side, with_notes: bool) -> Vec<String> {
     }
     records.extend(books.into_iter().map(jws));
     for unit in side.units.values() {
-        records.extend(unit.line.iter().map(jws));
         records.extend(unit.carried.iter().map(jws));
         records.extend(unit.newest.iter().map(jws));
-        if with_notes {
-            records.extend(unit.refusals.iter().map(jws));
-            records.extend(unit.payments.iter().map(jws));
-        }
     }
     records
 }

@@ -1,6 +1,6 @@
 //! What the owner signs: payments and credit lines.
 
-use super::side::{MAX_NOTES, MAX_UNACKED, UnitSide, push_bounded};
+use super::side::{MAX_NOTES, MAX_UNACKED, Totals, UnitSide, push_bounded};
 use super::{MAX_UNITS, Pair};
 use crate::amount::{Amount, Total};
 use crate::error::LedgerError;
@@ -11,6 +11,15 @@ use crate::seq::{Epoch, Seq};
 use crate::text::{Address, Memo, RecordId};
 use crate::time::Timestamp;
 use crate::unit::Unit;
+
+/// Why a total grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The owner pays.
+    Payment,
+    /// The owner gives back what the peer paid above the credit line.
+    PayBack,
+}
 
 /// What a payment is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +108,7 @@ impl Pair {
             });
         }
         self.check_limits(unit, amount, own_ceiling, now)?;
-        let state = self.next_state(unit, amount, pen, now)?;
+        let state = self.next_state(unit, amount, Kind::Payment, pen, now)?;
         let record = state.record();
         let payment = Signed::sign(
             Payment {
@@ -174,6 +183,7 @@ impl Pair {
         &self,
         unit: &Unit,
         growth: Amount,
+        kind: Kind,
         pen: &Keypair,
         now: Timestamp,
     ) -> Result<Signed<State>, LedgerError> {
@@ -185,6 +195,10 @@ impl Pair {
             .newest
             .as_ref()
             .map_or_else(Vec::new, |state| state.record().open.clone());
+        let returned = match kind {
+            Kind::Payment => totals.returned,
+            Kind::PayBack => totals.returned.grow(growth)?,
+        };
         Signed::sign(
             State {
                 v: Version,
@@ -195,6 +209,7 @@ impl Pair {
                 seq: side.seq().next()?,
                 issued: totals.issued.grow(growth)?,
                 merged: totals.merged,
+                returned,
                 next: totals.next.max(epoch.first_iou()),
                 open,
                 at: now,
@@ -207,7 +222,12 @@ impl Pair {
     pub(super) fn take_own_state(&mut self, state: Signed<State>) -> &mut UnitSide {
         let record = state.record();
         let side = self.own.units.entry(record.unit.clone()).or_default();
-        push_bounded(&mut side.unacked, (record.seq, record.issued), MAX_UNACKED);
+        let paid = Totals::from(record).paid();
+        push_bounded(
+            &mut side.unacked,
+            (record.epoch, record.seq, record.issued, paid),
+            MAX_UNACKED,
+        );
         side.newest = Some(state);
         side
     }

@@ -16,7 +16,7 @@ pub struct Limits {
     pub line_for_me: Option<Total>,
     /// What the owner lets the peer owe; `None` if no line was set.
     pub line_for_them: Option<Total>,
-    /// The cap of the owner's book: the most that its key may let the owner owe this peer.
+    /// The most that the owner's book key may let the owner owe this peer: the book's cap, within the delegation.
     pub book_cap: Total,
     /// The most that the owner allows themselves to owe this peer.
     pub own_ceiling: Option<Total>,
@@ -41,11 +41,7 @@ impl Pair {
         };
         let for_me = line(&self.theirs);
         let for_them = line(&self.own);
-        let book_cap = self
-            .own
-            .book
-            .as_ref()
-            .map_or(Total::ZERO, |book| book.record().cap_for(unit));
+        let book_cap = super::cap_now(&self.own, self.peer, unit, now);
         let bound = for_me
             .map_or(Total::ZERO, |(accept, _)| accept)
             .min(book_cap)

@@ -8,6 +8,7 @@
 //! It holds no history: per unit and direction the newest state, the last cleared one, and what belongs to them.
 
 mod book;
+mod epoch;
 mod event;
 mod export;
 mod issue;
@@ -15,10 +16,13 @@ mod limits;
 mod own;
 mod receive;
 mod recover;
+mod restore;
+mod shown;
 mod side;
 mod state;
 
-pub use book::NewBook;
+pub use book::FIRST_EPOCH_OF_ROOT;
+pub use epoch::NewBook;
 pub use event::{Event, Outcome, PendingReason};
 pub use export::FileRecords;
 pub use issue::{Issued, LineTerms, PaymentNote};
@@ -31,9 +35,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::amount::{Balance, Total};
-use crate::authority::Credentials;
+use crate::authority::{Credentials, Purpose};
 use crate::error::LedgerError;
-use crate::jws::Version;
+use crate::jws::{Signed, Version};
 use crate::key::{Keypair, SignerKey, UserKey};
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -188,14 +192,24 @@ impl Pair {
         Ok(())
     }
 
-    /// How much the owner lets the peer owe: the owner's own line, within the cap of the peer's book.
+    /// How much the owner lets the peer owe: the owner's own line, within what the peer's key may commit to.
     fn accept(&self, unit: &Unit, now: Timestamp) -> Total {
-        let line = self.own.accept_at(unit, now);
-        let cap = self
-            .theirs
-            .book
-            .as_ref()
-            .map_or(Total::ZERO, |book| book.record().cap_for(unit));
-        line.min(cap)
+        self.own
+            .accept_at(unit, now)
+            .min(cap_now(&self.theirs, self.me, unit, now))
     }
+}
+
+/// The most that the key of `side`'s book may let its user owe `other` now: the cap of the book, and if the root has since
+/// delegated less, no more than that.
+fn cap_now(side: &Side, other: UserKey, unit: &Unit, now: Timestamp) -> Total {
+    let Some(book) = side.book.as_ref().map(Signed::record) else {
+        return Total::ZERO;
+    };
+    let delegated = side
+        .credentials
+        .judge(book.key, Purpose::Book(other), now)
+        .ok()
+        .and_then(|authority| authority.cap_bound(unit));
+    book.cap_for(unit).min(delegated.unwrap_or(Total::MAX))
 }

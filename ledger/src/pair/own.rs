@@ -2,13 +2,14 @@
 
 use super::Pair;
 use super::event::{Event, Outcome, PendingReason};
-use super::receive::Standing;
+use super::receive::{Standing, quiet};
 use super::side::Totals;
-use crate::amount::{Balance, Total};
+use crate::amount::Total;
 use crate::error::LedgerError;
 use crate::jws::Signed;
-use crate::record::{Ack, AckItem, BookAck, StateAck};
+use crate::record::{Ack, AckItem, BookAck, StateAck, UnitBase};
 use crate::time::Timestamp;
+use crate::unit::Unit;
 
 impl Pair {
     pub(super) fn receive_ack(
@@ -26,7 +27,7 @@ impl Pair {
         for item in &signed.record().items {
             let outcome = match item {
                 AckItem::State(item) => next.state_acked(item, signed),
-                AckItem::Book(item) => next.book_acked(item, signed)?,
+                AckItem::Book(item) => next.book_acked(item, signed),
             };
             match outcome {
                 Outcome::Applied { events: more, .. } => {
@@ -48,30 +49,21 @@ impl Pair {
     }
 
     fn state_acked(&mut self, item: &StateAck, signed: &Signed<Ack>) -> Outcome {
-        let Some(epoch) = self.own.epoch() else {
-            return Outcome::Stale;
+        let epoch = match self.own.epoch() {
+            // Before the peer has acknowledged the new book, its acks are of what an earlier key signed.
+            Some(epoch) if !self.waiting && item.epoch >= epoch => epoch,
+            _ => return Outcome::Stale,
         };
-        if item.epoch < epoch {
-            return Outcome::Stale;
-        }
-        let side = self.own.units.entry(item.unit.clone()).or_default();
-        let known = side.newest.as_ref();
-        let same_seq_other_hash = known
-            .is_some_and(|newest| newest.record().seq == item.seq && newest.hash() != item.hash);
-        if item.epoch > epoch || item.seq > side.seq() || same_seq_other_hash {
+        let side = self.own.units.get_mut(&item.unit);
+        let newest = side.as_ref().and_then(|side| side.newest.as_ref());
+        let seq = newest.map_or(0, |newest| newest.record().seq.get());
+        let same = newest.is_some_and(|newest| newest.hash() == item.hash);
+        let Some(side) = side.filter(|_| {
+            item.epoch == epoch && (item.seq.get() < seq || item.seq.get() == seq && same)
+        }) else {
             // The peer took a state that this store never signed: the same book is written elsewhere.
-            let first = !self.behind;
-            self.behind = true;
-            return if first {
-                applied(Event::WrittenElsewhere {
-                    unit: item.unit.clone(),
-                    epoch: item.epoch,
-                    seq: item.seq,
-                })
-            } else {
-                Outcome::Duplicate
-            };
-        }
+            return self.written_elsewhere(item.unit.clone(), item.epoch, item.seq);
+        };
         let before = side
             .ack
             .as_ref()
@@ -79,22 +71,23 @@ impl Pair {
         if before.is_some_and(|seq| item.seq <= seq) {
             return Outcome::Stale;
         }
-        let issued = match known {
-            Some(newest) if newest.record().seq == item.seq => {
-                if item.clear {
-                    side.cleared = side.newest.clone();
-                }
-                side.totals().issued
-            }
-            _ => side
-                .unacked
-                .iter()
-                .find(|(seq, _)| *seq == item.seq)
-                .map_or(side.acked, |(_, issued)| *issued),
-        };
-        side.acked = side.acked.max(issued);
-        side.unacked.retain(|(seq, _)| *seq > item.seq);
-        side.payments.retain(|p| p.record().seq > item.seq);
+        let known = side
+            .unacked
+            .iter()
+            .find(|(e, s, ..)| (*e, *s) == (item.epoch, item.seq))
+            .map(|(_, _, issued, paid)| (*issued, *paid));
+        if let Some((issued, paid)) = known {
+            side.acked = side.acked.max(issued);
+            let accepted = paid.saturating_sub(item.returned.minor());
+            side.accepted = side.accepted.max(accepted);
+        }
+        if same && item.clear {
+            side.cleared = side.newest.clone();
+        }
+        let at = (item.epoch, item.seq);
+        side.unacked.retain(|(e, s, ..)| (*e, *s) > at);
+        side.payments
+            .retain(|p| (p.record().epoch, p.record().seq) > at);
         side.ack = Some(signed.clone());
         applied(Event::Acknowledged {
             unit: item.unit.clone(),
@@ -103,104 +96,117 @@ impl Pair {
         })
     }
 
-    fn book_acked(&mut self, item: &BookAck, signed: &Signed<Ack>) -> Result<Outcome, LedgerError> {
+    /// Notes that somebody else signs with the owner's book key, or that this store is older than its own signatures.
+    pub(super) fn written_elsewhere(
+        &mut self,
+        unit: Unit,
+        epoch: crate::Epoch,
+        seq: crate::Seq,
+    ) -> Outcome {
+        if self.behind {
+            return Outcome::Duplicate;
+        }
+        self.behind = true;
+        applied(Event::WrittenElsewhere { unit, epoch, seq })
+    }
+
+    fn book_acked(&mut self, item: &BookAck, signed: &Signed<Ack>) -> Outcome {
         let Some(book) = self.own.book.clone() else {
-            return Ok(Outcome::Stale);
+            return Outcome::Stale;
         };
-        if let Some(at) = self
-            .own
-            .pending_books
-            .iter()
-            .position(|pending| pending.hash() == item.hash)
-        {
+        let pending = &self.own.pending_books;
+        if let Some(at) = pending.iter().position(|p| p.hash() == item.hash) {
             self.own.pending_books.drain(..=at);
-            return Ok(Outcome::Applied {
-                events: Vec::new(),
-                replies: Vec::new(),
-            });
+            return quiet();
         }
         if book.hash() != item.hash {
-            return Ok(Outcome::Stale);
+            return Outcome::Stale;
         }
         if self.own.book_ack.is_some() {
-            return Ok(Outcome::Duplicate);
+            return Outcome::Duplicate;
+        }
+        if !item.base.iter().all(|base| self.is_backed(item, base)) {
+            return Outcome::Pending(PendingReason::HeldUnknown);
         }
         for base in &item.base {
-            let totals = Totals {
-                issued: base.issued,
-                merged: base.merged,
-                next: base.next,
-            };
-            if !self.is_backed(item, &base.unit, &totals) {
-                return Ok(Outcome::Pending(PendingReason::HeldUnknown));
-            }
-            let bound = self.bound_by_cap(&base.unit);
-            if base.issued > bound {
-                return Err(LedgerError::AckUnfounded {
-                    why: "it names totals beyond the cap of the book that ended",
-                });
-            }
-        }
-        for base in &item.base {
-            let side = self.own.units.entry(base.unit.clone()).or_default();
-            let totals = Totals {
-                issued: base.issued,
-                merged: base.merged,
-                next: base.next,
-            };
-            if side.newest.is_none() && !side.base.falls_to(&totals) {
-                side.base = totals;
-                side.acked = totals.issued;
-                side.carried = side
-                    .shown
-                    .iter()
-                    .find(|state| item.held.contains(&state.hash()))
-                    .cloned();
-            }
+            self.start_from(item, base);
         }
         for side in self.own.units.values_mut() {
             side.shown.clear();
+            if side.newest.is_none() {
+                side.acked = side.base.issued;
+            }
         }
         self.own.book_ack = Some(signed.clone());
         self.own.pending_books.clear();
         self.waiting = false;
-        Ok(applied(Event::BookAcknowledged {
+        applied(Event::BookAcknowledged {
             epoch: book.record().epoch,
-        }))
-    }
-
-    /// Whether a state that the owner's earlier key signed, and that the peer has shown, reaches these totals.
-    fn is_backed(&self, item: &BookAck, unit: &crate::Unit, totals: &Totals) -> bool {
-        self.own.units.get(unit).is_some_and(|side| {
-            !side.base.falls_to(totals) && side.base.issued >= totals.issued
-                || side.shown.iter().any(|state| {
-                    item.held.contains(&state.hash()) && state.record().issued >= totals.issued
-                })
         })
     }
 
-    /// How far the states of the ended epoch bind the owner: to the cap of its book over what the peer has issued.
-    fn bound_by_cap(&self, unit: &crate::Unit) -> Total {
-        let cap = self
-            .own
-            .book_before
-            .as_ref()
-            .map_or(Total::ZERO, |book| book.record().cap_for(unit));
-        let base = self
-            .own
+    fn start_from(&mut self, item: &BookAck, base: &UnitBase) {
+        let totals = Totals::from(base);
+        let side = self.own.units.entry(base.unit.clone()).or_default();
+        if side.newest.is_none() && !side.base.falls_to(&totals) {
+            side.base = totals;
+            side.acked = totals.issued;
+            side.carried = side
+                .shown
+                .iter()
+                .find(|state| item.held.contains(&state.hash()))
+                .cloned();
+        }
+    }
+
+    /// Whether what the peer says it held is known here, signed by a key that kept the owner's books, and binds the owner: up to
+    /// the cap of the book that the key signed under, over what the peer has issued.
+    fn is_backed(&self, item: &BookAck, base: &UnitBase) -> bool {
+        let Some(side) = self.own.units.get(&base.unit) else {
+            return false;
+        };
+        let totals = Totals::from(base);
+        if totals.issued <= side.base.issued {
+            return true;
+        }
+        let issued_by_peer = self
+            .theirs
             .units
-            .get(unit)
-            .map_or(Total::ZERO, |side| side.base.issued);
-        binding(cap, self.theirs.issued(unit), base)
+            .get(&base.unit)
+            .map_or(Total::ZERO, super::UnitSide::highest);
+        let reaches = |backing: Totals, cap: Total| {
+            totals.issued <= backing.issued
+                && totals.merged <= backing.merged
+                && totals.returned <= backing.returned
+                && totals.next <= backing.next
+                && totals.issued <= binding(cap, issued_by_peer, side.base.issued)
+        };
+        let by_state = side.shown.iter().any(|state| {
+            let record = state.record();
+            item.held.contains(&state.hash())
+                && self
+                    .own
+                    .book_of(state.kid(), record.epoch)
+                    .is_some_and(|book| {
+                        reaches(Totals::from(record), book.record().cap_for(&base.unit))
+                    })
+        });
+        // A book that somebody opened with the owner's earlier key carries totals as a state does.
+        by_state
+            || self.own.rivals.iter().any(|book| {
+                let carried = book.record().carried(&base.unit);
+                item.held.contains(&book.hash())
+                    && carried.is_some_and(|carried| {
+                        reaches(Totals::from(carried), book.record().cap_for(&base.unit))
+                    })
+            })
     }
 }
 
 /// The greatest total that binds one side beyond `known`: its cap on net debt, over what the other side has issued.
 pub(super) fn binding(cap: Total, issued_by_other: Total, known: Total) -> Total {
     let reach = cap.minor().saturating_add(issued_by_other.minor());
-    let reach = Total::from_minor(reach).unwrap_or(Total::MAX);
-    debug_assert!(Balance::between(reach, issued_by_other).minor() >= 0);
-    reach.max(known)
+    Total::from_minor(reach).unwrap_or(Total::MAX).max(known)
 }
 
 fn acked_seq(ack: &Ack, like: &StateAck) -> Option<crate::Seq> {

@@ -2,8 +2,7 @@
 
 use super::Pair;
 use super::event::{Event, Outcome, PendingReason};
-use super::side::{MAX_NOTES, push_bounded};
-use crate::amount::Amount;
+use super::side::{MAX_NOTES, MAX_REFUSALS, push_bounded};
 use crate::authority::Purpose;
 use crate::error::LedgerError;
 use crate::jws::Signed;
@@ -64,10 +63,7 @@ impl Pair {
 
     fn receive_authority(&mut self, jws: &str, now: Timestamp) -> Result<Outcome, LedgerError> {
         Ok(if self.theirs.credentials.learn(jws, now)? {
-            Outcome::Applied {
-                events: Vec::new(),
-                replies: Vec::new(),
-            }
+            quiet()
         } else {
             Outcome::Duplicate
         })
@@ -102,15 +98,37 @@ impl Pair {
         self.book_key_standing(kid, now)
     }
 
-    /// The same for records that bear no epoch: whoever keeps the books now.
+    /// The same for what does not count by its epoch (lines, payments, refusals): the key in force may have signed it in an epoch
+    /// before, when it kept the books already.
+    fn standing_of_note(
+        &self,
+        kid: SignerKey,
+        epoch: Epoch,
+        now: Timestamp,
+    ) -> Result<Standing, LedgerError> {
+        match self.theirs.book.as_ref().map(Signed::record) {
+            Some(book) if epoch < book.epoch && kid == book.key => {
+                self.standing(kid, book.epoch, now)
+            }
+            _ => self.standing(kid, epoch, now),
+        }
+    }
+
+    /// The same for records that bear no epoch: whoever keeps the books now. The next keeper's ack may come before its book.
     pub(super) fn standing_now(
         &self,
         kid: SignerKey,
         now: Timestamp,
     ) -> Result<Standing, LedgerError> {
-        match self.theirs.epoch() {
-            None => Ok(Standing::Pending(PendingReason::BookUnknown)),
-            Some(epoch) => self.standing(kid, epoch, now),
+        let Some(book) = self.theirs.book.as_ref().map(Signed::record) else {
+            return Ok(Standing::Pending(PendingReason::BookUnknown));
+        };
+        if kid == book.key {
+            return self.standing(kid, book.epoch, now);
+        }
+        match self.judge_keeper(kid, now)? {
+            Standing::Good => Ok(Standing::Pending(PendingReason::BookUnknown)),
+            pending => Ok(pending),
         }
     }
 
@@ -121,39 +139,45 @@ impl Pair {
             .book
             .as_ref()
             .is_some_and(|book| book.kid().is_root_of(&self.peer));
-        match self
-            .theirs
-            .credentials
-            .judge(kid, Purpose::Book(self.me), now)
-        {
-            Err(LedgerError::NotAuthorized { .. }) if by_root => {}
-            other => {
-                other?;
+        let credentials = &self.theirs.credentials;
+        match credentials.judge(kid, Purpose::Book(self.me), now) {
+            Err(LedgerError::NotAuthorized { .. }) if by_root => {
+                Ok(if credentials.is_fresh(kid, now) {
+                    Standing::Good
+                } else {
+                    Standing::Pending(PendingReason::RevocationUnknown { key: kid })
+                })
             }
+            _ => self.judge_keeper(kid, now),
         }
-        Ok(if self.theirs.credentials.is_fresh(kid, now) {
-            Standing::Good
-        } else {
-            Standing::Pending(PendingReason::RevocationUnknown { key: kid })
-        })
+    }
+
+    /// Whether `key` has authority over the peer's books now. What seems missing may just not have been looked up.
+    pub(super) fn judge_keeper(
+        &self,
+        key: SignerKey,
+        now: Timestamp,
+    ) -> Result<Standing, LedgerError> {
+        let credentials = &self.theirs.credentials;
+        match credentials.judge(key, Purpose::Book(self.me), now) {
+            Ok(_) if credentials.is_fresh(key, now) => Ok(Standing::Good),
+            Ok(_) => Ok(Standing::Pending(PendingReason::RevocationUnknown { key })),
+            Err(error) if credentials.may_have_changed(&error, key, now) => {
+                Ok(Standing::Pending(PendingReason::RevocationUnknown { key }))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Freezes the peer's side of `unit` with both records as evidence. The first stands.
-    pub(super) fn freeze(
-        &mut self,
-        unit: &Unit,
-        (epoch, seq): (Epoch, Seq),
-        first: &str,
-        second: &str,
-    ) -> Outcome {
-        let why = format!("two different records bear epoch {epoch}, seq {seq}");
+    pub(super) fn freeze(&mut self, unit: &Unit, why: String, records: Vec<String>) -> Outcome {
         let side = self.theirs.units.entry(unit.clone()).or_default();
         if side.frozen.is_some() {
             return Outcome::Duplicate;
         }
         side.frozen = Some(super::Frozen {
             why: why.clone(),
-            records: vec![first.to_owned(), second.to_owned()],
+            records,
         });
         Outcome::Applied {
             events: vec![Event::Frozen {
@@ -170,11 +194,22 @@ impl Pair {
         now: Timestamp,
     ) -> Result<Outcome, LedgerError> {
         let payment = signed.record();
-        if let Standing::Pending(reason) = self.standing(signed.kid(), payment.epoch, now)? {
+        if let Standing::Pending(reason) =
+            self.standing_of_note(signed.kid(), payment.epoch, now)?
+        {
             return Ok(Outcome::Pending(reason));
         }
-        self.check_unit_count(&payment.unit)?;
-        let side = self.theirs.units.entry(payment.unit.clone()).or_default();
+        let (known_epoch, refused) = (
+            self.theirs.epoch().unwrap_or_default(),
+            self.own.units.get(&payment.unit).is_some_and(|own| {
+                own.refusals
+                    .iter()
+                    .any(|r| r.record().covers(payment.epoch, payment.seq))
+            }),
+        );
+        let Some(side) = self.theirs.units.get_mut(&payment.unit) else {
+            return Ok(Outcome::Pending(PendingReason::StateUnknown));
+        };
         if side
             .payments
             .iter()
@@ -182,6 +217,18 @@ impl Pair {
         {
             return Ok(Outcome::Duplicate);
         }
+        if payment.epoch == known_epoch && payment.seq > side.seq() {
+            return Ok(Outcome::Pending(PendingReason::StateUnknown));
+        }
+        if refused {
+            return Ok(Outcome::Stale);
+        }
+        // Balances never depend on it, but nobody is to be told of more than was paid, or of the same twice.
+        let told = side.told.saturating_add(payment.amount.minor());
+        if told > side.totals().paid() {
+            return Ok(Outcome::Stale);
+        }
+        side.told = told;
         push_bounded(&mut side.payments, signed.clone(), MAX_NOTES);
         Ok(Outcome::Applied {
             events: vec![Event::Payment(Box::new(payment.clone()))],
@@ -195,29 +242,29 @@ impl Pair {
         now: Timestamp,
     ) -> Result<Outcome, LedgerError> {
         let line = signed.record();
-        if let Some(known) = self
+        let known = self
             .theirs
             .units
             .get(&line.unit)
-            .and_then(|u| u.line.as_ref())
-        {
+            .and_then(|u| u.line.clone());
+        let at = (line.epoch, line.seq);
+        if let Some(known) = &known {
             if known.hash() == signed.hash() {
                 return Ok(Outcome::Duplicate);
             }
-            let (known_at, at) = (
-                (known.record().epoch, known.record().seq),
-                (line.epoch, line.seq),
-            );
-            if at < known_at {
+            if at < (known.record().epoch, known.record().seq) {
                 return Ok(Outcome::Stale);
             }
-            if at == known_at && known.kid() == signed.kid() {
-                let first = known.jws().to_owned();
-                return Ok(self.freeze(&line.unit.clone(), at, &first, signed.jws()));
-            }
         }
-        if let Standing::Pending(reason) = self.standing(signed.kid(), line.epoch, now)? {
+        if let Standing::Pending(reason) = self.standing_of_note(signed.kid(), line.epoch, now)? {
             return Ok(Outcome::Pending(reason));
+        }
+        if let Some(known) = known
+            && at == (known.record().epoch, known.record().seq)
+        {
+            let why = twice(line.epoch, line.seq);
+            let records = vec![known.jws().to_owned(), signed.jws().to_owned()];
+            return Ok(self.freeze(&line.unit, why, records));
         }
         self.check_unit_count(&line.unit)?;
         self.theirs.units.entry(line.unit.clone()).or_default().line = Some(signed.clone());
@@ -227,17 +274,21 @@ impl Pair {
         })
     }
 
+    /// A refusal is believed once the peer's state has really given the amount back.
     fn receive_refusal(
         &mut self,
         signed: &Signed<Refusal>,
         now: Timestamp,
     ) -> Result<Outcome, LedgerError> {
         let refusal = signed.record();
-        if let Standing::Pending(reason) = self.standing(signed.kid(), refusal.own_epoch, now)? {
+        if let Standing::Pending(reason) =
+            self.standing_of_note(signed.kid(), refusal.own_epoch, now)?
+        {
             return Ok(Outcome::Pending(reason));
         }
-        self.check_unit_count(&refusal.unit)?;
-        let side = self.theirs.units.entry(refusal.unit.clone()).or_default();
+        let Some(side) = self.theirs.units.get_mut(&refusal.unit) else {
+            return Ok(Outcome::Pending(PendingReason::StateUnknown));
+        };
         if side
             .refusals
             .iter()
@@ -245,20 +296,36 @@ impl Pair {
         {
             return Ok(Outcome::Duplicate);
         }
-        push_bounded(&mut side.refusals, signed.clone(), MAX_NOTES);
+        if side.totals().returned < refusal.returned {
+            return Ok(Outcome::Pending(PendingReason::StateUnknown));
+        }
+        let oldest = side.refusals.iter().map(|r| r.record().returned).min();
+        if side.refusals.len() >= MAX_REFUSALS && oldest.is_some_and(|o| refusal.returned <= o) {
+            return Ok(Outcome::Stale);
+        }
+        push_bounded(&mut side.refusals, signed.clone(), MAX_REFUSALS);
         Ok(Outcome::Applied {
-            events: vec![refused(refusal, refusal.amount)],
+            events: vec![Event::Refused {
+                unit: refusal.unit.clone(),
+                amount: refusal.amount,
+                epoch: refusal.epoch,
+                after_seq: refusal.after_seq,
+                to_seq: refusal.to_seq,
+            }],
             replies: Vec::new(),
         })
     }
 }
 
-fn refused(refusal: &Refusal, amount: Amount) -> Event {
-    Event::Refused {
-        unit: refusal.unit.clone(),
-        amount,
-        epoch: refusal.epoch,
-        after_seq: refusal.after_seq,
-        to_seq: refusal.to_seq,
+/// Nothing that anybody has to be told.
+pub(super) fn quiet() -> Outcome {
+    Outcome::Applied {
+        events: Vec::new(),
+        replies: Vec::new(),
     }
+}
+
+/// Why two records under one number freeze a channel.
+pub(super) fn twice(epoch: Epoch, seq: Seq) -> String {
+    format!("two different records bear epoch {epoch}, seq {seq}")
 }

@@ -7,14 +7,20 @@ use serde::{Deserialize, Serialize};
 use crate::amount::Total;
 use crate::authority::Credentials;
 use crate::jws::{Signed, stored};
-use crate::key::UserKey;
+use crate::key::{SignerKey, UserKey};
 use crate::record::{Ack, Book, CreditLine, Payment, Refusal, State};
 use crate::seq::{Epoch, IouNumber, Seq};
 use crate::time::Timestamp;
 use crate::unit::Unit;
 
-/// The most payments and refusals of a unit that are kept until the peer has them.
+/// The most payments of a unit that are kept until the peer has them.
 pub(super) const MAX_NOTES: usize = 16;
+/// The most refusals of a unit that are kept.
+pub(super) const MAX_REFUSALS: usize = 8;
+/// The most earlier books that are kept for their caps.
+pub(super) const MAX_PAST_BOOKS: usize = 3;
+/// The most books of the owner that a peer may show and that this store did not open.
+pub(super) const MAX_RIVALS: usize = 8;
 /// The most books that may follow one another before the other user acknowledges any.
 pub(super) const MAX_PENDING_BOOKS: usize = 16;
 /// The most unacknowledged totals that are remembered.
@@ -28,9 +34,12 @@ pub struct Side {
     /// The book in force.
     #[serde(with = "stored::option")]
     pub(super) book: Option<Signed<Book>>,
-    /// The book before it, whose cap says how far its states bind.
-    #[serde(with = "stored::option")]
-    pub(super) book_before: Option<Signed<Book>>,
+    /// The books before it, oldest first: their caps say how far their states bind.
+    #[serde(with = "stored::list")]
+    pub(super) past: Vec<Signed<Book>>,
+    /// Books of this side's user that the other has shown and that were opened elsewhere.
+    #[serde(with = "stored::list")]
+    pub(super) rivals: Vec<Signed<Book>>,
     /// Earlier books that the other user may not know yet, oldest first: a book key hands over one epoch at a time, so the
     /// other user needs each of them.
     #[serde(with = "stored::list")]
@@ -50,7 +59,8 @@ pub struct UnitSide {
     /// The newest state of the epoch before, where it backs `base`.
     #[serde(with = "stored::option")]
     pub(super) carried: Option<Signed<State>>,
-    /// States of the epoch before that a peer has shown: a fresh wallet finds its own signatures again.
+    /// States that can't be judged yet: the owner's of earlier epochs that the peer has shown, or the peer's while the owner's own
+    /// total is not known for sure.
     #[serde(with = "stored::list")]
     pub(super) shown: Vec<Signed<State>>,
     /// The newest state.
@@ -64,8 +74,12 @@ pub struct UnitSide {
     pub(super) ack: Option<Signed<Ack>>,
     /// What the newest acknowledged state had issued.
     pub(super) acked: Total,
-    /// Totals of states that are not acknowledged yet.
-    pub(super) unacked: Vec<(Seq, Total)>,
+    /// How much of what was paid the other user has accepted for good: it can't be given back any more.
+    pub(super) accepted: u64,
+    /// States that are not acknowledged yet: their number, what they issued and how much of it was paid.
+    pub(super) unacked: Vec<(Epoch, Seq, Total, u64)>,
+    /// How much of what was paid has been told as payments.
+    pub(super) told: u64,
     /// The credit line that this side's user gives the other.
     #[serde(with = "stored::option")]
     pub(super) line: Option<Signed<CreditLine>>,
@@ -77,6 +91,8 @@ pub struct UnitSide {
     pub(super) refusals: Vec<Signed<Refusal>>,
     /// How the side was frozen.
     pub(super) frozen: Option<Frozen>,
+    /// How it was frozen in an epoch that has ended: the proof stays.
+    pub(super) past_frozen: Option<Frozen>,
 }
 
 /// Running totals.
@@ -86,15 +102,20 @@ pub struct Totals {
     pub issued: Total,
     /// The part that came from conditional IOUs.
     pub merged: Total,
+    /// The part that gave back what the other had paid above a credit line.
+    pub returned: Total,
     /// The number after the last conditional IOU.
     pub next: IouNumber,
 }
 
 impl Totals {
-    /// The part given directly.
+    /// The part that was paid directly: neither merged nor given back.
     #[must_use]
-    pub fn direct(&self) -> u64 {
-        self.issued.growth_since(self.merged)
+    pub fn paid(&self) -> u64 {
+        self.issued
+            .minor()
+            .saturating_sub(self.merged.minor())
+            .saturating_sub(self.returned.minor())
     }
 
     /// Whether `later` has fallen behind in any total.
@@ -102,7 +123,8 @@ impl Totals {
     pub fn falls_to(&self, later: &Self) -> bool {
         later.issued < self.issued
             || later.merged < self.merged
-            || later.direct() < self.direct()
+            || later.returned < self.returned
+            || later.paid() < self.paid()
             || later.next < self.next
     }
 }
@@ -112,6 +134,7 @@ impl From<&State> for Totals {
         Self {
             issued: state.issued,
             merged: state.merged,
+            returned: state.returned,
             next: state.next,
         }
     }
@@ -132,7 +155,8 @@ impl Side {
         Self {
             credentials: Credentials::new(user),
             book: None,
-            book_before: None,
+            past: Vec::new(),
+            rivals: Vec::new(),
             pending_books: Vec::new(),
             book_ack: None,
             units: BTreeMap::new(),
@@ -169,6 +193,16 @@ impl Side {
         self.units
             .get(unit)
             .map_or(Total::ZERO, |u| u.totals().issued)
+    }
+
+    /// The book that named `key` as the keeper of `epoch`, in force, past or opened elsewhere.
+    pub(super) fn book_of(&self, key: SignerKey, epoch: Epoch) -> Option<&Signed<Book>> {
+        self.book
+            .iter()
+            .chain(&self.past)
+            .chain(&self.pending_books)
+            .chain(&self.rivals)
+            .find(|book| book.record().key == key && book.record().epoch == epoch)
     }
 
     /// What this side's user lets the other owe in `unit` at `now`.
@@ -218,6 +252,18 @@ impl UnitSide {
     #[must_use]
     pub fn frozen(&self) -> Option<&Frozen> {
         self.frozen.as_ref()
+    }
+
+    /// How this side was frozen in an epoch that has ended, if it was.
+    #[must_use]
+    pub fn past_frozen(&self) -> Option<&Frozen> {
+        self.past_frozen.as_ref()
+    }
+
+    /// The greatest total that this side is known to have signed, judged or not.
+    pub(super) fn highest(&self) -> Total {
+        let shown = self.shown.iter().map(|state| state.record().issued);
+        shown.fold(self.totals().issued, Total::max)
     }
 
     pub(super) fn seq(&self) -> Seq {

@@ -2,15 +2,24 @@
 
 use super::Pair;
 use super::event::{Event, Outcome, PendingReason};
-use super::receive::Standing;
-use super::side::{MAX_NOTES, Totals, push_bounded};
-use crate::amount::{Amount, Balance};
+use super::issue::Kind;
+use super::receive::{Standing, twice};
+use super::side::{MAX_REFUSALS, Totals, push_bounded};
+use crate::amount::{Amount, Balance, Total};
 use crate::error::LedgerError;
 use crate::jws::{Signed, Version};
 use crate::key::Keypair;
 use crate::record::{Ack, AckItem, AnyRecord, Refusal, State, StateAck};
-use crate::seq::Seq;
+use crate::seq::{Epoch, Seq};
 use crate::time::Timestamp;
+use crate::unit::Unit;
+
+/// The states of the peer that a pay-back answers: those of `epoch` after `after`, up to `to`.
+pub(super) struct Range {
+    pub(super) epoch: Epoch,
+    pub(super) after: Seq,
+    pub(super) to: Seq,
+}
 
 impl Pair {
     pub(super) fn receive_state(
@@ -31,25 +40,13 @@ impl Pair {
             .as_ref()
             .is_some_and(|newest| newest.hash() == signed.hash())
         {
-            return Ok(Outcome::Duplicate);
+            return self.acknowledge_again(signed, now, pen);
         }
         if let Standing::Pending(reason) = self.standing(signed.kid(), state.epoch, now)? {
             return Ok(Outcome::Pending(reason));
         }
-        if let Some(newest) = &side.newest {
-            let known = newest.record().seq;
-            if state.seq == known {
-                let first = newest.jws().to_owned();
-                return Ok(self.freeze(
-                    &state.unit,
-                    (state.epoch, state.seq),
-                    &first,
-                    signed.jws(),
-                ));
-            }
-            if state.seq < known {
-                return Ok(Outcome::Stale);
-            }
+        if let Some(contradicted) = self.older_or_contradicting(signed, &side) {
+            return Ok(contradicted);
         }
         if side.frozen.is_some() {
             return Err(LedgerError::Frozen {
@@ -59,39 +56,72 @@ impl Pair {
         }
         self.check_unit_count(&state.unit)?;
         let before = side.totals();
-        if before.falls_to(&Totals::from(state)) || state.next < state.epoch.first_iou() {
-            return Err(LedgerError::TotalFell {
-                unit: state.unit.clone(),
-                seq: state.seq,
-            });
-        }
+        check_growth(&before, state)?;
         // What can't be answered with a signature is not taken: the peer would never learn what became of it.
         let Some(pen) = pen.filter(|pen| self.check_pen(pen).is_ok()) else {
             return Ok(Outcome::Pending(PendingReason::NoPen));
         };
-        match self.excess(signed, &before, now) {
+        match self.excess(&state.unit, &before, &Totals::from(state), now) {
             None => self.take_state(signed, &before, pen, now),
-            Some(growth) => self.pay_back(signed, growth, side.seq(), pen, now),
+            Some(_) if self.waiting => Ok(self.keep_unjudged(signed)),
+            Some(growth) => self.pay_back_state(signed, growth, side.seq(), pen, now),
         }
     }
 
-    /// The growth that must be paid back, if the state takes the peer's debt above what the owner accepts.
-    ///
-    /// A growth that leaves the peer no deeper in debt than before the owner's own unacknowledged payments is never paid back:
-    /// it may itself be a pay-back, and two lowered credit lines would otherwise throw one amount to and fro for ever.
-    fn excess(&self, signed: &Signed<State>, before: &Totals, now: Timestamp) -> Option<Amount> {
+    /// A state whose number is not above the newest: late, or a contradiction.
+    fn older_or_contradicting(
+        &mut self,
+        signed: &Signed<State>,
+        side: &super::UnitSide,
+    ) -> Option<Outcome> {
         let state = signed.record();
-        let growth = Totals::from(state).direct().saturating_sub(before.direct());
-        let growth = Amount::from_minor(growth).ok()?;
-        let debt = Balance::between(state.issued, self.own.issued(&state.unit));
-        let acked = self
-            .own
-            .units
-            .get(&state.unit)
-            .map_or_else(Default::default, |u| u.acked);
-        let debt_before = Balance::between(before.issued, acked);
-        let accept = i64::try_from(self.accept(&state.unit, now).minor()).unwrap_or(i64::MAX);
-        (debt.minor() > accept.max(debt_before.minor())).then_some(growth)
+        let newest = side.newest.as_ref()?;
+        let known = newest.record();
+        if state.seq > known.seq {
+            return None;
+        }
+        let why = if state.seq == known.seq {
+            twice(state.epoch, state.seq)
+        } else if Totals::from(state).falls_to(&Totals::from(known)) {
+            format!(
+                "state {} of epoch {} names more than state {}, which came after it",
+                state.seq, state.epoch, known.seq
+            )
+        } else {
+            return Some(Outcome::Stale);
+        };
+        let records = vec![newest.jws().to_owned(), signed.jws().to_owned()];
+        Some(self.freeze(&state.unit, why, records))
+    }
+
+    /// How much of the growth must be paid back, if it takes the peer's debt above what the owner accepts.
+    ///
+    /// What the peer gives back of the owner's own payments, within what the peer has not accepted before, is never paid back
+    /// itself: two lowered credit lines would otherwise throw one amount to and fro for ever.
+    pub(super) fn excess(
+        &self,
+        unit: &Unit,
+        before: &Totals,
+        after: &Totals,
+        now: Timestamp,
+    ) -> Option<Amount> {
+        let paid = after.paid().saturating_sub(before.paid());
+        let returned = after.returned.growth_since(before.returned);
+        let judged = paid.saturating_add(returned.saturating_sub(self.returnable(unit, before)));
+        let growth = Amount::from_minor(judged).ok()?;
+        let debt = Balance::between(after.issued, self.own.issued(unit));
+        let accept = i64::try_from(self.accept(unit, now).minor()).unwrap_or(i64::MAX);
+        (debt.minor() > accept).then_some(growth)
+    }
+
+    /// How much the peer may still give back: what the owner has paid, less what the peer has accepted or given back already.
+    fn returnable(&self, unit: &Unit, before: &Totals) -> u64 {
+        self.own.units.get(unit).map_or(0, |own| {
+            own.totals()
+                .paid()
+                .saturating_sub(own.accepted)
+                .saturating_sub(before.returned.minor())
+        })
     }
 
     fn take_state(
@@ -101,8 +131,9 @@ impl Pair {
         pen: &Keypair,
         now: Timestamp,
     ) -> Result<Outcome, LedgerError> {
-        let ack = self.ack_state(signed, pen, now)?;
         let state = signed.record();
+        let returned = self.own_returned(&state.unit);
+        let ack = self.ack_state(signed, returned, pen, now)?;
         self.keep_state(signed, &ack);
         let growth = state.issued.growth_since(before.issued);
         let events = if growth == 0 {
@@ -123,7 +154,7 @@ impl Pair {
     }
 
     /// Takes the state and gives its growth back in the same step: totals never fall, so what is too much is returned.
-    fn pay_back(
+    fn pay_back_state(
         &mut self,
         signed: &Signed<State>,
         growth: Amount,
@@ -131,69 +162,139 @@ impl Pair {
         pen: &Keypair,
         now: Timestamp,
     ) -> Result<Outcome, LedgerError> {
-        if self.waiting {
-            return Ok(Outcome::Pending(PendingReason::NoPen));
-        }
         let state = signed.record();
-        let unit = state.unit.clone();
-        let own = match self.next_state(&unit, growth, pen, now) {
-            Ok(own) => own,
-            Err(LedgerError::TotalOverflow) => return Ok(self.freeze_unpayable(signed)),
+        let range = Range {
+            epoch: state.epoch,
+            after: known,
+            to: state.seq,
+        };
+        let mut next = self.clone();
+        let (event, mut replies) = match next.pay_back(&state.unit, growth, &range, pen, now) {
+            Ok(done) => done,
+            Err(LedgerError::TotalOverflow) => {
+                let unit = state.unit.clone();
+                let why = LedgerError::PayBackImpossible { unit: unit.clone() }.to_string();
+                return Ok(self.freeze(&unit, why, vec![signed.jws().to_owned()]));
+            }
             Err(error) => return Err(error),
         };
+        let returned = next.own_returned(&state.unit);
+        let ack = next.ack_state(signed, returned, pen, now)?;
+        next.keep_state(signed, &ack);
+        replies.push(AnyRecord::Ack(ack));
+        *self = next;
+        Ok(Outcome::Applied {
+            events: vec![event],
+            replies,
+        })
+    }
+
+    /// Grows the owner's total by what the peer gave too much, and says which of the peer's states it answers.
+    pub(super) fn pay_back(
+        &mut self,
+        unit: &Unit,
+        growth: Amount,
+        range: &Range,
+        pen: &Keypair,
+        now: Timestamp,
+    ) -> Result<(Event, Vec<AnyRecord>), LedgerError> {
+        let own = self.next_state(unit, growth, Kind::PayBack, pen, now)?;
         let refusal = Signed::sign(
             Refusal {
                 v: Version,
                 from: self.me,
                 to: self.peer,
                 unit: unit.clone(),
-                epoch: state.epoch,
-                after_seq: known,
-                to_seq: state.seq,
+                epoch: range.epoch,
+                after_seq: range.after,
+                to_seq: range.to,
                 amount: growth,
+                returned: own.record().returned,
                 own_epoch: own.record().epoch,
                 own_seq: own.record().seq,
                 at: now,
             },
             pen,
         )?;
-        let ack = self.ack_state(signed, pen, now)?;
-        self.keep_state(signed, &ack);
         let side = self.take_own_state(own.clone());
-        push_bounded(&mut side.refusals, refusal.clone(), MAX_NOTES);
-        Ok(Outcome::Applied {
-            events: vec![Event::PaidBack {
-                unit,
-                amount: growth,
-                epoch: state.epoch,
-                after_seq: known,
-                to_seq: state.seq,
-            }],
-            // The refusal first: who reads the ack alone would believe the payment had stood.
-            replies: vec![
-                AnyRecord::Refusal(refusal),
-                AnyRecord::State(own),
-                AnyRecord::Ack(ack),
-            ],
-        })
+        push_bounded(&mut side.refusals, refusal.clone(), MAX_REFUSALS);
+        let event = Event::PaidBack {
+            unit: unit.clone(),
+            amount: growth,
+            epoch: range.epoch,
+            after_seq: range.after,
+            to_seq: range.to,
+        };
+        let replies = vec![AnyRecord::State(own), AnyRecord::Refusal(refusal)];
+        Ok((event, replies))
     }
 
-    fn freeze_unpayable(&mut self, signed: &Signed<State>) -> Outcome {
-        let unit = signed.record().unit.clone();
-        let why = LedgerError::PayBackImpossible { unit: unit.clone() }.to_string();
-        self.theirs.units.entry(unit.clone()).or_default().frozen = Some(super::Frozen {
-            why: why.clone(),
-            records: vec![signed.jws().to_owned()],
-        });
-        Outcome::Applied {
-            events: vec![Event::Frozen { unit, why }],
-            replies: Vec::new(),
+    /// While the owner's own total is not known for sure, a growth above the line can't be judged. That it was signed is
+    /// remembered: it counts when the peer's ack of the owner's book is checked.
+    fn keep_unjudged(&mut self, signed: &Signed<State>) -> Outcome {
+        let side = self
+            .theirs
+            .units
+            .entry(signed.record().unit.clone())
+            .or_default();
+        if !side.shown.iter().any(|s| s.hash() == signed.hash()) {
+            push_bounded(&mut side.shown, signed.clone(), super::side::MAX_NOTES);
         }
+        Outcome::Pending(PendingReason::NoPen)
+    }
+
+    pub(super) fn own_returned(&self, unit: &Unit) -> Total {
+        self.own
+            .units
+            .get(unit)
+            .map_or(Total::ZERO, |own| own.totals().returned)
+    }
+
+    /// A state that was taken already: if the owner's key has changed since, the peer needs the ack from the new one.
+    fn acknowledge_again(
+        &mut self,
+        signed: &Signed<State>,
+        now: Timestamp,
+        pen: Option<&Keypair>,
+    ) -> Result<Outcome, LedgerError> {
+        let Some(pen) = pen.filter(|pen| self.check_pen(pen).is_ok()) else {
+            return Ok(Outcome::Duplicate);
+        };
+        Ok(
+            match self.renew_state_ack(&signed.record().unit, pen, now)? {
+                Some(ack) => Outcome::Applied {
+                    events: Vec::new(),
+                    replies: vec![AnyRecord::Ack(ack)],
+                },
+                None => Outcome::Duplicate,
+            },
+        )
+    }
+
+    /// Signs the ack of the newest state in `unit` anew, if another key signed it or none is known.
+    pub(super) fn renew_state_ack(
+        &mut self,
+        unit: &Unit,
+        pen: &Keypair,
+        now: Timestamp,
+    ) -> Result<Option<Signed<Ack>>, LedgerError> {
+        let side = self.theirs.units.get(unit);
+        let Some(newest) = side.and_then(|side| side.newest.clone()) else {
+            return Ok(None);
+        };
+        let by = side.and_then(|side| side.ack.as_ref()).map(Signed::kid);
+        if by == Some(pen.signer_key()) {
+            return Ok(None);
+        }
+        let ack = self.ack_state(&newest, self.own_returned(unit), pen, now)?;
+        self.keep_state(&newest, &ack);
+        Ok(Some(ack))
     }
 
     fn ack_state(
         &self,
         signed: &Signed<State>,
+        returned: Total,
         pen: &Keypair,
         now: Timestamp,
     ) -> Result<Signed<Ack>, LedgerError> {
@@ -208,6 +309,7 @@ impl Pair {
                     epoch: state.epoch,
                     seq: state.seq,
                     hash: signed.hash(),
+                    returned,
                     // Nothing but direct payments can be owed, so every state settles all that came before it.
                     clear: true,
                 })],
@@ -227,5 +329,24 @@ impl Pair {
         side.cleared = Some(signed.clone());
         side.ack = Some(ack.clone());
         side.acked = signed.record().issued;
+        side.shown.retain(|s| s.record().seq > signed.record().seq);
     }
+}
+
+/// Totals only grow, and what came from conditional IOUs must be known here, which none is.
+fn check_growth(before: &Totals, state: &State) -> Result<(), LedgerError> {
+    if before.falls_to(&Totals::from(state)) {
+        return Err(LedgerError::TotalFell {
+            unit: state.unit.clone(),
+            seq: state.seq,
+        });
+    }
+    let next = before.next.max(state.epoch.first_iou());
+    if state.merged != before.merged || state.next != next || !state.open.is_empty() {
+        return Err(LedgerError::MergeUnfounded {
+            unit: state.unit.clone(),
+            seq: state.seq,
+        });
+    }
+    Ok(())
 }

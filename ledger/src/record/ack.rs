@@ -52,6 +52,8 @@ pub struct StateAck {
     pub seq: Seq,
     /// Its hash.
     pub hash: RecordHash,
+    /// What `from` has given back in this unit, in all: of what the state issued, so much was not accepted.
+    pub returned: Total,
     /// No conditional IOU with a number below the state's `next` and outside its `open` is owed beyond `issued`.
     pub clear: bool,
 }
@@ -62,7 +64,7 @@ pub struct StateAck {
 pub struct BookAck {
     /// The book's hash.
     pub hash: RecordHash,
-    /// Hashes of the states of the old epoch beyond the book's `after` that were held before the book came, ascending by unit.
+    /// Hashes of the states and books of earlier epochs that were held before the book came and that reach beyond its `after`.
     pub held: Vec<RecordHash>,
     /// The totals that the new epoch starts from, where `held` puts them above the book's `after`; ascending by unit.
     pub base: Vec<UnitBase>,
@@ -78,6 +80,8 @@ pub struct UnitBase {
     pub issued: Total,
     /// The part of it that came from conditional IOUs.
     pub merged: Total,
+    /// The part of it that gave back what the other had paid above a credit line.
+    pub returned: Total,
     /// The number after the last conditional IOU.
     pub next: IouNumber,
 }
@@ -98,6 +102,9 @@ impl Record for Ack {
             "an ack names at most 64 records",
         )?;
         for item in &self.items {
+            if let AckItem::State(state) = item {
+                rule(state.seq.get() >= 1, "the first seq of an epoch is 1")?;
+            }
             if let AckItem::Book(book) = item {
                 rule(
                     book.held.len() <= MAX_ITEMS,
@@ -112,8 +119,10 @@ impl Record for Ack {
                     "base must be strictly ascending by unit",
                 )?;
                 rule(
-                    book.base.iter().all(|b| b.merged <= b.issued),
-                    "merged is a part of issued and can't exceed it",
+                    book.base
+                        .iter()
+                        .all(|b| super::state::parts_fit(b.issued, b.merged, b.returned)),
+                    "merged and returned are parts of issued and can't exceed it",
                 )?;
             }
         }

@@ -54,6 +54,8 @@ pub struct Carried {
     pub issued: Total,
     /// The part of it that came from conditional IOUs.
     pub merged: Total,
+    /// The part of it that gave back what the other had paid above a credit line.
+    pub returned: Total,
     /// The number after the last conditional IOU.
     pub next: IouNumber,
     /// Undecided conditional IOUs, ascending.
@@ -112,8 +114,8 @@ impl Record for Book {
         )?;
         for carried in &self.after {
             rule(
-                carried.merged <= carried.issued,
-                "merged is a part of issued and can't exceed it",
+                super::state::parts_fit(carried.issued, carried.merged, carried.returned),
+                "merged and returned are parts of issued and can't exceed it",
             )?;
             rule(
                 carried.epoch < self.epoch,

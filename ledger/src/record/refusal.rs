@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rule;
-use crate::amount::Amount;
+use crate::amount::{Amount, Total};
 use crate::error::LedgerError;
 use crate::jws::{Record, Version};
 use crate::key::UserKey;
@@ -32,6 +32,8 @@ pub struct Refusal {
     pub to_seq: Seq,
     /// What was given back, in minor units.
     pub amount: Amount,
+    /// The refuser's running total of what was given back, this refusal included: state `own_seq` bears it.
+    pub returned: Total,
     /// The epoch of the refuser's state that gives it back.
     pub own_epoch: Epoch,
     /// The refuser's state that gives it back.
@@ -65,6 +67,11 @@ impl Record for Refusal {
             Self::TYP,
             self.after_seq < self.to_seq,
             "it covers no state",
+        )?;
+        rule(
+            Self::TYP,
+            self.amount.minor() <= self.returned.minor(),
+            "amount is a part of returned and can't exceed it",
         )?;
         rule(
             Self::TYP,

@@ -34,12 +34,22 @@ pub struct State {
     pub issued: Total,
     /// The part of `issued` that came from conditional IOUs.
     pub merged: Total,
+    /// The part of `issued` that gave back what the peer had paid above the credit line.
+    pub returned: Total,
     /// The number that the next conditional IOU will bear.
     pub next: IouNumber,
     /// Numbers below `next` that the signer still counts as undecided, ascending.
     pub open: Vec<IouNumber>,
     /// When it was signed; information only.
     pub at: Timestamp,
+}
+
+/// Whether both parts together fit into the whole.
+pub(super) fn parts_fit(issued: Total, merged: Total, returned: Total) -> bool {
+    merged
+        .minor()
+        .checked_add(returned.minor())
+        .is_some_and(|parts| parts <= issued.minor())
 }
 
 impl Record for State {
@@ -54,8 +64,8 @@ impl Record for State {
         rule(self.from != self.to, "from and to are the same user")?;
         rule(self.seq.get() >= 1, "the first seq of an epoch is 1")?;
         rule(
-            self.merged <= self.issued,
-            "merged is a part of issued and can't exceed it",
+            parts_fit(self.issued, self.merged, self.returned),
+            "merged and returned are parts of issued and can't exceed it",
         )?;
         rule(
             self.open.len() <= MAX_OPEN,

@@ -154,10 +154,15 @@ pub fn introduce(a: &mut Party, b: &mut Party) {
 
 /// Two friends: the books are open, `a` may owe `b_accepts`, `b` may owe `a_accepts`.
 pub fn friends(a_accepts: u64, b_accepts: u64) -> (Party, Party) {
-    let (mut a, mut b) = (Party::new(1, 2, 1_000_000), Party::new(2, 1, 1_000_000));
+    friends_within(1_000_000, a_accepts, b_accepts)
+}
+
+/// The same, with another cap on what either device may let its user owe.
+pub fn friends_within(cap: u64, a_accepts: u64, b_accepts: u64) -> (Party, Party) {
+    let (mut a, mut b) = (Party::new(1, 2, cap), Party::new(2, 1, cap));
     introduce(&mut a, &mut b);
-    let book_a = AnyRecord::from(a.open_book(1_000_000));
-    let book_b = AnyRecord::from(b.open_book(1_000_000));
+    let book_a = AnyRecord::from(a.open_book(cap));
+    let book_b = AnyRecord::from(b.open_book(cap));
     let (_, acks_a) = b.take(&book_a);
     let (_, acks_b) = a.take(&book_b);
     for ack in &acks_a {
@@ -184,6 +189,7 @@ pub fn state(from: &Party, signer: &Keypair, seq: u64, issued: u64) -> AnyRecord
         seq: atomicity_ledger::Seq::new(seq).unwrap(),
         issued: total(issued),
         merged: Total::ZERO,
+        returned: Total::ZERO,
         next: from.pair.own().epoch().unwrap_or_default().first_iou(),
         open: vec![],
         at: at(0),

@@ -1,0 +1,150 @@
+//! The owner's books: opening one, and what an epoch leaves to the next.
+
+use std::collections::BTreeMap;
+
+use super::Pair;
+use super::book::FIRST_EPOCH_OF_ROOT;
+use super::side::{MAX_PAST_BOOKS, MAX_PENDING_BOOKS, Side, Totals, UnitSide, push_bounded};
+use crate::amount::Total;
+use crate::error::LedgerError;
+use crate::jws::{Signed, Version};
+use crate::key::{Keypair, SignerKey};
+use crate::record::{Book, Carried, UnitCap};
+use crate::seq::Epoch;
+use crate::time::Timestamp;
+use crate::unit::Unit;
+
+/// A book to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewBook {
+    /// The key that keeps it.
+    pub key: SignerKey,
+    /// The most net debt per unit; a unit that is not listed can't be used to owe.
+    pub caps: BTreeMap<Unit, Total>,
+    /// Whether the same store goes on, so that it knows every signature of the epoch that ends. Otherwise the owner must wait
+    /// for the peer's ack, which may know more.
+    pub continues: bool,
+    /// The lowest epoch that may be opened: a recovery that found nothing still begins after whatever may have been.
+    pub at_least: Epoch,
+}
+
+impl Pair {
+    /// Opens the owner's book: epoch 0 for the first, else the next epoch, going on from the totals known here.
+    ///
+    /// # Errors
+    /// [`LedgerError::OutOfRange`] if no epoch is left, or if too many books of a device wait for the peer's ack. Nothing has
+    /// changed then.
+    pub fn open_book(
+        &mut self,
+        new: NewBook,
+        signer: &Keypair,
+        now: Timestamp,
+    ) -> Result<Signed<Book>, LedgerError> {
+        let epoch = match self.own.epoch() {
+            None => new.at_least,
+            Some(epoch) => epoch.next()?.max(new.at_least),
+        };
+        if epoch.get() >= FIRST_EPOCH_OF_ROOT && !signer.signer_key().is_root_of(&self.me) {
+            return Err(LedgerError::OutOfRange("epoch of a device's book"));
+        }
+        let after = self
+            .own
+            .units
+            .iter()
+            .filter(|(_, side)| side.totals() != Totals::default())
+            .map(|(unit, side)| carried(unit, side, self.own.epoch().unwrap_or_default()))
+            .collect();
+        let cap = new
+            .caps
+            .into_iter()
+            .map(|(unit, debt)| UnitCap { unit, debt })
+            .collect();
+        let book = Signed::sign(
+            Book {
+                v: Version,
+                from: self.me,
+                to: self.peer,
+                epoch,
+                key: new.key,
+                after,
+                cap,
+                at: now,
+            },
+            signer,
+        )?;
+        let pending = self.pending_after(&book)?;
+        self.own.start_epoch(&book);
+        self.own.pending_books = pending;
+        self.behind = false;
+        self.waiting = !new.continues;
+        Ok(book)
+    }
+
+    /// The books that the peer must still get before `book`. The root's word needs none before it.
+    fn pending_after(&self, book: &Signed<Book>) -> Result<Vec<Signed<Book>>, LedgerError> {
+        if book.kid().is_root_of(&self.me) {
+            return Ok(Vec::new());
+        }
+        let mut pending = self.own.pending_books.clone();
+        if self.own.book_ack.is_none() {
+            pending.extend(self.own.book.clone());
+        }
+        if pending.len() > MAX_PENDING_BOOKS {
+            return Err(LedgerError::OutOfRange(
+                "number of books that the peer has not acknowledged",
+            ));
+        }
+        Ok(pending)
+    }
+}
+
+/// What the epoch that ends leaves to the next, in the words of a book.
+fn carried(unit: &Unit, side: &UnitSide, epoch: Epoch) -> Carried {
+    let totals = side.totals();
+    let newest = side.newest.as_ref().map(Signed::record);
+    Carried {
+        unit: unit.clone(),
+        epoch,
+        seq: side.seq(),
+        issued: totals.issued,
+        merged: totals.merged,
+        returned: totals.returned,
+        next: totals.next,
+        open: newest.map_or_else(Vec::new, |state| state.open.clone()),
+    }
+}
+
+impl Side {
+    /// Puts `book` in force: each unit starts from what the book carries over, never below what the epoch before started from.
+    pub(super) fn start_epoch(&mut self, book: &Signed<Book>) {
+        if let Some(before) = self.book.replace(book.clone()) {
+            push_bounded(&mut self.past, before, MAX_PAST_BOOKS);
+        }
+        self.book_ack = None;
+        for carried in &book.record().after {
+            let unit = self.units.entry(carried.unit.clone()).or_default();
+            let after = Totals::from(carried);
+            if !unit.base.falls_to(&after) {
+                unit.base = after;
+            }
+        }
+        for unit in self.units.values_mut() {
+            unit.start_epoch();
+        }
+    }
+}
+
+impl UnitSide {
+    fn start_epoch(&mut self) {
+        let newest = self.newest.take();
+        self.carried = newest.filter(|state| state.record().issued <= self.base.issued);
+        self.cleared = None;
+        self.ack = None;
+        self.acked = self.acked.min(self.base.issued);
+        self.shown.clear();
+        // A contradiction ends with its epoch; the proof of it stays.
+        if let Some(frozen) = self.frozen.take() {
+            self.past_frozen = Some(frozen);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! One side of a pair, put together from records that lay on homeservers.
+//!
+//! Whoever stole a device could write there what its key can sign, and a dishonest peer could show what it likes. So a record
+//! counts only under a key that had its user's word, and totals that only a book key has signed count up to the cap.
+
+use std::collections::BTreeMap;
+
+use super::book::{FIRST_EPOCH_OF_ROOT, book_item};
+use super::own::binding;
+use super::side::{Side, Totals, UnitSide};
+use crate::amount::Total;
+use crate::authority::{Authority, Credentials, Purpose};
+use crate::error::LedgerError;
+use crate::jws::Signed;
+use crate::key::{SignerKey, UserKey};
+use crate::record::{Ack, AckItem, AnyRecord, Book, State, UnitBase};
+use crate::seq::Epoch;
+use crate::time::Timestamp;
+use crate::unit::Unit;
+
+/// Everything that was found.
+pub(super) struct Found<'a> {
+    pub(super) mine: &'a [AnyRecord],
+    pub(super) held: &'a [AnyRecord],
+    pub(super) now: Timestamp,
+}
+
+impl Found<'_> {
+    fn acks_by(&self, author: UserKey) -> impl Iterator<Item = &Signed<Ack>> {
+        let all = self.mine.iter().chain(self.held);
+        all.filter_map(move |record| match record {
+            AnyRecord::Ack(ack) if ack.record().from == author => Some(ack),
+            _ => None,
+        })
+    }
+}
+
+/// Whether `key` has, or had, its user's word for keeping books towards `peer`.
+pub(super) fn had_authority(
+    credentials: &Credentials,
+    key: SignerKey,
+    peer: UserKey,
+    now: Timestamp,
+) -> bool {
+    matches!(
+        credentials.judge(key, Purpose::Book(peer), now),
+        Ok(_) | Err(LedgerError::AuthorityExpired { .. } | LedgerError::KeyRevoked { .. })
+    )
+}
+
+/// Plays the books of one side in order, and under each the newest totals that its key has signed.
+pub(super) fn restore_side(
+    mut side: Side,
+    other: &Side,
+    found: &Found<'_>,
+    records: &[AnyRecord],
+    (from, to): (UserKey, UserKey),
+) -> Side {
+    for book in books_in_order(&side, records, (from, to), found.now) {
+        let cap = CapOf::new(&side, &book, to, found.now);
+        let before: BTreeMap<Unit, Totals> = totals(&side);
+        side.start_epoch(&book);
+        if !book.kid().is_root_of(&from) {
+            clamp(&mut side, &before, &cap, other);
+        }
+        restore_base(&mut side, other, &book, &cap, found, to);
+        restore_states(&mut side, other, &book, records, &cap);
+        restore_acks(&mut side, other, found, to);
+    }
+    restore_lines(&mut side, records, (from, to));
+    for unit in side.units.values_mut() {
+        // What was paid before the recovery is no news.
+        unit.told = unit.totals().paid();
+    }
+    side
+}
+
+/// The cap that bounds what the records of one book can bind.
+struct CapOf {
+    before: Option<Signed<Book>>,
+    book: Signed<Book>,
+    authority: Option<Authority>,
+}
+
+impl CapOf {
+    fn new(side: &Side, book: &Signed<Book>, to: UserKey, now: Timestamp) -> Self {
+        let key = book.record().key;
+        Self {
+            before: side.book.clone(),
+            book: book.clone(),
+            authority: side.credentials.judge(key, Purpose::Book(to), now).ok(),
+        }
+    }
+
+    /// Of what the book carries over: the cap of the book before it, or its own if that is not known.
+    fn of_after(&self, unit: &Unit) -> Total {
+        match &self.before {
+            Some(before) => before.record().cap_for(unit),
+            None => self.of_states(unit),
+        }
+    }
+
+    /// Of what is signed under the book.
+    fn of_states(&self, unit: &Unit) -> Total {
+        let delegated = self.authority.as_ref().and_then(|a| a.cap_bound(unit));
+        self.book
+            .record()
+            .cap_for(unit)
+            .min(delegated.unwrap_or(Total::MAX))
+    }
+}
+
+fn totals(side: &Side) -> BTreeMap<Unit, Totals> {
+    side.units
+        .iter()
+        .map(|(unit, side)| (unit.clone(), side.totals()))
+        .collect()
+}
+
+/// Cuts totals down to what binds.
+fn clamped(totals: Totals, bound: Total) -> Totals {
+    if totals.issued <= bound {
+        return totals;
+    }
+    let merged = totals.merged.min(bound);
+    let room = bound.growth_since(merged);
+    Totals {
+        issued: bound,
+        merged,
+        returned: Total::from_minor(totals.returned.minor().min(room)).unwrap_or_default(),
+        next: totals.next,
+    }
+}
+
+fn clamp(side: &mut Side, before: &BTreeMap<Unit, Totals>, cap: &CapOf, other: &Side) {
+    for (unit, unit_side) in &mut side.units {
+        let known = before.get(unit).map_or(Total::ZERO, |t| t.issued);
+        let bound = binding(cap.of_after(unit), other.issued(unit), known);
+        unit_side.base = clamped(unit_side.base, bound);
+    }
+}
+
+/// The books of `from`, one an epoch, ascending: the root's word before any other.
+fn books_in_order(
+    side: &Side,
+    records: &[AnyRecord],
+    (from, to): (UserKey, UserKey),
+    now: Timestamp,
+) -> Vec<Signed<Book>> {
+    let mut books: BTreeMap<Epoch, Signed<Book>> = BTreeMap::new();
+    for record in records {
+        let AnyRecord::Book(signed) = record else {
+            continue;
+        };
+        let book = signed.record();
+        if (book.from, book.to) != (from, to) {
+            continue;
+        }
+        let by_root = signed.kid().is_root_of(&from);
+        let plausible = by_root
+            || book.epoch.get() < FIRST_EPOCH_OF_ROOT
+                && had_authority(&side.credentials, signed.kid(), to, now)
+                && had_authority(&side.credentials, book.key, to, now);
+        let better = books.get(&book.epoch).is_none_or(|known| {
+            let known_by_root = known.kid().is_root_of(&from);
+            by_root && (!known_by_root || book.at > known.record().at)
+        });
+        if plausible && better {
+            books.insert(book.epoch, signed.clone());
+        }
+    }
+    books.into_values().collect()
+}
+
+/// Where the epoch of `book` started above what the book carries over, by the other's ack of it.
+fn restore_base(
+    side: &mut Side,
+    other: &Side,
+    book: &Signed<Book>,
+    cap: &CapOf,
+    found: &Found<'_>,
+    other_user: UserKey,
+) {
+    let author = book.record().from;
+    for ack in found.acks_by(other_user) {
+        let known_key = other.book_keys().any(|key| key == ack.kid())
+            || had_authority(&other.credentials, ack.kid(), author, found.now);
+        let item = book_item(ack.record(), book.hash()).filter(|_| known_key);
+        let Some(item) = item else { continue };
+        for base in &item.base {
+            raise_base(side, other, base, cap);
+        }
+        side.book_ack = Some(ack.clone());
+    }
+}
+
+fn raise_base(side: &mut Side, other: &Side, base: &UnitBase, cap: &CapOf) {
+    let unit = side.units.entry(base.unit.clone()).or_default();
+    let bound = binding(
+        cap.of_after(&base.unit),
+        other.issued(&base.unit),
+        unit.base.issued,
+    );
+    let totals = clamped(Totals::from(base), bound);
+    if !unit.base.falls_to(&totals) {
+        unit.base = totals;
+    }
+}
+
+fn restore_states(
+    side: &mut Side,
+    other: &Side,
+    book: &Signed<Book>,
+    records: &[AnyRecord],
+    cap: &CapOf,
+) {
+    let of_book = book.record();
+    for record in records {
+        let AnyRecord::State(signed) = record else {
+            continue;
+        };
+        let state = signed.record();
+        let fits = (state.from, state.to) == (of_book.from, of_book.to)
+            && state.epoch == of_book.epoch
+            && signed.kid() == of_book.key;
+        if !fits {
+            continue;
+        }
+        let unit = side.units.entry(state.unit.clone()).or_default();
+        if state.seq > unit.seq() && !unit.totals().falls_to(&Totals::from(state)) {
+            unit.newest = Some(signed.clone());
+        }
+    }
+    for (name, unit) in &mut side.units {
+        let bound = binding(cap.of_states(name), other.issued(name), unit.base.issued);
+        cut_state(unit, bound);
+    }
+}
+
+/// A state above what binds counts up to there, and stays as what backs it.
+fn cut_state(unit: &mut UnitSide, bound: Total) {
+    let above = |state: &Signed<State>| state.record().issued > bound;
+    if unit.newest.as_ref().is_some_and(above)
+        && let Some(state) = unit.newest.take()
+    {
+        unit.base = clamped(Totals::from(state.record()), bound);
+        unit.carried = Some(state);
+    }
+}
+
+/// What the other has acknowledged of the newest states.
+fn restore_acks(side: &mut Side, other: &Side, found: &Found<'_>, other_user: UserKey) {
+    for ack in found.acks_by(other_user) {
+        if !other.book_keys().any(|key| key == ack.kid()) {
+            continue;
+        }
+        for item in &ack.record().items {
+            let AckItem::State(item) = item else { continue };
+            let Some(unit) = side.units.get_mut(&item.unit) else {
+                continue;
+            };
+            let Some(newest) = unit.newest.clone().filter(|n| n.hash() == item.hash) else {
+                continue;
+            };
+            let paid = Totals::from(newest.record()).paid();
+            unit.acked = newest.record().issued;
+            unit.accepted = paid.saturating_sub(item.returned.minor());
+            unit.ack = Some(ack.clone());
+            unit.cleared = Some(newest);
+        }
+    }
+}
+
+/// The newest line of each unit that a book key of its epoch signed.
+fn restore_lines(side: &mut Side, records: &[AnyRecord], (from, to): (UserKey, UserKey)) {
+    for record in records {
+        let AnyRecord::CreditLine(signed) = record else {
+            continue;
+        };
+        let line = signed.record();
+        if (line.from, line.to) != (from, to)
+            || side.book_of(signed.kid(), line.epoch).is_none()
+                && !side.book_keys().any(|key| key == signed.kid())
+        {
+            continue;
+        }
+        let unit = side.units.entry(line.unit.clone()).or_default();
+        let newer = unit.line.as_ref().is_none_or(|known| {
+            (known.record().epoch, known.record().seq) < (line.epoch, line.seq)
+        });
+        if newer {
+            unit.line = Some(signed.clone());
+        }
+    }
+}
+
+impl Side {
+    /// Every key that keeps or kept these books, as far as it is known here.
+    pub(super) fn book_keys(&self) -> impl Iterator<Item = SignerKey> {
+        self.book
+            .iter()
+            .chain(&self.past)
+            .chain(&self.pending_books)
+            .map(|book| book.record().key)
+    }
+}

@@ -1,0 +1,100 @@
+//! The owner's own records, as the peer shows them: what an earlier key signed may bind, and what the present key did not sign
+//! here was signed elsewhere.
+
+use super::Pair;
+use super::event::Outcome;
+use super::receive::quiet;
+use super::restore::had_authority;
+use super::side::{MAX_NOTES, MAX_RIVALS, push_bounded};
+use crate::error::LedgerError;
+use crate::jws::Signed;
+use crate::record::{AnyRecord, Book, State};
+use crate::time::Timestamp;
+
+impl Pair {
+    /// Takes one of the owner's own records that the peer has shown: a state or a book of an earlier key, which may bind, or a
+    /// sign that the owner's book was written elsewhere.
+    ///
+    /// # Errors
+    /// [`LedgerError::ForeignChannel`] if it is not the owner's towards this peer.
+    pub fn show_own(&mut self, record: &AnyRecord, now: Timestamp) -> Result<Outcome, LedgerError> {
+        let (author, to) = match record {
+            AnyRecord::State(r) => (r.record().from, r.record().to),
+            AnyRecord::Book(r) => (r.record().from, r.record().to),
+            // The authority of the owner's earlier keys: without it their records could not be told from forgeries.
+            AnyRecord::Delegation(_) | AnyRecord::Revocation(_) if record.author() == self.me => {
+                self.own.credentials.learn(record.jws(), now)?;
+                return Ok(Outcome::Stale);
+            }
+            _ => return Ok(Outcome::Stale),
+        };
+        if author != self.me || to != self.peer {
+            return Err(LedgerError::ForeignChannel);
+        }
+        Ok(match record {
+            AnyRecord::State(state) => self.show_state(state),
+            AnyRecord::Book(book) => self.show_book(book, now),
+            _ => Outcome::Stale,
+        })
+    }
+
+    fn show_state(&mut self, signed: &Signed<State>) -> Outcome {
+        let state = signed.record();
+        let Some(current) = self.own.book.as_ref().map(Signed::record) else {
+            return Outcome::Stale;
+        };
+        let (epoch, key) = (current.epoch, current.key);
+        if self.own.book_of(signed.kid(), state.epoch).is_none() {
+            return Outcome::Stale;
+        }
+        let side = self.own.units.get_mut(&state.unit);
+        if state.epoch == epoch && signed.kid() == key {
+            let newest = side.and_then(|side| side.newest.as_ref());
+            let seq = newest.map_or(0, |newest| newest.record().seq.get());
+            let same = newest.is_some_and(|newest| newest.hash() == signed.hash());
+            return if state.seq.get() > seq || state.seq.get() == seq && !same {
+                self.written_elsewhere(state.unit.clone(), state.epoch, state.seq)
+            } else {
+                Outcome::Stale
+            };
+        }
+        if state.epoch > epoch {
+            return self.written_elsewhere(state.unit.clone(), state.epoch, state.seq);
+        }
+        if self.check_unit_count(&state.unit).is_err() {
+            return Outcome::Stale;
+        }
+        let side = self.own.units.entry(state.unit.clone()).or_default();
+        let known = side.shown.iter().any(|s| s.hash() == signed.hash());
+        if known || !self.waiting || state.issued <= side.base.issued {
+            return Outcome::Stale;
+        }
+        push_bounded(&mut side.shown, signed.clone(), MAX_NOTES);
+        quiet()
+    }
+
+    fn show_book(&mut self, signed: &Signed<Book>, now: Timestamp) -> Outcome {
+        let Some(current) = self.own.book.as_ref() else {
+            return Outcome::Stale;
+        };
+        let book = signed.record();
+        let known = self
+            .own
+            .book_of(book.key, book.epoch)
+            .is_some_and(|known| known.hash() == signed.hash());
+        let word = signed.kid().is_root_of(&self.me)
+            || had_authority(&self.own.credentials, signed.kid(), self.peer, now);
+        if known || !word {
+            return Outcome::Stale;
+        }
+        let ahead = book.epoch > current.record().epoch;
+        if !self.own.rivals.iter().any(|r| r.hash() == signed.hash()) {
+            push_bounded(&mut self.own.rivals, signed.clone(), MAX_RIVALS);
+        }
+        if ahead {
+            // Somebody goes on after this epoch: only a recovery by the root comes after that.
+            self.behind = true;
+        }
+        quiet()
+    }
+}
