@@ -266,6 +266,7 @@ impl Wallet {
             Ok(bytes) => {
                 let file = ChannelFile::decode(&open_channel_file(&own, &bytes)?)?;
                 found.authority.extend(file.own().authority().to_vec());
+                found.authority.extend(file.held().authority().to_vec());
                 found.mine.extend(file.own().records());
                 found.held.extend(file.held().records());
                 for jws in file.own().authority().iter().chain(file.held().authority()) {
