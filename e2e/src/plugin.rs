@@ -12,12 +12,13 @@ use crate::{ports, programs, wait};
 
 /// A plugin with its own database, key and ports, which survive [`Plugin::stop`] and [`Plugin::kill`].
 pub struct Plugin {
+    /// First, so that it ends before its database is dropped.
+    running: Option<Service>,
     name: String,
     dir: PathBuf,
     program: PathBuf,
     options: Options,
     key: String,
-    running: Option<Service>,
 }
 
 /// How a plugin is set up.

@@ -10,6 +10,9 @@ use super::{BREAD, Stage};
 use crate::Wallet;
 use crate::people::{amount, expect, string};
 
+/// Flipping every byte of the file takes too long here; the ledger's own tests do.
+const STRIDE: usize = 11;
+
 impl Stage {
     /// Step 8.
     pub(super) async fn go_to_court(&mut self) -> Result<()> {
@@ -41,7 +44,7 @@ impl Stage {
         let good = std::fs::read(&file)?;
         let flipped = tokio::task::spawn_blocking(move || flip_everywhere(&good)).await??;
         self.say(format!(
-            "So it went with every single one of the {flipped} bytes."
+            "So it went with {flipped} bytes all over the file."
         ));
         Ok(())
     }
@@ -108,11 +111,12 @@ impl Stage {
     }
 }
 
-/// Flips each byte in turn. How many there were.
+/// Flips one byte in [`STRIDE`] in turn. How many that were.
 fn flip_everywhere(good: &[u8]) -> Result<usize> {
     evidence::verify(good, None)?;
     let mut bad = good.to_vec();
-    for at in 0..good.len() {
+    let places = (0..good.len()).step_by(STRIDE);
+    for at in places.clone() {
         let flip = |bytes: &mut [u8]| bytes.get_mut(at).map(|byte| *byte ^= 1);
         flip(&mut bad);
         match evidence::verify(&bad, None) {
@@ -121,5 +125,5 @@ fn flip_everywhere(good: &[u8]) -> Result<usize> {
         }
         flip(&mut bad);
     }
-    Ok(good.len())
+    Ok(places.count())
 }

@@ -48,11 +48,24 @@ impl Stage {
         self.say("The running wallet found the milkman at H3 and answered into his inbox there.");
 
         let before = self.bread_of(&self.milkman).await?;
-        self.baker
-            .give(&self.milkman, "0.10 BREAD/2", "a glass of milk")
-            .await?;
-        self.milkman.sync().await?;
-        self.say("The baker issued 0.10, and the milkman has it.");
+        let milk = [
+            "issue",
+            "milkman",
+            "0.10 BREAD/2",
+            "--memo",
+            "a glass of milk",
+            "--no-wait",
+        ];
+        let queued = self.baker.wallet().ok(&milk).await?;
+        expect(&queued, "/delivery", "queued")?;
+        wait::until("the running baker to send the payment", || async {
+            self.milkman.sync().await?;
+            let net = self.bread_of(&self.milkman).await?;
+            ensure!(net == before + 10, "the milkman is still owed {net}");
+            Ok(())
+        })
+        .await?;
+        self.say("The baker issued 0.10; the running wallet sent it, and the milkman has it.");
         running.stop().await?;
         self.baker.sync().await?;
         self.agree(before + 10).await
