@@ -17,6 +17,8 @@
 mod bundle;
 mod judge;
 mod report;
+mod side;
+mod totals;
 
 pub use bundle::{HEADER, MAX_BUNDLE_BYTES};
 pub use report::{ChannelReport, Contradiction, KeyReport, NetReport, NotCounted, Report};

@@ -158,6 +158,13 @@ fn records_of_others_and_in_the_wrong_half_are_refused() {
     }
 }
 
+/// The text of the first half of a file.
+fn half(json: &str) -> String {
+    let start = json.find("\"own\":").unwrap() + 6;
+    let end = start + json[start..].find('}').unwrap() + 1;
+    json[start..end].to_owned()
+}
+
 #[test]
 fn the_form_is_strict() {
     let (milkman, baker) = users();
@@ -191,6 +198,14 @@ fn the_form_is_strict() {
         (
             "garbage among the authority",
             json.replacen("\"authority\":[]", "\"authority\":[\"a.b.c\"]", 1),
+        ),
+        (
+            "a half as a list",
+            json.replacen(&half(&json), "[[],[],[],[],[],[],[]]", 1),
+        ),
+        (
+            "the file as a list",
+            format!("[1,\"{baker}\",\"{milkman}\",{0},{0}]", half(&json)),
         ),
         ("trailing bytes", format!("{json}{{}}")),
         ("deep nesting", "[".repeat(100_000)),

@@ -107,6 +107,7 @@ fn a_state() -> impl Strategy<Value = State> {
                 seq: seq(number),
                 issued: total(issued),
                 merged: total(merged),
+                returned: total((issued - merged) / 2),
                 next: iou(open.last().map_or(0, |n| n + 1)),
                 open: open.into_iter().map(iou).collect(),
                 at: Timestamp::from_millis(at).unwrap(),

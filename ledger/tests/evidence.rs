@@ -8,9 +8,11 @@ use atomicity_ledger::authority::GRANT_TYP;
 use atomicity_ledger::evidence::{self, Report};
 use atomicity_ledger::jws::{Record, Version, peek_typ};
 use atomicity_ledger::record::{
-    Ack, AckItem, Book, BookAck, Carried, Manifest, Revocation, State, StateAck, UnitBase,
+    Ack, AckItem, Book, BookAck, Carried, Manifest, Payment, Revocation, State, StateAck, UnitBase,
 };
-use atomicity_ledger::{AnyRecord, Keypair, LedgerError, Memo, Signed, Timestamp, UserKey};
+use atomicity_ledger::{
+    AnyRecord, Keypair, LedgerError, Memo, RecordId, Signed, Timestamp, UserKey,
+};
 use common::{Party, friends};
 use support::{Cast, DAY, cast, epoch, iou, seq, total, unit};
 
@@ -248,37 +250,80 @@ fn owed(report: &Report) -> u64 {
 }
 
 #[test]
-fn an_expired_delegation_proves_nothing_at_that_time() {
-    let mut case = Case::new();
-    case.states(1, 200);
-    assert_eq!(owed(&case.report()), 200);
-    let later = case.report_at(support::at(400 * DAY));
-    assert_eq!(owed(&later), 0);
-    assert!(later.keys.iter().all(|key| !key.valid));
-    assert!(
-        later
-            .not_counted
-            .iter()
-            .any(|n| n.index == 5 && n.why.contains("expired"))
-    );
-}
-
-#[test]
-fn a_revocation_counts_from_its_time_on() {
-    let mut case = Case::new();
-    case.states(1, 200);
-    let revocation = Revocation {
+fn a_claim_outlives_the_key_that_signed_it_up_to_the_cap() {
+    let revocation = |case: &Case| Revocation {
         v: Version,
         root: case.milkman(),
         key: case.c.milkman_book.signer_key(),
         grant: None,
         at: support::at(2 * DAY),
     };
-    case.add(revocation, &case.c.milkman.clone());
-    assert_eq!(owed(&case.report_at(support::at(DAY))), 200);
-    let later = case.report_at(support::at(2 * DAY));
-    assert_eq!(owed(&later), 0);
-    assert!(later.not_counted.iter().any(|n| n.why.contains("revoked")));
+    for issued in [200, 10_000, 90_000] {
+        let mut case = Case::new();
+        case.states(1, issued);
+        let expired = case.report_at(support::at(400 * DAY));
+        assert_eq!(owed(&expired), issued.min(10_000));
+        assert!(expired.keys.iter().all(|key| !key.valid));
+        let word = |report: &Report, word: &str| {
+            report
+                .sentences()
+                .iter()
+                .any(|sentence| sentence.contains(word))
+        };
+        assert!(word(&expired, "expired") && word(&expired, "up to the cap"));
+
+        let revoked = revocation(&case);
+        case.add(revoked, &case.c.milkman.clone());
+        let before = case.report_at(support::at(DAY));
+        assert!(owed(&before) == issued && before.keys.iter().all(|key| key.valid));
+        let after = case.report_at(support::at(2 * DAY));
+        assert_eq!(owed(&after), issued.min(10_000));
+        assert!(word(&after, "revoked"));
+        assert_eq!(after.keys.iter().filter(|key| !key.valid).count(), 1);
+    }
+}
+
+#[test]
+fn an_authority_that_has_not_begun_proves_nothing() {
+    let mut case = Case::new();
+    case.states(1, 200);
+    let early = case.report_at(Timestamp::from_millis(support::AT - 1).unwrap());
+    assert_eq!(owed(&early), 0);
+    assert!(
+        early
+            .not_counted
+            .iter()
+            .any(|n| n.index == 5 && n.why.contains("not valid yet"))
+    );
+}
+
+#[test]
+fn a_later_delegation_without_limits_takes_nothing_back() {
+    let mut case = Case::new();
+    case.states(1, 200);
+    let later = atomicity_ledger::record::Delegation {
+        limits: vec![],
+        serial: atomicity_ledger::Serial::new(9).unwrap(),
+        ..support::delegation(&case.c.milkman, &case.c.milkman_book)
+    };
+    case.add(later, &case.c.milkman.clone());
+    assert_eq!(owed(&case.report()), 200);
+}
+
+#[test]
+fn a_book_that_nobody_acknowledged_takes_nothing_back() {
+    let mut case = Case::new();
+    case.states(1, 200);
+    let empty = Book {
+        epoch: epoch(1),
+        ..support::book(
+            case.milkman(),
+            case.baker(),
+            &Keypair::from_secret(&[0x13; 32]),
+        )
+    };
+    case.add(empty, &case.c.milkman.clone());
+    assert_eq!(owed(&case.report()), 200);
 }
 
 #[test]
@@ -368,7 +413,7 @@ fn a_grant_that_names_the_book_key_is_authority_and_one_for_its_directory_is_non
 }
 
 /// The milkman's device is lost after it signed 200 and 450; the new book knows of the first only.
-fn after_a_loss(cap: u64, held: bool) -> Case {
+fn after_a_loss(cap: u64, held: Option<bool>) -> Case {
     let mut case = Case::new();
     case.states(1, 200);
     let late = case.states(2, 450);
@@ -391,27 +436,35 @@ fn after_a_loss(cap: u64, held: bool) -> Case {
             seq: seq(1),
             issued: total(200),
             merged: total(0),
+            returned: total(0),
             next: iou(0),
             open: vec![],
         }],
         ..support::book(milkman, baker, &fresh)
     };
     let book = case.add(book, &case.c.milkman.clone());
-    if held {
+    if let Some(held) = held {
+        let beyond = BookAck {
+            hash: book.hash(),
+            held: vec![late.hash()],
+            base: vec![UnitBase {
+                unit: unit("BREAD/2"),
+                issued: total(450),
+                merged: total(0),
+                returned: total(0),
+                next: iou(0),
+            }],
+        };
+        let nothing = BookAck {
+            held: vec![],
+            base: vec![],
+            ..beyond.clone()
+        };
         let ack = Ack {
             v: Version,
             from: baker,
             to: milkman,
-            items: vec![AckItem::Book(BookAck {
-                hash: book.hash(),
-                held: vec![late.hash()],
-                base: vec![UnitBase {
-                    unit: unit("BREAD/2"),
-                    issued: total(450),
-                    merged: total(0),
-                    next: iou(0),
-                }],
-            })],
+            items: vec![AckItem::Book(if held { beyond } else { nothing })],
             at: support::at(2000),
         };
         case.add(ack, &case.c.baker_book.clone());
@@ -421,14 +474,16 @@ fn after_a_loss(cap: u64, held: bool) -> Case {
 
 #[test]
 fn what_an_ended_epoch_signed_binds_only_if_it_was_held_and_within_the_cap() {
-    assert_eq!(owed(&after_a_loss(10_000, false).report()), 200);
-    assert_eq!(owed(&after_a_loss(10_000, true).report()), 450);
-    assert_eq!(owed(&after_a_loss(300, true).report()), 200);
+    assert_eq!(owed(&after_a_loss(10_000, Some(false)).report()), 200);
+    assert_eq!(owed(&after_a_loss(10_000, Some(true)).report()), 450);
+    assert_eq!(owed(&after_a_loss(300, Some(true)).report()), 200);
+    // Before the other side has acknowledged the new book, what the old key signed still stands.
+    assert_eq!(owed(&after_a_loss(10_000, None).report()), 450);
 }
 
 #[test]
 fn the_new_key_goes_on_and_the_old_one_counts_no_more() {
-    let mut case = after_a_loss(10_000, false);
+    let mut case = after_a_loss(10_000, Some(false));
     case.states(9, 9_000);
     let fresh = Keypair::from_secret(&[0x13; 32]);
     let next = State {
@@ -446,6 +501,7 @@ fn the_new_key_goes_on_and_the_old_one_counts_no_more() {
             epoch: epoch(1),
             seq: seq(1),
             hash: next.hash(),
+            returned: total(0),
             clear: true,
         })],
         at: support::at(2000),
@@ -489,6 +545,49 @@ fn a_book_that_a_thief_skips_ahead_with_is_not_in_force() {
 }
 
 #[test]
+fn a_key_with_authority_can_neither_skip_an_epoch_nor_raise_its_cap() {
+    let skipping = |c: &Case| Book {
+        epoch: epoch(2),
+        ..support::book(c.milkman(), c.baker(), &c.c.milkman_book)
+    };
+    let mut case = Case::new();
+    case.states(1, 200);
+    let book = skipping(&case);
+    case.add(book, &case.c.milkman_book.clone());
+    let state = State {
+        epoch: epoch(2),
+        next: iou(2 << 32),
+        ..support::state(case.milkman(), case.baker(), 1, 9_000)
+    };
+    case.add(state, &case.c.milkman_book.clone());
+    assert_eq!(owed(&case.report()), 200);
+    let by_root = skipping(&case);
+    case.add(
+        Book {
+            at: support::at(600),
+            ..by_root
+        },
+        &case.c.milkman.clone(),
+    );
+    assert_eq!(owed(&case.report()), 9_000);
+
+    let mut case = Case::new();
+    let greedy = Book {
+        cap: vec![atomicity_ledger::record::UnitCap {
+            unit: unit("BREAD/2"),
+            debt: total(10_001),
+        }],
+        ..support::book(case.milkman(), case.baker(), &case.c.milkman_book)
+    };
+    let greedy = Signed::sign(greedy, &case.c.milkman_book).unwrap();
+    case.records[2] = greedy.jws().to_owned();
+    case.states(1, 200);
+    let report = case.report();
+    assert_eq!(owed(&report), 0);
+    assert!(report.keys.iter().any(|key| !key.valid));
+}
+
+#[test]
 fn records_of_others_and_foreign_exporters_are_refused() {
     let carol = Keypair::from_secret(&[0x77; 32]);
     let mut case = Case::new();
@@ -516,6 +615,35 @@ fn records_of_others_and_foreign_exporters_are_refused() {
         }
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn of_too_many_records_payments_are_left_out_and_states_never() {
+    let mut case = Case::new();
+    let template = support::samples()
+        .into_iter()
+        .find(|sample| sample.typ == Payment::TYP)
+        .unwrap();
+    let payment = Signed::<Payment>::decode(&template.jws)
+        .unwrap()
+        .record()
+        .clone();
+    for n in 0..600u64 {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        let payment = Payment {
+            id: RecordId::from_entropy(id),
+            ..payment.clone()
+        };
+        case.add(payment, &case.c.milkman_book.clone());
+    }
+    case.states(1, 200);
+    let report = case.report();
+    assert_eq!(report.records, 512);
+    assert_eq!(owed(&report), 200);
+    let text = case.export().unwrap();
+    assert!(text.contains(case.records.last().unwrap()));
+    assert!(!text.contains(&case.records[4]) && text.contains(&case.records[603]));
 }
 
 #[test]

@@ -170,6 +170,18 @@ fn contradictions() -> Vec<Case> {
         ),
         of(
             STATE,
+            r#""merged":"0","returned":"0""#,
+            r#""merged":"100","returned":"101""#,
+            "more merged and returned together than issued",
+        ),
+        of(
+            "atomicity-refusal",
+            r#""returned":"300""#,
+            r#""returned":"199""#,
+            "a refusal of more than was returned in all",
+        ),
+        of(
+            STATE,
             r#""open":[]"#,
             r#""open":["0"]"#,
             "an open number not below next",

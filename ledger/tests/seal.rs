@@ -309,6 +309,10 @@ fn envelopes_are_read_strictly() {
         ("padding", good.replace("\"}", "=\"}")),
         ("longer ciphertext", good.replace("\"}", "AAAA\"}")),
         ("trailing bytes", format!("{good} x")),
+        (
+            "a list of the values",
+            format!("[\"{}\",\"{}\"]", bob.user, outgoing(&alice, &bob).tag()),
+        ),
         ("deep", "[".repeat(10_000)),
         ("empty", String::new()),
     ];
