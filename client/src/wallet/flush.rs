@@ -154,14 +154,18 @@ impl Wallet {
             let mut deliveries = stream::iter(by_user)
                 .map(|(user, rows)| {
                     let keys = &keys;
+                    // Settled in here: while the loop below waited for the store, nobody would drive the deliveries that hold
+                    // its connections.
                     async move {
-                        let outcome = self.deliver(&user, &rows, keys).await;
-                        (user, rows, outcome)
+                        let outcome = self.deliver(&user, &rows, keys).await?;
+                        self.settle(user, rows, outcome).await
                     }
                 })
                 .buffer_unordered(DELIVERIES);
-            while let Some((user, rows, outcome)) = deliveries.next().await {
-                progress |= self.settle(&mut posted, user, rows, outcome?).await?;
+            while let Some(settled) = deliveries.next().await {
+                let (settled, left) = settled?;
+                posted.add(settled);
+                progress |= left;
             }
             drop(deliveries);
             drop(sending);
@@ -181,14 +185,14 @@ impl Wallet {
         Sending { wallet: self, mine }
     }
 
-    /// Notes what became of one friend's rows; whether some left the outbox.
+    /// Notes what became of one friend's rows, and whether some left the outbox.
     async fn settle(
         &self,
-        posted: &mut Posted,
         user: UserKey,
         rows: Vec<OutboxRow>,
         outcome: Outcome,
-    ) -> Result<bool, ClientError> {
+    ) -> Result<(Posted, bool), ClientError> {
+        let mut posted = Posted::default();
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let mut tx = self.store().write().await?;
         let jitter = rand::rng().random_range(0..JITTER_MS);
@@ -216,7 +220,7 @@ impl Wallet {
             }
         };
         tx.commit().await?;
-        Ok(left)
+        Ok((posted, left))
     }
 
     async fn deliver(
@@ -309,6 +313,14 @@ struct Posted {
     sent: u64,
     unreachable: Vec<(UserKey, Fault)>,
     no_inbox: Vec<(UserKey, Vec<i64>)>,
+}
+
+impl Posted {
+    fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.unreachable.extend(other.unreachable);
+        self.no_inbox.extend(other.no_inbox);
+    }
 }
 
 /// Where a contact takes records, best first.

@@ -144,7 +144,7 @@ impl Wallet {
         found
     }
 
-    async fn commit_friend(
+    pub(super) async fn commit_friend(
         &self,
         user: &UserKey,
         name: Option<Name>,
@@ -312,9 +312,9 @@ impl Wallet {
 
 /// What looking somebody up brought.
 #[derive(Debug, Default)]
-struct Found {
+pub(super) struct Found {
     homeserver: Option<ServiceKey>,
-    profile: Option<String>,
+    pub(super) profile: Option<String>,
     reached: bool,
     fault: Option<Fault>,
 }

@@ -152,7 +152,11 @@ impl Wallet {
         Ok(Err(LedgerError::SealBroken("its tag is unknown")))
     }
 
-    async fn take_parcel(&self, parcel: &Parcel, hash: &[u8; 32]) -> Result<Received, ClientError> {
+    pub(super) async fn take_parcel(
+        &self,
+        parcel: &Parcel,
+        hash: &[u8; 32],
+    ) -> Result<Received, ClientError> {
         let contact = contacts::get(&mut *self.store().read().await?, &parcel.from).await?;
         if !is_friend(contact.as_ref()) {
             return self.meet(parcel, contact, hash).await;

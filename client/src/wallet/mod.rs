@@ -45,6 +45,8 @@ mod root;
 mod signup;
 mod snapshot;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod units;
 mod view;
 mod watch;

@@ -30,6 +30,8 @@ pub(crate) struct Received {
     pub(crate) lookups: BTreeSet<SignerKey>,
     /// The friend's profile changed: other keys, other inboxes.
     pub(crate) profile_changed: bool,
+    /// Something could be neither judged nor kept: it must be read again.
+    pub(crate) dropped: bool,
 }
 
 impl Received {
@@ -41,6 +43,7 @@ impl Received {
         self.events.extend(other.events);
         self.lookups = other.lookups;
         self.profile_changed |= other.profile_changed;
+        self.dropped |= other.dropped;
     }
 }
 
@@ -104,6 +107,11 @@ impl Wallet {
             return Ok(Received::default());
         };
         let received = receive_in(&mut change, self.user(), contact, records, own).await?;
+        let source = match source {
+            // Without its ETag the file is read in full again.
+            Source::ChannelFile(_) if received.dropped => Source::ChannelFile(None),
+            source => source,
+        };
         source.note(&mut change, peer).await?;
         change.commit().await?;
         if received.profile_changed {
@@ -167,8 +175,7 @@ impl Intake<'_> {
     fn show_own(&mut self, own: &[String]) {
         let now = self.change.now;
         for jws in own {
-            let shown =
-                AnyRecord::decode(jws).and_then(|record| self.pair.show_own(&record, now));
+            let shown = AnyRecord::decode(jws).and_then(|record| self.pair.show_own(&record, now));
             if let Ok(Outcome::Applied { events, .. }) = shown {
                 self.ledger_events.extend(events);
             }
@@ -178,11 +185,14 @@ impl Intake<'_> {
     /// Takes new records and then, as long as something moves, those that waited.
     async fn take_all(&mut self, records: &[String]) -> Result<(), ClientError> {
         let user = self.contact.user;
-        let mut waiting: Vec<(Option<i64>, String)> =
-            records.iter().map(|jws| (None, jws.clone())).collect();
-        for held in inbox::held(self.change.conn(), &user).await? {
-            waiting.push((Some(held.id), held.record));
-        }
+        let held = inbox::held(self.change.conn(), &user).await?;
+        let known: BTreeSet<String> = held.iter().map(|held| held.record.clone()).collect();
+        let mut waiting: Vec<(Option<i64>, String)> = records
+            .iter()
+            .filter(|jws| !known.contains(*jws))
+            .map(|jws| (None, jws.clone()))
+            .collect();
+        waiting.extend(held.into_iter().map(|held| (Some(held.id), held.record)));
         loop {
             let before = waiting.len();
             let mut still = Vec::new();

@@ -279,12 +279,9 @@ impl Wallet {
         }
         let mut records = file.own().authority().to_vec();
         records.extend(file.own().records().iter().map(|r| r.jws().to_owned()));
-        let own: Vec<String> = file
-            .held()
-            .records()
-            .iter()
-            .map(|r| r.jws().to_owned())
-            .collect();
+        // The authority first: without it, what earlier keys of this user signed could not be told from forgeries.
+        let mut own = file.held().authority().to_vec();
+        own.extend(file.held().records().iter().map(|r| r.jws().to_owned()));
         self.receive(&peer, &records, &own, Source::ChannelFile(etag))
             .await
     }
