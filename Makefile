@@ -29,7 +29,7 @@ test: build ## runs every test of the workspace
 bench: ## prints the numbers of docs/PERFORMANCE.md
 	@e2e/tools.sh build
 	$(CARGO) build --release --workspace --bins
-	$(WITH_POSTGRES) $(CARGO) bench --workspace --benches
+	$(WITH_POSTGRES) $(CARGO) bench --workspace --bench apply --bench inbox --bench sync
 
 fuzz: ## feeds the decoders arbitrary bytes: make fuzz SECONDS=60 (for each of them)
 	@e2e/tools.sh build

@@ -31,6 +31,13 @@ async fn main() {
     ] {
         options.more.push(format!("inbox.{limit}=1000000000"));
     }
+    for rate in [
+        "inbox.tag_per_second",
+        "http.requests_per_second",
+        "http.requests_burst",
+    ] {
+        options.more.push(format!("{rate}=1000000"));
+    }
     options.more.push("log.filter=\"warn\"".to_owned());
     let plugin = world.plugin_with("p", options).await.unwrap();
     for (connections, posts) in [(1, 2_000), (16, 16_000)] {
