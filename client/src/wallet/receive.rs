@@ -221,6 +221,7 @@ impl Intake<'_> {
         for (_, jws, kind, reason) in still {
             self.received.pending += 1;
             if !inbox::hold(self.change.conn(), &user, &jws, &kind, reason, now).await? {
+                self.received.dropped = true;
                 self.fault(
                     "too_many_pending",
                     "too many records of this friend wait already",

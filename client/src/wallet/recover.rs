@@ -4,38 +4,36 @@
 //! and in those of the friends. Every other session and device ends, the encryption keys change, and each pair begins a new epoch
 //! under a fresh book key by the root's word. Until a friend has acknowledged that, nothing can be issued to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod published;
 
-use atomicity_ledger::authority::delegation_path;
+use std::collections::BTreeMap;
+
 use atomicity_ledger::channel_file::ChannelFile;
 use atomicity_ledger::pair::Pair;
-use atomicity_ledger::record::{self, Delegation, Profile};
+use atomicity_ledger::record;
 use atomicity_ledger::seal::{
-    Agreement, EncryptionKey, KeyId, MAX_CHANNEL_FILE_BYTES, channel_path, open_channel_file,
+    Agreement, EncryptionKey, EncryptionSecret, KeyId, MAX_CHANNEL_FILE_BYTES, channel_path,
+    open_channel_file,
 };
-use atomicity_ledger::{AnyRecord, Signed, SignerKey, Total, Unit};
+use atomicity_ledger::{AnyRecord, SignerKey, Total, Unit};
 use futures_util::{StreamExt as _, stream};
-use sqlx::SqliteConnection;
 
 use super::create::{check_root, new_device};
 use super::signup::PluginRegistration;
 use super::view::{self, ChannelView};
 use super::{
-    ChannelState, Contact, ContactStatus, Fault, HistoryItem, RootKey, Wallet, contact_list,
-    directory, now, receive, units,
+    ChannelState, Contact, ContactStatus, Fault, HistoryItem, RootKey, Wallet, access,
+    contact_list, directory, now, receive, units,
 };
 use crate::config::Config;
 use crate::error::ClientError;
 use crate::net::plugin::PluginAddress;
 use crate::net::session::{self, HomeSession};
-use crate::net::{Freshness, NetError, ServiceKey};
-use crate::store::units::OpenUnit;
-use crate::store::{contacts, pairs, publications, settings};
+use crate::net::{Freshness, NetError, ServiceKey, Target};
+use crate::store::{contacts, pairs, settings};
+pub(crate) use published::plan_revocations;
+use published::{Published, plan_revocation};
 
-/// Where delegations lie.
-const DELEGATIONS: &str = "/pub/atomicity/v0/delegations/";
-/// Old devices that are looked for at most.
-const MAX_DEVICES: usize = 256;
 /// Friends who are looked up side by side.
 const FRIENDS_AT_ONCE: usize = 32;
 
@@ -73,16 +71,6 @@ pub struct Recovered {
     pub warnings: Vec<String>,
 }
 
-/// What is published about the user.
-#[derive(Debug, Default)]
-struct Published {
-    key_number: u32,
-    name: Option<String>,
-    plugins: Vec<PluginAddress>,
-    open: Vec<OpenUnit>,
-    devices: Vec<SignerKey>,
-}
-
 /// What was found of one friend.
 struct Found {
     contact: Contact,
@@ -92,6 +80,12 @@ struct Found {
     /// Where the old channel file lies.
     old_path: Option<String>,
     fault: Option<Fault>,
+}
+
+impl Found {
+    fn knows_nothing(&self) -> bool {
+        self.mine.is_empty() && self.held.is_empty()
+    }
 }
 
 impl Wallet {
@@ -117,12 +111,14 @@ impl Wallet {
         };
         check_root(root, wallet.user())?;
         let mut warnings = Vec::new();
-        let (homeserver, registrations, revoked) = if wallet.homeserver().await?.is_none() {
-            wallet.take_over(root, plugins, &mut warnings).await?
+        let revoked = if wallet.has_taken_over().await? {
+            Vec::new()
         } else {
-            let homeserver = wallet.session().await?;
-            (*homeserver.homeserver(), Vec::new(), Vec::new())
+            wallet.take_over(root, plugins, &mut warnings).await?
         };
+        let homeserver = *wallet.session().await?.homeserver();
+        let known = access::plugins(&mut *wallet.store().read().await?).await?;
+        let registrations = wallet.register(&known).await?;
         wallet.recover_friends(root, &mut warnings).await?;
         wallet.seize_generation().await?;
         wallet.flush().await?;
@@ -141,18 +137,26 @@ impl Wallet {
         })
     }
 
-    /// Ends every other session and device, and publishes the new one.
+    /// Whether an earlier run got as far as publishing this device.
+    async fn has_taken_over(&self) -> Result<bool, ClientError> {
+        let mut conn = self.store().read().await?;
+        let homeserver = settings::get(&mut conn, settings::HOMESERVER).await?;
+        let profile = settings::get(&mut conn, settings::PROFILE).await?;
+        Ok(homeserver.is_some() && profile.is_some())
+    }
+
+    /// Ends every other session and device, and publishes the new one. Returns the devices that were ended.
     async fn take_over(
         &self,
         root: &RootKey,
         plugins: &[PluginAddress],
         warnings: &mut Vec<String>,
-    ) -> Result<(ServiceKey, Vec<PluginRegistration>, Vec<SignerKey>), ClientError> {
+    ) -> Result<Vec<SignerKey>, ClientError> {
         let homeserver = self.net().home_of(&self.user(), Freshness::Network).await?;
         let session = HomeSession::sign_in(self.net(), root.keypair(), &homeserver).await?;
         // First: whoever holds a stolen session could overwrite what follows.
         session::revoke_other_grants(self.net(), root.keypair(), &session).await?;
-        let published = read_published(&session, root, warnings).await?;
+        let published = published::read(&session, root, warnings).await?;
         let plugins = if plugins.is_empty() {
             published.plugins.clone()
         } else {
@@ -162,8 +166,7 @@ impl Wallet {
         self.set_session(session).await?;
         self.seize_generation().await?;
         self.publish_identity(root, &plugins).await?;
-        let registrations = self.register(&plugins).await?;
-        Ok((homeserver, registrations, revoked))
+        Ok(revoked)
     }
 
     /// A fresh book key and the next encryption key; every older device is revoked.
@@ -213,10 +216,12 @@ impl Wallet {
         while let Some(found) = looks.next().await {
             let found = found?;
             if let Some(fault) = &found.fault {
-                warnings.push(format!(
-                    "{}: {}; run the same command again when they can be reached",
-                    found.contact.name, fault.message
-                ));
+                let next = if found.knows_nothing() {
+                    "run the same command again when they can be reached"
+                } else {
+                    "their books were put together from what this user's homeserver holds"
+                };
+                warnings.push(format!("{}: {}; {next}", found.contact.name, fault.message));
             }
             self.begin_epoch(root, found).await?;
         }
@@ -256,61 +261,83 @@ impl Wallet {
             Ok(None) => {}
             Err(error) => found.fault = Some(Fault::from(&error)),
         }
-        let Some(key) = their_key(&found.contact, entry.their_key)? else {
-            return Ok(found);
-        };
         let secret = root.encryption_key(entry.own_key.get())?;
-        let own = Agreement::outgoing(&self.user(), &secret, &entry.user, &key, entry.their_key)?;
-        let path = channel_path(own.blind());
-        match session.get(&path, MAX_CHANNEL_FILE_BYTES).await {
-            Ok(bytes) => {
-                let file = ChannelFile::decode(&open_channel_file(&own, &bytes)?)?;
-                found.authority.extend(file.own().authority().to_vec());
-                found.authority.extend(file.held().authority().to_vec());
-                found.mine.extend(file.own().records());
-                found.held.extend(file.held().records());
-                for jws in file.own().authority().iter().chain(file.held().authority()) {
-                    // Grants are no records of ours; they are learnt from `authority`.
-                    if let Ok(record) = AnyRecord::decode(jws) {
-                        found.mine.push(record);
-                    }
-                }
-                found.old_path = Some(path);
+        for (id, key) in candidates(&found.contact, entry.their_key)? {
+            let looked = self
+                .read_own_file(session, &mut found, &secret, (id, &key))
+                .await;
+            match looked {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error @ ClientError::Net(_)) => return Err(error),
+                // What lies there is void: what the friend holds has to do.
+                Err(error) => found.fault = Some(Fault::from(&error)),
             }
-            Err(NetError::NotFound(_)) => {}
-            Err(error) => return Err(error.into()),
         }
-        self.add_their_view(&mut found, &secret, &key, entry.their_key)
-            .await;
+        self.read_their_file(&mut found, &secret, entry.their_key)
+            .await?;
         Ok(found)
     }
 
+    /// The own file about a contact under these keys; `false` if there is none.
+    async fn read_own_file(
+        &self,
+        session: &HomeSession,
+        found: &mut Found,
+        secret: &EncryptionSecret,
+        (id, key): (KeyId, &EncryptionKey),
+    ) -> Result<bool, ClientError> {
+        let own = Agreement::outgoing(&self.user(), secret, &found.contact.user, key, id)?;
+        let path = channel_path(own.blind());
+        let bytes = match session.get(&path, MAX_CHANNEL_FILE_BYTES).await {
+            Ok(bytes) => bytes,
+            Err(NetError::NotFound(_)) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        found.old_path = Some(path);
+        let file = ChannelFile::decode(&open_channel_file(&own, &bytes)?)?;
+        for half in [file.own(), file.held()] {
+            found.authority.extend(half.authority().to_vec());
+            // Grants are no records of ours; they are learnt from `authority`.
+            let records = half.authority().iter();
+            found
+                .mine
+                .extend(records.filter_map(|jws| AnyRecord::decode(jws).ok()));
+        }
+        found.mine.extend(file.own().records());
+        found.held.extend(file.held().records());
+        Ok(true)
+    }
+
     /// What the friend's own file holds of this user. They may be out of reach: then the own file has to do.
-    async fn add_their_view(
+    async fn read_their_file(
         &self,
         found: &mut Found,
-        secret: &atomicity_ledger::seal::EncryptionSecret,
-        key: &EncryptionKey,
-        key_id: KeyId,
-    ) {
+        secret: &EncryptionSecret,
+        listed: KeyId,
+    ) -> Result<(), ClientError> {
         let user = found.contact.user;
-        let looked = async {
-            let theirs = Agreement::incoming(&self.user(), secret, &user, key, key_id)?;
-            let target = crate::net::Target::new(user, channel_path(theirs.blind()))
-                .at_most(MAX_CHANNEL_FILE_BYTES);
-            let fetched = self.net().fetch(&target).await?;
-            let bytes = fetched.body.bytes().unwrap_or_default();
-            Ok::<_, ClientError>(ChannelFile::decode(&open_channel_file(&theirs, &bytes)?)?)
-        };
-        match looked.await {
-            Ok(file) if file.from() == user && file.to() == self.user() => {
-                found.mine.extend(file.held().records());
-            }
-            Ok(_) | Err(ClientError::Net(NetError::NotFound(_))) => {}
-            Err(error) => {
-                found.fault.get_or_insert_with(|| Fault::from(&error));
+        for (id, key) in candidates(&found.contact, listed)? {
+            let theirs = Agreement::incoming(&self.user(), secret, &user, &key, id)?;
+            let looked = async {
+                let target =
+                    Target::new(user, channel_path(theirs.blind())).at_most(MAX_CHANNEL_FILE_BYTES);
+                let fetched = self.net().fetch(&target).await?;
+                let bytes = fetched.body.bytes().unwrap_or_default();
+                Ok::<_, ClientError>(ChannelFile::decode(&open_channel_file(&theirs, &bytes)?)?)
+            };
+            match looked.await {
+                Ok(file) if file.from() == user && file.to() == self.user() => {
+                    found.mine.extend(file.held().records());
+                    return Ok(());
+                }
+                Ok(_) | Err(ClientError::Net(NetError::NotFound(_))) => {}
+                Err(error) => {
+                    found.fault.get_or_insert_with(|| Fault::from(&error));
+                }
             }
         }
+        Ok(())
     }
 
     /// Stores one friend with recovered books, and puts what they must get into the outbox.
@@ -318,8 +345,7 @@ impl Wallet {
         let mut change = self.change().await?;
         let user = found.contact.user;
         contacts::put(change.conn(), &found.contact).await?;
-        let knows_nothing = found.mine.is_empty() && found.held.is_empty();
-        if knows_nothing && found.fault.is_some() {
+        if found.knows_nothing() && found.fault.is_some() {
             // Their books can't be found now. A later run goes on here.
             return change.commit().await;
         }
@@ -398,121 +424,15 @@ impl Wallet {
     }
 }
 
-/// The encryption key `id` of a contact, as far as their profile still names it.
-fn their_key(contact: &Contact, id: KeyId) -> Result<Option<EncryptionKey>, ClientError> {
-    if id == KeyId::ROOT {
-        return Ok(Some(EncryptionKey::of_root(&contact.user)?));
+/// The encryption keys under which files with a contact may lie: the listed one first, then whatever their profile names.
+fn candidates(
+    contact: &Contact,
+    listed: KeyId,
+) -> Result<Vec<(KeyId, EncryptionKey)>, ClientError> {
+    let mut keys = directory::peer_keys(contact)?;
+    if listed == KeyId::ROOT && keys.iter().all(|(id, _)| *id != listed) {
+        keys.push((KeyId::ROOT, EncryptionKey::of_root(&contact.user)?));
     }
-    let keys = directory::peer_keys(contact)?;
-    Ok(keys.into_iter().find(|(n, _)| *n == id).map(|(_, key)| key))
-}
-
-/// Plans the revocation of a device in the place of its delegation.
-async fn plan_revocation(
-    conn: &mut SqliteConnection,
-    device: SignerKey,
-    jws: &str,
-) -> Result<(), ClientError> {
-    let path = delegation_path(&device);
-    publications::put(conn, &path, Some(jws.as_bytes()), now().millis()).await
-}
-
-/// Plans all revocations again: at a new homeserver.
-pub(crate) async fn plan_revocations(conn: &mut SqliteConnection) -> Result<(), ClientError> {
-    let kept = settings::get(conn, settings::REVOCATIONS).await?;
-    for jws in kept.iter().flat_map(|text| text.lines()) {
-        let revocation: Signed<record::Revocation> = Signed::decode(jws)?;
-        plan_revocation(conn, revocation.record().key, jws).await?;
-    }
-    Ok(())
-}
-
-/// Reads what the user has published: profile and delegations.
-async fn read_published(
-    session: &HomeSession,
-    root: &RootKey,
-    warnings: &mut Vec<String>,
-) -> Result<Published, ClientError> {
-    let mut published = Published::default();
-    match session
-        .get(
-            atomicity_ledger::authority::PROFILE_PATH,
-            super::profile::MAX_BYTES,
-        )
-        .await
-    {
-        Ok(bytes) => read_profile(bytes, root, &mut published, warnings)?,
-        Err(NetError::NotFound(_)) => {
-            warnings.push(
-                "no profile was published: friends may not find this wallet's keys".to_owned(),
-            );
-        }
-        Err(error) => return Err(error.into()),
-    }
-    let mut devices = BTreeSet::new();
-    let mut newest: Option<Signed<Delegation>> = None;
-    for path in session.list_all(DELEGATIONS, MAX_DEVICES).await? {
-        let Some(key) = path
-            .rsplit('/')
-            .next()
-            .and_then(|key| key.parse::<SignerKey>().ok())
-        else {
-            continue;
-        };
-        devices.insert(key);
-        let bytes = session.get(&path, super::profile::MAX_BYTES).await?;
-        let Ok(jws) = String::from_utf8(bytes) else {
-            continue;
-        };
-        let Ok(delegation) = Signed::<Delegation>::decode(&jws) else {
-            continue;
-        };
-        let ours = delegation.kid().is_root_of(&root.user());
-        let serial = newest.as_ref().map(|d| d.record().serial);
-        if ours && serial.is_none_or(|serial| delegation.record().serial > serial) {
-            newest = Some(delegation);
-        }
-    }
-    if let Some(delegation) = newest {
-        published.open = delegation
-            .record()
-            .limits
-            .iter()
-            .map(|limit| OpenUnit {
-                unit: limit.unit.clone(),
-                cap: Some(limit.per_peer),
-                opened_at: now().millis(),
-            })
-            .collect();
-    }
-    published.devices = devices.into_iter().collect();
-    Ok(published)
-}
-
-fn read_profile(
-    bytes: Vec<u8>,
-    root: &RootKey,
-    published: &mut Published,
-    warnings: &mut Vec<String>,
-) -> Result<(), ClientError> {
-    let jws = super::profile::text(bytes)?;
-    let profile: Signed<Profile> = match receive::judge_profile(&jws, root.user(), None, now()) {
-        Ok(profile) => profile,
-        Err(error) => {
-            warnings.push(format!("the published profile is not usable: {error}"));
-            return Ok(());
-        }
-    };
-    let record = profile.record();
-    published.key_number = record.current_key().map_or(0, |entry| entry.n.get());
-    published.name = record.name.as_ref().map(ToString::to_string);
-    published.plugins = record
-        .inboxes
-        .iter()
-        .map(|inbox| PluginAddress {
-            key: inbox.plugin,
-            url: inbox.url.as_ref().and_then(|url| url.as_str().parse().ok()),
-        })
-        .collect();
-    Ok(())
+    keys.sort_by_key(|(id, _)| *id != listed);
+    Ok(keys)
 }
