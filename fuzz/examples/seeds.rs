@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use atomicity_fuzz::{key, seed, unsign};
+use atomicity_fuzz::{TYPES, key, seed, unsign};
 use atomicity_ledger::channel_file::ChannelFile;
-use atomicity_ledger::{Timestamp, evidence};
+use atomicity_ledger::{Timestamp, UserKey, evidence};
 use serde_json::Value;
 
 type Failure = Box<dyn std::error::Error>;
@@ -46,6 +46,41 @@ fn grant() -> Vec<u8> {
     seed(12, 2, claims.to_string().as_bytes())
 }
 
+/// The milkman's delegation, first book, and first state.
+fn opening(milkman: UserKey, baker: UserKey) -> Vec<Vec<u8>> {
+    let (milkman, baker) = (milkman.to_string(), baker.to_string());
+    let book_key = key(1).signer_key().to_string();
+    let delegation = serde_json::json!({
+        "v": 1, "root": milkman, "key": book_key, "scopes": ["book"],
+        "limits": [{"unit": "BREAD/2", "per_peer": "10000"}],
+        "not_before": 1_767_225_600_000u64, "not_after": 1_798_761_600_000u64, "serial": 1,
+    });
+    let book = serde_json::json!({
+        "v": 1, "from": milkman, "to": baker, "epoch": 0, "key": book_key, "after": [],
+        "cap": [{"unit": "BREAD/2", "debt": "10000"}], "at": 1_767_225_600_500u64,
+    });
+    let state = |seq: u64, issued: &str| {
+        serde_json::json!({
+            "v": 1, "from": milkman, "to": baker, "unit": "BREAD/2", "epoch": 0, "seq": seq,
+            "issued": issued, "merged": "0", "returned": "0", "next": "0", "open": [],
+            "at": 1_767_225_601_000u64,
+        })
+    };
+    let place = |typ: &str| TYPES.iter().position(|known| *known == typ).unwrap_or(0);
+    let by_book_key =
+        |typ, json: serde_json::Value| seed(place(typ), 1, json.to_string().as_bytes());
+    vec![
+        seed(
+            place("atomicity-delegation"),
+            0,
+            delegation.to_string().as_bytes(),
+        ),
+        by_book_key("atomicity-book", book),
+        by_book_key("atomicity-state", state(1, "200")),
+        by_book_key("atomicity-state", state(3, "450")),
+    ]
+}
+
 fn main() -> Result<(), Failure> {
     let records = texts(&read("records.json")?);
     let refused = texts(&read("refused.json")?);
@@ -71,6 +106,13 @@ fn main() -> Result<(), Failure> {
     let bundle = evidence::export(baker, milkman, &owned, None, &key(2), at)?;
     write("evidence_verify", "text", bundle.as_bytes())?;
     write("evidence_verify", "records", &lines.join(&b'\n'))?;
+    // What the peer says comes in the order in which it can be taken: delegations, books, the rest.
+    write("pair_receive", "records", &lines.join(&b'\n'))?;
+    write(
+        "pair_receive",
+        "opening",
+        &opening(milkman, baker).join(&b'\n'),
+    )?;
     let seals = read("seals.json")?;
     for name in ["envelope_known", "envelope_stranger"] {
         write(
