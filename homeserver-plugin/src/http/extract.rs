@@ -32,6 +32,12 @@ impl<S: Send + Sync> FromRequest<S> for RawJson {
     }
 }
 
+/// Whether JSON text begins as an object does. Without this, `serde` would also take a list of the members' values.
+#[must_use]
+pub fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'{')
+}
+
 fn is_json(headers: &axum::http::HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
@@ -59,12 +65,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let RawJson(bytes) = RawJson::from_request(request, state).await?;
+        let refuse = |why: String| PluginError::BadRequest {
+            code: "body_malformed",
+            detail: format!("the body is not what this route takes: {why}"),
+        };
+        if !is_object(&bytes) {
+            return Err(refuse("it must be an object".to_owned()));
+        }
         serde_json::from_slice(&bytes)
             .map(Self)
-            .map_err(|error| PluginError::BadRequest {
-                code: "body_malformed",
-                detail: format!("the body is not what this route takes: {error}"),
-            })
+            .map_err(|error| refuse(error.to_string()))
     }
 }
 

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use crate::error::PluginError;
+use crate::http::extract::is_object;
 
 /// Longest envelope, in bytes of JSON.
 pub const MAX_BODY: usize = MAX_ENVELOPE_BYTES;
@@ -86,6 +87,9 @@ pub fn read(bytes: &[u8], to: &UserKey) -> Result<Checked, PluginError> {
         return Err(PluginError::TooLarge {
             code: "record_too_large",
         });
+    }
+    if !is_object(bytes) {
+        return Err(malformed("the envelope must be an object"));
     }
     let envelope: Envelope = serde_json::from_slice(bytes)
         .map_err(|error| malformed(format!("the envelope: {error}")))?;
@@ -180,6 +184,12 @@ mod tests {
             assert_eq!(code(&text(&fields)), "envelope_malformed", "{fields}");
         }
         assert_eq!(code("[]"), "envelope_malformed");
+        let list = format!(
+            "[\"{}\",\"{}\",null,\"AAAA\"]",
+            user(1),
+            URL_SAFE_NO_PAD.encode([5; 32])
+        );
+        assert_eq!(code(&list), "envelope_malformed");
         assert_eq!(code("{\"to\":\"yyy\"}"), "envelope_malformed");
         let other = text(&format!("{},\"ciphertext\":\"AAAA\"", tag()));
         assert_eq!(
