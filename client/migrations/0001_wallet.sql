@@ -34,11 +34,12 @@ CREATE TABLE contact (
 -- Two friends never share a name, so that a name always means one key.
 CREATE UNIQUE INDEX contact_name ON contact (name) WHERE status = 'friend';
 
--- The user's own ceiling for what they will owe a friend.
-CREATE TABLE ceiling (
+-- The user's policy, one rule a friend and unit: how much they may owe, and how much the user wants to owe them.
+CREATE TABLE rule (
     user   TEXT NOT NULL,
     unit   TEXT NOT NULL,
-    amount INTEGER NOT NULL CHECK (amount >= 0),
+    accept INTEGER CHECK (accept >= 0),
+    issue  INTEGER CHECK (issue >= 0),
     PRIMARY KEY (user, unit)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,6 +1,6 @@
-//! Friends, strangers who said hello, and friends who were removed; and the user's own ceilings for each.
+//! Friends, strangers who said hello, and friends who were removed.
 
-use atomicity_ledger::{Total, Unit, UserKey};
+use atomicity_ledger::UserKey;
 use sqlx::SqliteConnection;
 
 use super::{from_sql, parse_own, to_sql};
@@ -219,47 +219,6 @@ pub(crate) async fn count(
         .fetch_one(conn)
         .await?;
     Ok(from_sql(row.n))
-}
-
-/// The user's own ceiling for what they will owe a friend.
-pub(crate) async fn ceiling(
-    conn: &mut SqliteConnection,
-    user: &UserKey,
-    unit: &Unit,
-) -> Result<Option<Total>, ClientError> {
-    let user = user.to_string();
-    let unit = unit.to_string();
-    let row = sqlx::query!(
-        "SELECT amount FROM ceiling WHERE user = ? AND unit = ?",
-        user,
-        unit
-    )
-    .fetch_optional(conn)
-    .await?;
-    row.map(|row| Ok(Total::from_minor(from_sql(row.amount))?))
-        .transpose()
-}
-
-/// Sets the user's own ceiling.
-pub(crate) async fn set_ceiling(
-    conn: &mut SqliteConnection,
-    user: &UserKey,
-    unit: &Unit,
-    amount: Total,
-) -> Result<(), ClientError> {
-    let user = user.to_string();
-    let unit = unit.to_string();
-    let amount = to_sql(amount.minor());
-    sqlx::query!(
-        "INSERT INTO ceiling (user, unit, amount) VALUES (?, ?, ?)
-         ON CONFLICT (user, unit) DO UPDATE SET amount = excluded.amount",
-        user,
-        unit,
-        amount
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 fn is_unique_violation(error: &sqlx::Error) -> bool {

@@ -11,6 +11,7 @@ pub(crate) mod lock;
 pub(crate) mod outbox;
 pub(crate) mod pairs;
 pub(crate) mod publications;
+pub(crate) mod rules;
 pub(crate) mod settings;
 pub(crate) mod units;
 

@@ -247,7 +247,7 @@ impl Wallet {
         if open && !force {
             return Err(ClientError::NotSettled(contact.name));
         }
-        let closed = super::lines::close_all(&mut change, &mut pair)?;
+        let closed = super::lines::close_all(&mut change, &mut pair).await?;
         if !closed.is_empty() {
             change.save(&pair).await?;
             change.send(user, &closed).await?;

@@ -11,7 +11,7 @@ use super::view::{self, ChannelView};
 use super::{Direction, HistoryItem, Wallet, entropy, receive};
 use crate::error::{ClientError, LimitDetail};
 use crate::store::contacts::{self, Contact};
-use crate::store::units;
+use crate::store::{rules, units};
 
 /// How long to look for the friend's news before paying.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -168,7 +168,8 @@ async fn sign(
     note: PaymentNote,
 ) -> Result<u64, ClientError> {
     let unit = &money.unit;
-    let ceiling = contacts::ceiling(change.conn(), &contact.user, unit).await?;
+    let policy = rules::policy(change.conn(), &contact.user).await?;
+    let ceiling = policy.verdict(&contact.user, unit).issue;
     let open = units::list(change.conn()).await?;
     let now = change.now;
     let memo = note.memo.as_ref().map(ToString::to_string);

@@ -7,7 +7,7 @@ use super::books::Change;
 use super::friends::LimitChange;
 use super::{Direction, HistoryItem, Wallet, receive};
 use crate::error::ClientError;
-use crate::store::contacts;
+use crate::store::{contacts, rules};
 
 impl Wallet {
     /// Sets how much a friend may owe this user in `unit`, in minor units; zero closes the line.
@@ -29,7 +29,10 @@ impl Wallet {
             .ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
         let mut pair = change.load(self.user(), *user).await?;
         let now = change.now;
-        let terms = LineTerms::simple(unit.clone(), accept)?;
+        // The rule is what the user decided; the line is how the friend hears of it.
+        rules::set_accept(change.conn(), user, unit, accept).await?;
+        let policy = rules::policy(change.conn(), user).await?;
+        let terms = LineTerms::simple(unit.clone(), policy.verdict(user, unit).accept)?;
         let line = pair.set_line(terms, &change.keys.pen, now)?;
         let seq = line.record().seq.get();
         change.save(&pair).await?;
@@ -70,7 +73,7 @@ impl Wallet {
         let contact = contacts::get(tx.conn(), user)
             .await?
             .ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
-        contacts::set_ceiling(tx.conn(), user, unit, Total::from_minor(most)?).await?;
+        rules::set_issue(tx.conn(), user, unit, Total::from_minor(most)?).await?;
         tx.commit().await?;
         Ok(LimitChange {
             contact,
@@ -81,13 +84,17 @@ impl Wallet {
 }
 
 /// Closes every line that is open, and returns the records.
-pub(crate) fn close_all(change: &mut Change, pair: &mut Pair) -> Result<Vec<String>, ClientError> {
+pub(crate) async fn close_all(
+    change: &mut Change,
+    pair: &mut Pair,
+) -> Result<Vec<String>, ClientError> {
     let mut closed = Vec::new();
     let now = change.now;
     for unit in pair.units() {
         if pair.own().accept_at(&unit, now) == Total::ZERO {
             continue;
         }
+        rules::set_accept(change.conn(), &pair.peer(), &unit, Total::ZERO).await?;
         let terms = LineTerms::simple(unit, Total::ZERO)?;
         let line = pair.set_line(terms, &change.keys.pen, now)?;
         closed.push(line.jws().to_owned());

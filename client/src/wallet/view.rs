@@ -12,7 +12,7 @@ use crate::error::ClientError;
 use crate::net::plugin::PluginAddress;
 use crate::store::contacts::{self, Contact, ContactStatus};
 use crate::store::history::{self, HistoryItem, HistoryQuery};
-use crate::store::{inbox, outbox, pairs, settings, units};
+use crate::store::{inbox, outbox, pairs, rules, settings, units};
 
 /// Whether a channel can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +208,8 @@ pub(crate) async fn channel(
     contact: &Contact,
     unit: &Unit,
 ) -> Result<ChannelView, ClientError> {
-    let ceiling = contacts::ceiling(conn, &contact.user, unit).await?;
+    let policy = rules::policy(conn, &contact.user).await?;
+    let ceiling = policy.verdict(&contact.user, unit).issue;
     let pending = inbox::count_held(conn, &contact.user).await?;
     let limits = pair.limits(unit, ceiling, now());
     let state = if pair.frozen(unit).is_some() {
