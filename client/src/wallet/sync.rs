@@ -104,13 +104,14 @@ impl Wallet {
         let mut tx = self.store().write().await?;
         outbox::retry_now(tx.conn(), now().millis()).await?;
         tx.commit().await?;
-        report.inbox = self.read_inboxes().await?;
-        let [applied, duplicates, pending, refused] = report.inbox.counts;
-        (report.applied, report.duplicates) = (applied, duplicates);
-        (report.pending, report.refused) = (pending, refused);
-        report.events = report.inbox.events.clone();
-        let friends = self.chosen(only, &report.inbox.look_at).await?;
-        self.sync_friends(friends, &mut report, progress).await?;
+        let friends = self.chosen(only).await?;
+        // Side by side: an inbox that does not answer delays no friend's news.
+        let (read, looked) = tokio::join!(
+            self.read_inboxes(),
+            self.sync_friends(friends, &mut report, progress)
+        );
+        looked?;
+        self.take_inbox(read?, &mut report).await?;
         let flushed = self.flush().await?;
         report.sent = flushed.sent;
         report.queued = flushed.queued;
@@ -121,15 +122,43 @@ impl Wallet {
         Ok(report)
     }
 
-    async fn chosen(
+    /// Adds what the inbox brought, and looks at whoever must be looked up for it.
+    async fn take_inbox(
         &self,
-        only: &[UserKey],
-        also: &BTreeSet<UserKey>,
-    ) -> Result<Vec<Contact>, ClientError> {
+        inbox: InboxReport,
+        report: &mut SyncReport,
+    ) -> Result<(), ClientError> {
+        let [applied, duplicates, pending, refused] = inbox.counts;
+        report.applied += applied;
+        report.duplicates += duplicates;
+        report.pending += pending;
+        report.refused += refused;
+        report.events.extend(inbox.events.iter().cloned());
+        let waiting: Vec<UserKey> = inbox.look_at.iter().copied().collect();
+        report.inbox = inbox;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let friends = self.chosen(&waiting).await?;
+        let mut more = SyncReport::default();
+        self.sync_friends(friends, &mut more, |_, _| {}).await?;
+        report.applied += more.applied;
+        report.duplicates += more.duplicates;
+        report.refused += more.refused;
+        report.events.extend(more.events);
+        let known: BTreeSet<UserKey> = report.unreachable.iter().map(|f| f.user).collect();
+        let new = more.unreachable.into_iter();
+        report
+            .unreachable
+            .extend(new.filter(|friend| !known.contains(&friend.user)));
+        Ok(())
+    }
+
+    async fn chosen(&self, only: &[UserKey]) -> Result<Vec<Contact>, ClientError> {
         let mut conn = self.store().read().await?;
         let mut friends = contacts::list(&mut conn, ContactStatus::Friend).await?;
         if !only.is_empty() {
-            friends.retain(|friend| only.contains(&friend.user) || also.contains(&friend.user));
+            friends.retain(|friend| only.contains(&friend.user));
         }
         Ok(friends)
     }
