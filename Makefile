@@ -34,9 +34,7 @@ bench: ## prints the numbers of docs/PERFORMANCE.md
 fuzz: ## feeds the decoders arbitrary bytes: make fuzz SECONDS=60 (for each of them)
 	@e2e/tools.sh build
 	@e2e/tools.sh fuzz
-	@set -e; cd fuzz; for target in $$($(CARGO) +nightly fuzz list); do \
-		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS) -rss_limit_mb=2048; \
-	done
+	fuzz/run.sh $(SECONDS)
 
 lint: ## checks formatting and runs clippy, warnings are errors
 	@e2e/tools.sh build

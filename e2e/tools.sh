@@ -8,7 +8,7 @@
 #   tools.sh bin-dir   prints where cargo puts the debug programs
 #   tools.sh browser   a Chromium, for the test of the pages; prints its program; ends with 3 if the
 #                      package manager has none
-#   tools.sh fuzz      a nightly Rust and cargo-fuzz
+#   tools.sh fuzz      cargo-fuzz
 set -euo pipefail
 
 TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -89,8 +89,6 @@ browser() {
 }
 
 fuzz_tools() {
-    cargo +nightly --version >/dev/null 2>&1 ||
-        rustup toolchain install nightly --profile minimal >&2 || die "fuzzing needs a nightly Rust"
     cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz >&2 || die "cargo-fuzz is missing"
 }
 
