@@ -8,6 +8,9 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 WITH_POSTGRES := e2e/postgres.sh run
 
+# Each end-to-end test starts several homeservers and plugins, with a dozen connections to Postgres each.
+export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
+
 .PHONY: help demo test bench fuzz lint docs build
 .DEFAULT_GOAL := help
 

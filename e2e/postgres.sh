@@ -158,7 +158,7 @@ create_cluster() {
     (cd / && as_server_user tee -a "$base/data/postgresql.conf" >/dev/null) <<CONF
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
-max_connections = 400
+max_connections = 600
 shared_buffers = 128MB
 logging_collector = off
 CONF
