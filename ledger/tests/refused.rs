@@ -3,12 +3,13 @@
 
 mod support;
 
-use atomicity_ledger::record::AnyRecord;
-use atomicity_ledger::{Keypair, MAX_RECORD_BYTES};
+use atomicity_ledger::authority::{GRANT_TYP, Grant};
+use atomicity_ledger::record::{AnyRecord, State};
+use atomicity_ledger::{Keypair, MAX_RECORD_BYTES, Signed};
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use support::{BAKER, BAKER_BOOK, MILKMAN, MILKMAN_BOOK, raw_jws, samples, testdata};
+use support::{BAKER, BAKER_BOOK, MILKMAN, MILKMAN_BOOK, grant, raw_jws, samples, testdata};
 
 struct Case {
     description: String,
@@ -495,8 +496,62 @@ fn weak_key_signs_anything() -> Case {
     )
 }
 
+/// `json` with its object number `nth` written as the list of its values, as a lenient reader of structures takes it.
+fn with_list(json: &str, nth: usize) -> Option<String> {
+    let bytes = json.as_bytes();
+    let open = bytes.iter().enumerate().filter(|(_, b)| **b == b'{');
+    let start = open.map(|(place, _)| place).nth(nth)?;
+    let mut list = String::from("[");
+    let (mut depth, mut in_name, mut place) = (0usize, true, start + 1);
+    // No string of the samples holds a quotation mark, a brace or a colon.
+    while depth > 0 || bytes[place] != b'}' {
+        match bytes[place] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b',' if depth == 0 => in_name = true,
+            _ => {}
+        }
+        if bytes[place] == b':' && depth == 0 && in_name {
+            in_name = false;
+        } else if !in_name || bytes[place] == b',' {
+            list.push(char::from(bytes[place]));
+        }
+        place += 1;
+    }
+    Some(format!(
+        "{}{list}]{}",
+        &json[..start],
+        json.get(place + 1..).unwrap()
+    ))
+}
+
+/// Every object of every type, in the form of a list.
+fn lists_for_objects() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for sample in samples() {
+        let (json, secret) = sound(sample.typ);
+        for nth in 0.. {
+            let Some(spoilt) = with_list(&json, nth) else {
+                break;
+            };
+            let why = format!("{} with object {nth} as a list", sample.typ);
+            let jws = raw_jws(&header(sample.typ, &secret), &spoilt, &secret);
+            cases.push(case(why, jws, "payload_invalid"));
+        }
+    }
+    let (json, secret) = sound(STATE);
+    let list = with_list(&header(STATE, &secret), 0).unwrap();
+    cases.push(case(
+        "a header that is a list of its values",
+        raw_jws(&list, &json, &secret),
+        "header_invalid",
+    ));
+    cases
+}
+
 fn cases() -> Vec<Case> {
     let mut all = bad_forms();
+    all.extend(lists_for_objects());
     all.extend(bad_headers());
     all.extend(bad_fields());
     all.extend(contradictions());
@@ -511,6 +566,29 @@ fn hostile_records_are_refused_and_the_reason_is_named() {
         assert_eq!(error.code(), case.code, "{}: {error}", case.description);
         assert!(error.to_string().len() < 1000, "{}", case.description);
     }
+}
+
+#[test]
+fn a_list_in_the_place_of_an_object_is_refused_by_the_reader_of_one_type_too() {
+    let (json, secret) = sound(STATE);
+    let list = with_list(&json, 0).unwrap();
+    assert!(list.starts_with("[1,\"") && list.ends_with(']'), "{list}");
+    let jws = raw_jws(&header(STATE, &secret), &list, &secret);
+    let error = Signed::<State>::decode(&jws).unwrap_err();
+    assert_eq!(error.code(), "payload_invalid");
+}
+
+#[test]
+fn a_grant_in_the_form_of_a_list_is_refused() {
+    let key = Keypair::from_secret(&BAKER_BOOK);
+    let jws = grant(&BAKER, &key, &[], 1, 2);
+    let part = jws.split('.').nth(1).unwrap();
+    let json = String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
+    let header = format!(r#"{{"alg":"EdDSA","typ":"{GRANT_TYP}"}}"#);
+    Grant::decode(&raw_jws(&header, &json, &BAKER)).unwrap();
+    let list = with_list(&json, 0).unwrap();
+    let error = Grant::decode(&raw_jws(&header, &list, &BAKER)).unwrap_err();
+    assert_eq!(error.code(), "jws_malformed");
 }
 
 #[test]

@@ -76,7 +76,8 @@ impl Pair {
         self.own.start_epoch(&book);
         self.own.pending_books = pending;
         self.behind = false;
-        self.waiting = !new.continues;
+        // What a recovery may not know is not known better because another book follows.
+        self.waiting |= !new.continues;
         Ok(book)
     }
 

@@ -1,6 +1,9 @@
 //! Two users with devices, for the tests of the pair.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod hostile;
+pub mod world;
+
 use std::collections::BTreeMap;
 
 use atomicity_ledger::jws::Version;
