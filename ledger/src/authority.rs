@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::Total;
 use crate::error::LedgerError;
-use crate::jws::{self, Signed, stored};
+use crate::jws::{self, RecordHash, Signed, stored};
 use crate::key::{SignerKey, UserKey};
 use crate::record::{Delegation, Revocation, Scope};
 use crate::time::Timestamp;
@@ -24,12 +24,14 @@ use crate::unit::Unit;
 pub const REVOCATION_MAX_AGE_MS: u64 = 10 * 60 * 1000;
 /// The `typ` of a Pubky grant.
 pub const GRANT_TYP: &str = "pubky-grant";
-/// The most delegations, and the most grants, that are kept for one user.
+/// The most delegations, and the most grants, that are kept for one user, besides those that books were taken under.
 pub const MAX_CREDENTIALS: usize = 16;
+/// The most delegations and grants that are kept because books were taken under them.
+const MAX_RELIED: usize = 32;
 /// The most revocations that are kept for one user. None is ever dropped: a stolen key must not come back.
 pub const MAX_REVOCATIONS: usize = 1024;
-/// The most delegations of one key: an earlier one may be what a book was taken under, and is kept as evidence.
-const MAX_DELEGATIONS_OF_KEY: usize = 4;
+/// The most delegations of one key that no book was taken under.
+const MAX_DELEGATIONS_OF_KEY: usize = 8;
 /// How far another clock may be ahead, in milliseconds.
 const CLOCK_SKEW_MS: u64 = 60_000;
 
@@ -108,6 +110,10 @@ impl Grant {
         &self.jws
     }
 
+    fn hash(&self) -> RecordHash {
+        RecordHash::of(&self.jws)
+    }
+
     /// Whether a capability names exactly `path`, with leave to write.
     fn names(&self, path: &str) -> bool {
         self.claims.caps.iter().any(|cap| {
@@ -167,6 +173,9 @@ pub struct Credentials {
     #[serde(with = "stored::list")]
     revocations: Vec<Signed<Revocation>>,
     checked: Vec<Checked>,
+    /// The delegations and grants that books were taken under: whatever comes later, they stay as evidence.
+    #[serde(default)]
+    relied: Vec<RecordHash>,
 }
 
 /// Whose word an authority is, in the order of precedence.
@@ -218,6 +227,7 @@ impl Credentials {
             grants: Vec::new(),
             revocations: Vec::new(),
             checked: Vec::new(),
+            relied: Vec::new(),
         }
     }
 
@@ -251,7 +261,10 @@ impl Credentials {
         if self.grants.contains(&grant) {
             return Ok(false);
         }
-        push_bounded(&mut self.grants, grant);
+        let relied = &self.relied;
+        let spare = |known: &Grant| !relied.contains(&known.hash());
+        make_room(&mut self.grants, MAX_CREDENTIALS, spare, |_| true);
+        self.grants.push(grant);
         Ok(true)
     }
 
@@ -277,12 +290,19 @@ impl Credentials {
         // Of several delegations of one key the latest serial is in force; the earlier ones stay as evidence.
         let newest = self.delegation_of(key).map(|known| known.record().serial);
         let is_newer = newest.is_none_or(|serial| signed.record().serial > serial);
-        while self.delegations_of(key).count() >= MAX_DELEGATIONS_OF_KEY {
-            let oldest = self.delegations_of(key).map(|d| d.record().serial).min();
-            self.delegations
-                .retain(|d| d.record().key != key || Some(d.record().serial) != oldest);
-        }
-        push_bounded(&mut self.delegations, signed);
+        let relied = &self.relied;
+        let spare = |known: &Signed<Delegation>| !relied.contains(&known.hash());
+        let of_key = |known: &Signed<Delegation>| known.record().key == key && spare(known);
+        let serials = self.delegations.iter().filter(|known| of_key(known));
+        let oldest = serials.map(|known| known.record().serial).min();
+        make_room(
+            &mut self.delegations,
+            MAX_DELEGATIONS_OF_KEY,
+            of_key,
+            |known| Some(known.record().serial) == oldest,
+        );
+        make_room(&mut self.delegations, MAX_CREDENTIALS, spare, |_| true);
+        self.delegations.push(signed);
         Ok(is_newer)
     }
 
@@ -326,7 +346,10 @@ impl Credentials {
     /// Notes that a revocation of `key` was looked for at `now`, and what was found was learnt.
     pub fn mark_checked(&mut self, key: SignerKey, now: Timestamp) {
         self.checked.retain(|checked| checked.key != key);
-        push_bounded(&mut self.checked, Checked { key, at: now });
+        if self.checked.len() >= MAX_CREDENTIALS {
+            self.checked.remove(0);
+        }
+        self.checked.push(Checked { key, at: now });
     }
 
     /// Whether a revocation of `key` was looked for recently enough to take its records at `now`. Root keys can't be revoked.
@@ -406,18 +429,8 @@ impl Credentials {
             return refuse("neither a delegation nor a grant of the root names this key");
         };
         let delegation = signed.record();
-        match purpose {
-            Purpose::Book(_) | Purpose::Report if delegation.scopes.contains(&Scope::Book) => {}
-            Purpose::Book(_) | Purpose::Report => {
-                return refuse("its delegation does not let it keep books");
-            }
-            Purpose::Profile => return refuse("a delegation does not cover the profile"),
-            Purpose::Revoke(_) => return refuse("a delegation does not cover revocations"),
-        }
-        if let (Purpose::Book(peer), Some(peers)) = (purpose, &delegation.peers)
-            && !peers.contains(&peer)
-        {
-            return refuse("its delegation does not cover this peer");
+        if let Some(why) = uncovered(delegation, purpose) {
+            return refuse(why);
         }
         if now < delegation.not_before {
             return Err(LedgerError::AuthorityNotYetValid { key });
@@ -487,31 +500,113 @@ impl Credentials {
         })
     }
 
-    /// The compact forms of everything that bears on `key`: what a peer or a court needs to judge its signatures.
+    /// Whether the root ever let `key` keep the books towards `peer`, as far as is known here, whatever it said afterwards.
+    pub(crate) fn ever_let(&self, key: SignerKey, peer: UserKey, now: Timestamp) -> bool {
+        let delegated = |d: &Signed<Delegation>| {
+            uncovered(d.record(), Purpose::Book(peer)).is_none() && d.record().not_before <= now
+        };
+        let path = book_path(&key);
+        let granted = |g: &Grant| {
+            g.claims.cnf == key && g.names(&path) && g.claims.iat <= now.millis() / 1000
+        };
+        key.is_root_of(&self.user)
+            || self.is_revoked(key)
+            || self.delegations_of(key).any(delegated)
+            || self.grants.iter().any(granted)
+    }
+
+    /// Keeps for good, as far as `MAX_RELIED` goes, what lets `key` keep the books towards `peer`: a book was taken under it.
+    pub(crate) fn rely_on(&mut self, key: SignerKey, peer: UserKey, now: Timestamp) {
+        if let Some(word) = self.word_for(key, peer, now) {
+            self.relied.retain(|known| *known != word);
+            make_room(&mut self.relied, MAX_RELIED, |_| true, |_| true);
+            self.relied.push(word);
+        }
+    }
+
+    /// The delegation or grant that lets `key` keep the books now; if none does any more, the first that ever did.
+    fn word_for(&self, key: SignerKey, peer: UserKey, now: Timestamp) -> Option<RecordHash> {
+        let purpose = Purpose::Book(peer);
+        if self.judge_delegation(key, purpose, now).is_ok() {
+            return self.delegation_of(key).map(Signed::hash);
+        }
+        let path = book_path(&key);
+        let named = |g: &&Grant| g.claims.cnf == key && g.names(&path);
+        let holds = |g: &&Grant| self.judge_grant(g, key, purpose, now).is_ok();
+        let grants = || self.grants.iter().filter(named);
+        let first = || {
+            self.delegations_of(key)
+                .filter(|d| uncovered(d.record(), purpose).is_none())
+                .min_by_key(|d| d.record().serial)
+                .map(Signed::hash)
+        };
+        grants()
+            .find(holds)
+            .map(Grant::hash)
+            .or_else(first)
+            .or_else(|| grants().next().map(Grant::hash))
+    }
+
+    /// The compact forms of what bears on `key`: what a peer or a court needs to judge its signatures. Of several words that serve
+    /// one purpose the newest, and those that books were taken under.
     #[must_use]
     pub fn about(&self, key: SignerKey) -> Vec<String> {
-        let delegations = self.delegations_of(key).map(|d| d.jws().to_owned());
+        let newest = self.delegation_of(key).map(Signed::hash);
+        let delegations = self.delegations_of(key).filter(|d| {
+            let hash = d.hash();
+            Some(hash) == newest || self.relied.contains(&hash)
+        });
         let path = book_path(&key);
-        let grants = self
+        let named = |g: &&Grant| g.claims.cnf == key && g.names(&path);
+        let newest = self.grants.iter().filter(named);
+        let newest = newest.max_by_key(|g| g.claims.iat).map(Grant::hash);
+        let grants: Vec<&Grant> = self
             .grants
             .iter()
-            .filter(|g| g.claims.cnf == key && g.names(&path))
-            .map(|g| g.jws.clone());
-        let revocations = self
-            .revocations
-            .iter()
-            .filter(|r| r.record().key == key)
-            .map(|r| r.jws().to_owned());
-        delegations.chain(grants).chain(revocations).collect()
+            .filter(named)
+            .filter(|g| Some(g.hash()) == newest || self.relied.contains(&g.hash()))
+            .collect();
+        let revocations = self.revocations.iter().filter(|r| {
+            let of_grant = r.record().grant.map(|id| id.to_string());
+            let bears = |id: &String| grants.iter().any(|g| g.claims.jti == *id);
+            r.record().key == key && of_grant.as_ref().is_none_or(bears)
+        });
+        let delegations = delegations.map(|d| d.jws().to_owned());
+        delegations
+            .chain(grants.iter().map(|g| g.jws.clone()))
+            .chain(revocations.map(|r| r.jws().to_owned()))
+            .collect()
     }
 }
 
-/// Keeps at most [`MAX_CREDENTIALS`]; the oldest goes first.
-fn push_bounded<T>(list: &mut Vec<T>, item: T) {
-    if list.len() >= MAX_CREDENTIALS {
-        list.remove(0);
+/// What keeps a delegation from serving this purpose, at whatever time.
+fn uncovered(delegation: &Delegation, purpose: Purpose) -> Option<&'static str> {
+    let scoped = delegation.scopes.contains(&Scope::Book);
+    match (purpose, &delegation.peers) {
+        (Purpose::Profile, _) => Some("a delegation does not cover the profile"),
+        (Purpose::Revoke(_), _) => Some("a delegation does not cover revocations"),
+        (Purpose::Book(_) | Purpose::Report, _) if !scoped => {
+            Some("its delegation does not let it keep books")
+        }
+        (Purpose::Book(peer), Some(peers)) if !peers.contains(&peer) => {
+            Some("its delegation does not cover this peer")
+        }
+        (Purpose::Book(_) | Purpose::Report, _) => None,
     }
-    list.push(item);
+}
+
+/// Drops the first one that `goes` of those that `count`, if there are `max` of them.
+fn make_room<T>(
+    list: &mut Vec<T>,
+    max: usize,
+    counts: impl Fn(&T) -> bool,
+    goes: impl Fn(&T) -> bool,
+) {
+    if list.iter().filter(|item| counts(item)).count() >= max
+        && let Some(place) = list.iter().position(|item| counts(item) && goes(item))
+    {
+        list.remove(place);
+    }
 }
 
 enum Kind {

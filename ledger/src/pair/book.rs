@@ -200,7 +200,7 @@ impl Pair {
             key: book.key,
         }];
         let beyond = self.held_beyond(book, &mut events);
-        next.theirs.start_epoch(signed);
+        next.theirs.start_epoch(signed, self.me, now);
         if takes_over {
             // What the key that lost had said in this epoch is no word of its user.
             for unit in next.theirs.units.values_mut() {
@@ -304,10 +304,10 @@ impl Pair {
                 continue;
             }
             let state = side.newest.clone().or_else(|| side.carried.clone());
-            match &state {
-                Some(state) => beyond.held.push(state.hash()),
-                None => beyond.held.push(current.hash()),
-            }
+            let state = state.filter(|state| state.record().issued >= bound);
+            let book = || self.theirs.book_carrying(unit, bound).map(Signed::hash);
+            let backing = state.as_ref().map(Signed::hash).or_else(book);
+            beyond.held.push(backing.unwrap_or_else(|| current.hash()));
             let merged = known.merged.min(bound);
             let room = bound.growth_since(merged);
             let returned = Total::from_minor(known.returned.minor().min(room));
@@ -397,7 +397,10 @@ impl Pair {
             if side.base.issued <= after {
                 continue;
             }
-            held.extend(side.carried.as_ref().map(Signed::hash));
+            let issued = side.base.issued;
+            let state = side.carried.as_ref().map(Signed::hash);
+            let book = || self.theirs.book_carrying(unit, issued).map(Signed::hash);
+            held.extend(state.or_else(book));
             bases.push(UnitBase {
                 unit: unit.clone(),
                 issued: side.base.issued,

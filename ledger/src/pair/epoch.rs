@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::Pair;
 use super::book::FIRST_EPOCH_OF_ROOT;
-use super::side::{MAX_PAST_BOOKS, MAX_PENDING_BOOKS, Side, Totals, UnitSide, push_bounded};
+use super::side::{MAX_BACKING_BOOKS, MAX_PAST_BOOKS, MAX_PENDING_BOOKS, Side, Totals, UnitSide};
 use crate::amount::Total;
 use crate::error::LedgerError;
 use crate::jws::{Signed, Version};
-use crate::key::{Keypair, SignerKey};
+use crate::key::{Keypair, SignerKey, UserKey};
 use crate::record::{Book, Carried, UnitCap};
 use crate::seq::Epoch;
 use crate::time::Timestamp;
@@ -73,7 +73,7 @@ impl Pair {
             signer,
         )?;
         let pending = self.pending_after(&book)?;
-        self.own.start_epoch(&book);
+        self.own.start_epoch(&book, self.peer, now);
         self.own.pending_books = pending;
         self.behind = false;
         // What a recovery may not know is not known better because another book follows.
@@ -117,9 +117,11 @@ fn carried(unit: &Unit, side: &UnitSide, epoch: Epoch) -> Carried {
 
 impl Side {
     /// Puts `book` in force: each unit starts from what the book carries over, never below what the epoch before started from.
-    pub(super) fn start_epoch(&mut self, book: &Signed<Book>) {
-        if let Some(before) = self.book.replace(book.clone()) {
-            push_bounded(&mut self.past, before, MAX_PAST_BOOKS);
+    pub(super) fn start_epoch(&mut self, book: &Signed<Book>, other: UserKey, now: Timestamp) {
+        self.forget_books();
+        self.past.extend(self.book.replace(book.clone()));
+        for key in [book.record().key, book.kid()] {
+            self.credentials.rely_on(key, other, now);
         }
         self.book_ack = None;
         for carried in &book.record().after {
@@ -133,12 +135,55 @@ impl Side {
             unit.start_epoch();
         }
     }
+
+    /// Makes room for one more earlier book: of the older ones those stay that back a total beyond the book in force.
+    fn forget_books(&mut self) {
+        let old = self.past.len().saturating_sub(MAX_PAST_BOOKS - 1);
+        let recent = self.past.split_off(old);
+        let (past, units) = (std::mem::take(&mut self.past), &self.units);
+        let current = self.book.as_ref().map(Signed::record);
+        let carries = |book: &Signed<Book>, unit: &Unit, issued: Total| {
+            let carried = book.record().carried(unit);
+            carried.is_some_and(|carried| carried.issued >= issued)
+        };
+        let backs = |book: &&Signed<Book>| {
+            units.iter().any(|(unit, side)| {
+                let base = side.base.issued;
+                let after = current.and_then(|current| current.carried(unit));
+                let state = side.carried.as_ref();
+                let by_state = state.filter(|state| state.record().issued >= base);
+                after.is_none_or(|after| after.issued < base)
+                    && match by_state {
+                        Some(state) => {
+                            state.record().epoch == book.record().epoch
+                                && state.kid() == book.record().key
+                        }
+                        None => base > Total::ZERO && carries(book, unit, base),
+                    }
+            })
+        };
+        let mut kept: Vec<Signed<Book>> = past.iter().filter(backs).cloned().collect();
+        kept.drain(..kept.len().saturating_sub(MAX_BACKING_BOOKS));
+        kept.extend(recent);
+        self.past = kept;
+    }
+
+    /// The newest book that carries at least `issued` over.
+    pub(super) fn book_carrying(&self, unit: &Unit, issued: Total) -> Option<&Signed<Book>> {
+        let books = self.book.iter().chain(self.past.iter().rev());
+        let mut carrying = books.filter(|book| {
+            let carried = book.record().carried(unit);
+            carried.is_some_and(|carried| carried.issued >= issued)
+        });
+        carrying.next()
+    }
 }
 
 impl UnitSide {
     fn start_epoch(&mut self) {
         let newest = self.newest.take();
-        self.carried = newest.filter(|state| state.record().issued <= self.base.issued);
+        // What names less than the epoch starts from backs nothing, and what names more is not known to the book.
+        self.carried = newest.filter(|state| state.record().issued == self.base.issued);
         self.cleared = None;
         self.ack = None;
         self.acked = self.acked.min(self.base.issued);

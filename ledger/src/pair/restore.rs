@@ -9,8 +9,7 @@ use super::book::{FIRST_EPOCH_OF_ROOT, book_item};
 use super::own::binding;
 use super::side::{Side, Totals, UnitSide};
 use crate::amount::Total;
-use crate::authority::{Authority, Credentials, Purpose};
-use crate::error::LedgerError;
+use crate::authority::{Authority, Purpose};
 use crate::jws::Signed;
 use crate::key::{SignerKey, UserKey};
 use crate::record::{Ack, AckItem, AnyRecord, Book, State, UnitBase};
@@ -35,19 +34,6 @@ impl Found<'_> {
     }
 }
 
-/// Whether `key` has, or had, its user's word for keeping books towards `peer`.
-pub(super) fn had_authority(
-    credentials: &Credentials,
-    key: SignerKey,
-    peer: UserKey,
-    now: Timestamp,
-) -> bool {
-    matches!(
-        credentials.judge(key, Purpose::Book(peer), now),
-        Ok(_) | Err(LedgerError::AuthorityExpired { .. } | LedgerError::KeyRevoked { .. })
-    )
-}
-
 /// Plays the books of one side in order, and under each the newest totals that its key has signed.
 pub(super) fn restore_side(
     mut side: Side,
@@ -59,7 +45,7 @@ pub(super) fn restore_side(
     for book in books_in_order(&side, records, (from, to), found.now) {
         let cap = CapOf::new(&side, &book, to, found.now);
         let before: BTreeMap<Unit, Totals> = totals(&side);
-        side.start_epoch(&book);
+        side.start_epoch(&book, to, found.now);
         if !book.kid().is_root_of(&from) {
             clamp(&mut side, &before, &cap, other);
         }
@@ -159,8 +145,8 @@ fn books_in_order(
         let by_root = signed.kid().is_root_of(&from);
         let plausible = by_root
             || book.epoch.get() < FIRST_EPOCH_OF_ROOT
-                && had_authority(&side.credentials, signed.kid(), to, now)
-                && had_authority(&side.credentials, book.key, to, now);
+                && side.credentials.ever_let(signed.kid(), to, now)
+                && side.credentials.ever_let(book.key, to, now);
         let better = books.get(&book.epoch).is_none_or(|known| {
             let known_by_root = known.kid().is_root_of(&from);
             by_root && (!known_by_root || book.at > known.record().at)
@@ -184,7 +170,7 @@ fn restore_base(
     let author = book.record().from;
     for ack in found.acks_by(other_user) {
         let known_key = other.book_keys().any(|key| key == ack.kid())
-            || had_authority(&other.credentials, ack.kid(), author, found.now);
+            || other.credentials.ever_let(ack.kid(), author, found.now);
         let item = book_item(ack.record(), book.hash()).filter(|_| known_key);
         let Some(item) = item else { continue };
         for base in &item.base {

@@ -4,7 +4,6 @@
 use super::Pair;
 use super::event::Outcome;
 use super::receive::quiet;
-use super::restore::had_authority;
 use super::side::{MAX_NOTES, MAX_RIVALS, push_bounded};
 use crate::error::LedgerError;
 use crate::jws::Signed;
@@ -83,7 +82,7 @@ impl Pair {
             .book_of(book.key, book.epoch)
             .is_some_and(|known| known.hash() == signed.hash());
         let word = signed.kid().is_root_of(&self.me)
-            || had_authority(&self.own.credentials, signed.kid(), self.peer, now);
+            || self.own.credentials.ever_let(signed.kid(), self.peer, now);
         if known || !word {
             return Outcome::Stale;
         }

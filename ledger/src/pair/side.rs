@@ -19,6 +19,8 @@ pub(super) const MAX_NOTES: usize = 16;
 pub(super) const MAX_REFUSALS: usize = 8;
 /// The most earlier books that are kept for their caps.
 pub(super) const MAX_PAST_BOOKS: usize = 3;
+/// The most books before those that are kept because nothing else backs a total.
+pub(super) const MAX_BACKING_BOOKS: usize = 8;
 /// The most books of the owner that a peer may show and that this store did not open.
 pub(super) const MAX_RIVALS: usize = 8;
 /// The most books that may follow one another before the other user acknowledges any.
