@@ -11,6 +11,7 @@ use crate::authority::{Authority, Purpose};
 use crate::error::LedgerError;
 use crate::jws::{Record as _, Signed};
 use crate::key::SignerKey;
+use crate::pair::Totals;
 use crate::record::{Ack, Book, Manifest, State};
 use crate::seq::{Epoch, Seq};
 use crate::time::Timestamp;
@@ -43,6 +44,8 @@ pub(super) fn judge(bundle: &Bundle, at: Timestamp) -> Result<Report, LedgerErro
         side.report_contradictions(&mut report);
         side.report_not_counted(at, &mut report.not_counted);
     }
+    own.report_unacknowledged(&theirs, at, &mut report.not_counted);
+    theirs.report_unacknowledged(&own, at, &mut report.not_counted);
     let own_given = given(&own, &theirs, at, &mut report.not_counted);
     let their_given = given(&theirs, &own, at, &mut report.not_counted);
     conclude(&mut report, (&own, &own_given), (&theirs, &their_given));
@@ -101,22 +104,74 @@ impl Side<'_> {
         }
     }
 
+    /// Everything that one key should never have signed together. The record that stands comes first.
     fn report_contradictions(&self, report: &mut Report) {
-        let mut seen: BTreeMap<(&Unit, Epoch, Seq, SignerKey), usize> = BTreeMap::new();
+        let mut add = |first: usize, second: usize, why: String| {
+            report.contradictions.push(Contradiction {
+                user: self.user,
+                indexes: (first, second),
+                why,
+            });
+        };
+        let mut greatest: BTreeMap<(&Unit, Epoch, SignerKey), (usize, &State)> = BTreeMap::new();
         for (index, state) in &self.states {
             let r = state.record();
-            let place = (&r.unit, r.epoch, r.seq, state.kid());
-            if let Some(first) = seen.get(&place) {
-                report.contradictions.push(Contradiction {
-                    user: self.user,
-                    indexes: (*first, *index),
-                    why: format!(
+            let place = (&r.unit, r.epoch, state.kid());
+            let known = greatest.get(&place).copied();
+            match known {
+                Some((first, known)) if known.seq == r.seq => add(
+                    first,
+                    *index,
+                    format!(
                         "two different states in {} bear epoch {}, seq {}",
                         r.unit, r.epoch, r.seq
                     ),
+                ),
+                Some((first, known)) if Totals::from(known).falls_to(&Totals::from(r)) => add(
+                    first,
+                    *index,
+                    format!(
+                        "state {} in {} of epoch {} names more than state {}, which came after it",
+                        known.seq, r.unit, r.epoch, r.seq
+                    ),
+                ),
+                _ => {
+                    greatest.insert(place, (*index, r));
+                }
+            }
+        }
+        let mut lines: BTreeMap<(&Unit, Epoch, Seq, SignerKey), usize> = BTreeMap::new();
+        for (index, line) in &self.lines {
+            let r = line.record();
+            let first = *lines
+                .entry((&r.unit, r.epoch, r.seq, line.kid()))
+                .or_insert(*index);
+            if first != *index {
+                add(
+                    first,
+                    *index,
+                    format!(
+                        "two different credit lines in {} bear epoch {}, seq {}",
+                        r.unit, r.epoch, r.seq
+                    ),
+                );
+            }
+        }
+    }
+
+    /// Books that end nothing yet.
+    fn report_unacknowledged(&self, other: &Side<'_>, at: Timestamp, notes: &mut Vec<NotCounted>) {
+        for book in self.books_in_turn(at).into_iter().skip(1) {
+            let place = self.books.iter().find(|(_, b)| b.hash() == book.hash());
+            if let (Some((index, _)), false) = (place, other.has_acknowledged(book.hash())) {
+                notes.push(NotCounted {
+                    index: *index,
+                    typ: Book::TYP.to_owned(),
+                    why: format!(
+                        "the book of epoch {} is not acknowledged in this bundle, so what stood before it stands",
+                        book.record().epoch
+                    ),
                 });
-            } else {
-                seen.insert(place, *index);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::error::LedgerError;
 use crate::jws::{RecordHash, Signed};
 use crate::key::{SignerKey, UserKey};
 use crate::pair::FIRST_EPOCH_OF_ROOT;
-use crate::record::{Ack, AckItem, AnyRecord, Book, Revocation, State};
+use crate::record::{Ack, AckItem, AnyRecord, Book, CreditLine, Revocation, State};
 use crate::time::Timestamp;
 
 pub(super) type Placed<'a, T> = (usize, &'a Signed<T>);
@@ -28,6 +28,7 @@ pub(super) struct Side<'a> {
     /// Ascending by epoch and number, then by place.
     pub(super) states: Vec<Placed<'a, State>>,
     pub(super) acks: Vec<Placed<'a, Ack>>,
+    pub(super) lines: Vec<Placed<'a, CreditLine>>,
     /// Lines, payments, refusals: place, type and signer.
     pub(super) others: Vec<(usize, &'static str, SignerKey)>,
 }
@@ -47,6 +48,7 @@ impl<'a> Side<'a> {
             books: Vec::new(),
             states: Vec::new(),
             acks: Vec::new(),
+            lines: Vec::new(),
             others: Vec::new(),
         };
         let mut revocations = Vec::new();
@@ -100,6 +102,10 @@ impl<'a> Side<'a> {
             AnyRecord::Book(r) => self.books.push((index, r)),
             AnyRecord::State(r) => self.states.push((index, r)),
             AnyRecord::Ack(r) => self.acks.push((index, r)),
+            AnyRecord::CreditLine(r) => {
+                self.lines.push((index, r));
+                self.others.push((index, record.typ(), record.kid()));
+            }
             other => self.others.push((index, other.typ(), other.kid())),
         }
     }

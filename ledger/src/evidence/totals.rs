@@ -32,8 +32,13 @@ pub(super) fn given(
     notes: &mut Vec<NotCounted>,
 ) -> PerUnit {
     let mut given = PerUnit::new();
+    let mut before: Option<&Signed<Book>> = None;
     for book in side.books_in_turn(at) {
         let mut next = carried(side, book, other, at);
+        if !book.kid().is_root_of(&side.user) {
+            bind(&mut next, before.unwrap_or(book), &given, other);
+        }
+        before = Some(book);
         // A new book is in force for the other once they have acknowledged it. Until then nothing that stood before falls.
         if !other.has_acknowledged(book.hash()) {
             keep_greater(&mut next, given);
@@ -49,6 +54,15 @@ pub(super) fn given(
         given = next;
     }
     given
+}
+
+/// What only a book key says was carried over binds up to the cap of the book that it kept before.
+fn bind(next: &mut PerUnit, kept: &Signed<Book>, known: &PerUnit, other: &Side<'_>) {
+    for (unit, given) in next {
+        let floor = known.get(unit).map_or(Total::ZERO, |known| known.issued);
+        let bound = within_cap(given.issued, kept.record(), unit, other);
+        given.issued = given.issued.min(bound.max(floor));
+    }
 }
 
 fn keep_greater(next: &mut PerUnit, before: PerUnit) {
