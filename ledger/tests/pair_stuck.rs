@@ -207,6 +207,60 @@ fn after_a_dishonest_ack_the_honest_one_lets_the_owner_go_on() {
     assert!(next.get() < 1 << 33, "{next:?}");
 }
 
+#[test]
+fn a_recovered_peer_still_knows_what_backs_the_total() {
+    let (mut a, mut b) = friends(500, 300);
+    let stale = file_halves(&a);
+    let issued = a.issue(200).unwrap();
+    b.take(&issued.state.into());
+    let recovered = recover_with(&a, stale, &key(50), 2, 1_000_000).unwrap();
+    go_on(&mut a, &recovered, &key(50), &b.device);
+    know(&mut b, &a, &key(50), 2, 1_000_000);
+    // The peer acknowledges the book and then loses its device; the owner, who still waits, opens another book.
+    b.take(&recovered.book.into());
+    let words = b.pair.file_records();
+    let of_b = recover_knowing(&b, file_halves(&b), &words.held, &key(60), 2, 1_000_000).unwrap();
+    go_on(&mut b, &of_b, &key(60), &key(50));
+    rebook(&mut a);
+    know(&mut a, &b, &key(60), 2, 1_000_000);
+    know(&mut b, &a, &key(50), 2, 1_000_000);
+    sync_often(&mut a, &mut b);
+    assert!(!a.pair.is_waiting(), "a={} b={}", a.balance(), b.balance());
+    assert_eq!((a.balance(), b.balance()), (-200, 200));
+}
+
+#[test]
+fn a_book_that_follows_a_recovery_does_not_end_the_wait() {
+    let (mut a, mut b) = friends(500, 300);
+    let stale = file_halves(&a);
+    let issued = a.issue(200).unwrap();
+    b.take(&issued.state.into());
+    let recovered = recover_with(&a, stale, &key(50), 2, 1_000_000).unwrap();
+    go_on(&mut a, &recovered, &key(50), &b.device);
+    know(&mut b, &a, &key(50), 2, 1_000_000);
+    rebook(&mut a);
+    assert!(a.pair.is_waiting());
+    sync_often(&mut a, &mut b);
+    assert!(!a.pair.is_waiting());
+    assert_eq!((a.balance(), b.balance()), (-200, 200));
+}
+
+#[test]
+fn a_total_that_only_a_book_carried_is_backed_by_that_book() {
+    let (mut a, mut b) = friends(500, 300);
+    let stale = file_halves(&a);
+    let first = a.issue(100).unwrap();
+    b.take(&first.state.into());
+    // The state of this one never arrives, but the next book carries it.
+    a.issue(50).unwrap();
+    b.take(&rebook(&mut a).into());
+    assert_eq!(b.balance(), 150);
+    let recovered = recover_with(&a, stale, &key(50), 2, 1000).unwrap();
+    settle(&mut a, &mut b, &recovered);
+    assert!(!a.pair.is_waiting(), "a={} b={}", a.balance(), b.balance());
+    assert_eq!((a.balance(), b.balance()), (-150, 150));
+}
+
 // ── Books ──
 
 #[test]

@@ -12,7 +12,7 @@ use crate::amount::Total;
 use crate::authority::{Authority, Purpose};
 use crate::jws::Signed;
 use crate::key::{SignerKey, UserKey};
-use crate::record::{Ack, AckItem, AnyRecord, Book, State, UnitBase};
+use crate::record::{Ack, AckItem, AnyRecord, Book, BookAck, State, UnitBase};
 use crate::seq::Epoch;
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -174,13 +174,15 @@ fn restore_base(
         let item = book_item(ack.record(), book.hash()).filter(|_| known_key);
         let Some(item) = item else { continue };
         for base in &item.base {
-            raise_base(side, other, base, cap);
+            if raise_base(side, other, base, cap) {
+                back(side, &base.unit, item, found);
+            }
         }
         side.book_ack = Some(ack.clone());
     }
 }
 
-fn raise_base(side: &mut Side, other: &Side, base: &UnitBase, cap: &CapOf) {
+fn raise_base(side: &mut Side, other: &Side, base: &UnitBase, cap: &CapOf) -> bool {
     let unit = side.units.entry(base.unit.clone()).or_default();
     let bound = binding(
         cap.of_after(&base.unit),
@@ -188,8 +190,30 @@ fn raise_base(side: &mut Side, other: &Side, base: &UnitBase, cap: &CapOf) {
         unit.base.issued,
     );
     let totals = clamped(Totals::from(base), bound);
-    if !unit.base.falls_to(&totals) {
+    let raises = !unit.base.falls_to(&totals);
+    if raises {
         unit.base = totals;
+    }
+    raises
+}
+
+/// The state that backs what an epoch started from stays with it: the next ack will name it again.
+fn back(side: &mut Side, unit: &Unit, item: &BookAck, found: &Found<'_>) {
+    let base = side.units.get(unit).map_or(Total::ZERO, |u| u.base.issued);
+    let all = found.mine.iter().chain(found.held);
+    let mut states = all.filter_map(|record| match record {
+        AnyRecord::State(state) => Some(state),
+        _ => None,
+    });
+    let state = states.find(|state| {
+        let record = state.record();
+        record.unit == *unit
+            && record.issued >= base
+            && item.held.contains(&state.hash())
+            && side.book_of(state.kid(), record.epoch).is_some()
+    });
+    if let (Some(state), Some(unit)) = (state.cloned(), side.units.get_mut(unit)) {
+        unit.carried = Some(state);
     }
 }
 
