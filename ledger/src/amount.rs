@@ -147,8 +147,9 @@ impl Balance {
     /// `d(A,B) = issued(B→A) − issued(A→B)`: what B owes A.
     #[must_use]
     pub fn between(issued_by_peer: Total, issued_by_me: Total) -> Self {
-        // Both are at most 2^63 − 1, so the difference is within ±(2^63 − 1).
-        Self((issued_by_peer.0 as i64).wrapping_sub(issued_by_me.0 as i64))
+        // Totals are at most 2^63 − 1, so each fits and the difference is within ±(2^63 − 1): nothing saturates.
+        let signed = |total: Total| i64::try_from(total.0).unwrap_or(i64::MAX);
+        Self(signed(issued_by_peer).saturating_sub(signed(issued_by_me)))
     }
 
     /// Takes signed minor units.
@@ -189,7 +190,8 @@ impl<'de> Deserialize<'de> for Balance {
             Some(rest) => (true, rest),
             None => (false, text.as_str()),
         };
-        let minor = parse_decimal(digits, MAX_MINOR).map_err(serde::de::Error::custom)? as i64;
+        let minor = parse_decimal(digits, MAX_MINOR).map_err(serde::de::Error::custom)?;
+        let minor = i64::try_from(minor).map_err(serde::de::Error::custom)?;
         if negative && minor == 0 {
             return Err(serde::de::Error::custom("-0 is not a balance"));
         }
