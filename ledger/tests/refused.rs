@@ -579,6 +579,18 @@ fn a_list_in_the_place_of_an_object_is_refused_by_the_reader_of_one_type_too() {
 }
 
 #[test]
+fn the_reader_of_one_type_refuses_a_sound_record_of_another() {
+    let all = samples();
+    let ack = all.iter().find(|sample| sample.typ == "atomicity-ack");
+    let jws = &ack.unwrap().jws;
+    assert!(AnyRecord::decode(jws).is_ok());
+    assert_eq!(
+        Signed::<State>::decode(jws).unwrap_err().code(),
+        "wrong_type"
+    );
+}
+
+#[test]
 fn a_grant_in_the_form_of_a_list_is_refused() {
     let key = Keypair::from_secret(&BAKER_BOOK);
     let jws = grant(&BAKER, &key, &[], 1, 2);
