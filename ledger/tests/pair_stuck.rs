@@ -261,6 +261,34 @@ fn a_total_that_only_a_book_carried_is_backed_by_that_book() {
     assert_eq!((a.balance(), b.balance()), (-150, 150));
 }
 
+#[test]
+fn a_recovery_that_was_forgotten_and_wins_after_all_asks_for_another() {
+    let (mut a, mut b) = friends(500, 300);
+    let stale = file_halves(&a);
+    a.issue(200).unwrap();
+    rebook(&mut a);
+    // The first recovery knows of both, and is lost before the peer hears of it; the second does not, and a device goes on.
+    let forgotten = recover_with(&a, file_halves(&a), &key(50), 2, 1_000_000).unwrap();
+    let recovered = recover_with(&a, stale, &key(51), 3, 1_000_000).unwrap();
+    go_on(&mut a, &recovered, &key(51), &b.device);
+    know(&mut b, &a, &key(50), 2, 1_000_000);
+    know(&mut b, &a, &key(51), 3, 1_000_000);
+    rebook(&mut a);
+    sync_often(&mut a, &mut b);
+    assert!(!a.pair.is_waiting() && !a.pair.is_behind());
+    b.take(&forgotten.book.into());
+    sync_often(&mut a, &mut b);
+    assert!(a.pair.is_behind(), "a={} b={}", a.balance(), b.balance());
+    let (mut mine, held) = file_halves(&a);
+    mine.extend(decoded(&b.pair.file_records().held));
+    let last = recover_with(&a, (mine, held), &key(52), 4, 1_000_000).unwrap();
+    go_on(&mut a, &last, &key(52), &b.device);
+    know(&mut b, &a, &key(52), 4, 1_000_000);
+    sync_often(&mut a, &mut b);
+    assert!(!a.pair.is_waiting() && !a.pair.is_behind());
+    assert_eq!((a.balance(), b.balance()), (-200, 200));
+}
+
 // ── Books ──
 
 #[test]

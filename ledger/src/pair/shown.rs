@@ -86,12 +86,16 @@ impl Pair {
         if known || !word {
             return Outcome::Stale;
         }
-        let ahead = book.epoch > current.record().epoch;
+        let in_force = current.record();
+        let by_root = |book: &Signed<Book>| book.kid().is_root_of(&self.me);
+        // At one epoch the root's word comes before a device's, and of two words of the root the later.
+        let beats = by_root(signed) && (!by_root(current) || book.at > in_force.at);
+        let ahead = book.epoch > in_force.epoch || book.epoch == in_force.epoch && beats;
         if !self.own.rivals.iter().any(|r| r.hash() == signed.hash()) {
             push_bounded(&mut self.own.rivals, signed.clone(), MAX_RIVALS);
         }
         if ahead {
-            // Somebody goes on after this epoch: only a recovery by the root comes after that.
+            // Somebody goes on after this epoch, or instead: only a recovery by the root comes after that.
             self.behind = true;
         }
         quiet()
