@@ -19,7 +19,7 @@ help: ## lists these targets
 
 build:
 	@e2e/tools.sh build
-	$(CARGO) build --workspace --bins
+	$(CARGO) build --locked --workspace --bins
 
 demo: build ## plays the story on real homeservers, a real DHT and a real Postgres
 	@$(WITH_POSTGRES) "$$(e2e/tools.sh bin-dir)/atomicity-demo"
@@ -27,12 +27,12 @@ demo: build ## plays the story on real homeservers, a real DHT and a real Postgr
 test: build ## runs every test of the workspace
 	@e2e/tools.sh jose >/dev/null || [ -z "$$CI" ]
 	@e2e/tools.sh browser >/dev/null || [ $$? -eq 3 ] || [ -z "$$CI" ]
-	$(WITH_POSTGRES) $(CARGO) test --workspace
+	$(WITH_POSTGRES) $(CARGO) test --locked --workspace
 
 bench: ## prints the numbers of docs/PERFORMANCE.md
 	@e2e/tools.sh build
-	$(CARGO) build --release --workspace --bins
-	$(WITH_POSTGRES) $(CARGO) bench --workspace --bench apply --bench inbox --bench sync
+	$(CARGO) build --locked --release --workspace --bins
+	$(WITH_POSTGRES) $(CARGO) bench --locked --workspace --bench apply --bench inbox --bench sync
 
 fuzz: ## feeds the decoders arbitrary bytes: make fuzz SECONDS=60 (for each of them)
 	@e2e/tools.sh build
@@ -43,8 +43,8 @@ lint: ## checks formatting and runs clippy, warnings are errors
 	@e2e/tools.sh build
 	@e2e/tools.sh lint
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 docs: ## builds the documentation of the crates into target/doc
 	@e2e/tools.sh build
-	$(CARGO) doc --workspace --no-deps
+	$(CARGO) doc --locked --workspace --no-deps
