@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use atomicity_plugin::PluginError;
 use atomicity_plugin::config::{self, Config, Overrides};
-use clap::{Args, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// The sidecar of a Pubky homeserver: keeps sealed messages for users who are away, and serves credit to web apps.
 #[derive(Parser)]
@@ -42,7 +43,7 @@ enum Command {
     },
 }
 
-/// Each setting comes from its flag, else from its environment variable, else from config.toml.
+/// Each setting comes from its flag, else from its environment variable unless that is empty, else from config.toml.
 #[derive(Args)]
 struct Settings {
     /// Directory of config.toml and secret.
@@ -153,9 +154,22 @@ impl Settings {
     }
 }
 
+/// The arguments, where an empty environment variable counts as unset: so container files hand on a value that nobody filled in.
+fn arguments() -> clap::Command {
+    Cli::command().mut_args(|argument| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.is_empty()) {
+            argument.env(Resettable::Reset)
+        } else {
+            argument
+        }
+    })
+}
+
 /// Reads the command line and does what it says. 0 done, 1 failed, 2 wrong usage or configuration.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let read = Cli::from_arg_matches(&arguments().get_matches());
+    let cli = read.unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -1,5 +1,6 @@
 //! Reading the configuration: the file, then what the environment and the flags say instead.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use toml::{Table, Value};
@@ -59,18 +60,20 @@ fn read(file: &Path) -> Result<Table, PluginError> {
         path: file.to_owned(),
         source,
     };
-    match std::fs::metadata(file) {
-        Ok(meta) if meta.len() > MAX_CONFIG_BYTES => {
-            return Err(PluginError::Config(format!(
-                "{} is larger than {MAX_CONFIG_BYTES} bytes",
-                file.display()
-            )));
-        }
-        Ok(_) => {}
+    let refuse = |why: &str| PluginError::Config(format!("{} {why}", file.display()));
+    let opened = match std::fs::File::open(file) {
+        Ok(opened) => opened,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Table::new()),
         Err(error) => return Err(failed(error)),
+    };
+    let mut bytes = Vec::new();
+    // One more than allowed, to notice that there is more.
+    let limit = MAX_CONFIG_BYTES.saturating_add(1);
+    let length = opened.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    if u64::try_from(length).is_ok_and(|length| length > MAX_CONFIG_BYTES) {
+        return Err(refuse(&format!("is larger than {MAX_CONFIG_BYTES} bytes")));
     }
-    let text = std::fs::read_to_string(file).map_err(failed)?;
+    let text = String::from_utf8(bytes).map_err(|_| refuse("is not UTF-8"))?;
     // The message of the parser quotes the line, which may hold the database password.
     text.parse().map_err(|error: toml::de::Error| {
         PluginError::Config(format!("{}: {}", file.display(), error.message()))
@@ -125,6 +128,20 @@ mod tests {
         let file = file(&format!("{MINIMAL}[inbox]\nsize = 3\n"));
         let error = load(file.path(), &Overrides::default()).unwrap_err();
         assert!(error.to_string().contains("size"), "{error}");
+    }
+
+    #[test]
+    fn what_is_too_large_or_no_text_is_refused() {
+        let longest = usize::try_from(MAX_CONFIG_BYTES).unwrap();
+        let padded = |length: usize| format!("{MINIMAL}{}", "#".repeat(length - MINIMAL.len()));
+        let none = Overrides::default();
+        load(file(&padded(longest)).path(), &none).unwrap();
+        let error = load(file(&padded(longest + 1)).path(), &none).unwrap_err();
+        assert!(error.to_string().contains("larger"), "{error}");
+        let binary = file("");
+        std::fs::write(binary.path(), [0xff, 0xfe]).unwrap();
+        let error = load(binary.path(), &none).unwrap_err();
+        assert!(error.to_string().contains("UTF-8"), "{error}");
     }
 
     #[test]

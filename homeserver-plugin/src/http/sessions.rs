@@ -19,7 +19,7 @@ use crate::problem::Problem;
 use crate::state::AppState;
 
 /// A request for a session.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenSession {
     /// Who asks. Counts once.

@@ -75,6 +75,29 @@ fn a_flag_beats_the_environment_and_that_beats_the_file() {
 }
 
 #[test]
+fn an_empty_variable_counts_as_unset() {
+    let home = Home::new();
+    let check = |variables: &[(&str, &str)]| {
+        let mut command = home.command(&["check-config"]);
+        for (name, value) in variables {
+            command.env(format!("ATOMICITY_HOMESERVER_{name}"), value);
+        }
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), text(&output).1)
+    };
+    let database = ("DATABASE_URL", "postgres://h/d");
+    let (code, said) = check(&[database, ("HOMESERVER", "")]);
+    assert_eq!(code, 2);
+    assert!(said.contains("accounts.homeserver is missing"), "{said}");
+    let mut variables = vec![database, ("OPEN_REGISTRATION", "true")];
+    assert_eq!(check(&variables).0, 0);
+    let rest = "DATA_DIR CONFIG HTTP_LISTEN PUBKY_LISTEN PUBLIC_URL PUBLIC_IP HOMESERVER LOG_FORMAT LOG_FILTER TESTNET DHT_BOOTSTRAP";
+    variables.extend(rest.split(' ').map(|name| (name, "")));
+    let (code, said) = check(&variables);
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
 fn without_a_key_nothing_runs() {
     let dir = tempfile::tempdir().unwrap();
     let output = program()

@@ -52,6 +52,27 @@ async fn a_plugin_is_ready_once_it_can_be_found_by_its_key() {
     assert_eq!(info["plugin"], plugin.key());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_packet_is_published_again_and_again() {
+    let world = World::new();
+    let plugin = Plugin::start_with(|config| {
+        world.join(config);
+        config.pubky.republish_s = 1;
+    })
+    .await;
+    let published = async || {
+        let response = plugin.request(Method::GET, "/metrics").send().await;
+        let text = response.unwrap().text().await.unwrap();
+        let name = r#"atomicity_packet_publications_total{outcome="published"} "#;
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        value.map_or(0, |value| value.parse().unwrap())
+    };
+    until("the packet was published three times", || async {
+        published().await >= 3_u32
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn who_can_not_be_found_is_not_ready_and_says_why() {
     // A DHT without nodes.

@@ -71,12 +71,14 @@ pub struct Running {
 
 impl Running {
     pub fn start(home: &Home, database: &Database) -> Self {
-        let mut child = home
-            .run_command(database)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = home.run_command(database);
+        command.stderr(Stdio::null());
+        Self::spawn(command)
+    }
+
+    /// Starts `command`, whose stderr goes where it says.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
