@@ -11,3 +11,4 @@ mod paykit;
 mod story;
 mod tools;
 mod wallets;
+mod web;
