@@ -51,14 +51,16 @@ async fn main() -> Result<()> {
     let config = config(&world)?;
 
     let began = Instant::now();
+    let step = |what: &str| eprintln!("after {:>4.0} s: {what}", began.elapsed().as_secs_f64());
     let wallet = open_wallet(&config, &homes[0]).await?;
     let empty = close(wallet, &config).await?;
-    let peers = befriend(&config, &homes, count).await?;
+    let peers = join(&config, &homes, count).await?;
+    step("counterparties have accounts");
+    befriend(&config, &peers).await?;
+    step("the wallet has added them and opened credit lines");
     let files = answers(&config, &peers).await?;
-    println!(
-        "{count} counterparties on two homeservers (set up in {:.0} s)",
-        began.elapsed().as_secs_f64()
-    );
+    step("they have written their files");
+    println!("{count} counterparties on two homeservers");
     let at_once = config.network.per_server.saturating_mul(homes.len());
     println!(
         "at most {} requests under way at each homeserver",
@@ -163,24 +165,29 @@ fn database(home: &Path) -> PathBuf {
     home.join("wallet.sqlite")
 }
 
-/// Counterparties on both homeservers, whom the wallet has added and given a credit line, and who have written nothing yet.
-async fn befriend(config: &Config, homes: &[ServiceKey; 2], count: usize) -> Result<Vec<Peer>> {
+/// Counterparties on both homeservers, who have written nothing about the wallet yet.
+async fn join(config: &Config, homes: &[ServiceKey; 2], count: usize) -> Result<Vec<Peer>> {
     let unit: Unit = UNIT.parse()?;
     let net = Net::new(&busy(config))?;
-    let peers: Vec<Peer> = stream::iter(homes.iter().cycle().take(count))
+    stream::iter(homes.iter().cycle().take(count))
         .map(|home| Peer::join(&net, home, &unit))
         .buffer_unordered(SETUP_AT_ONCE)
         .try_collect()
-        .await?;
+        .await
+}
+
+/// The wallet adds everybody and gives everybody a credit line.
+async fn befriend(config: &Config, peers: &[Peer]) -> Result<()> {
+    let unit: Unit = UNIT.parse()?;
     let wallet = Wallet::open(config).await?;
-    stream::iter(&peers)
+    stream::iter(peers)
         .map(|peer| befriend_one(&wallet, &unit, peer.user()))
         .buffer_unordered(ADDED_AT_ONCE)
         .try_collect::<Vec<()>>()
         .await?;
     wallet.flush().await?;
     wallet.close().await;
-    Ok(peers)
+    Ok(())
 }
 
 async fn befriend_one(wallet: &Wallet, unit: &Unit, user: UserKey) -> Result<()> {
