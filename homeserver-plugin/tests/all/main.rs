@@ -15,6 +15,7 @@ mod credit;
 mod faults;
 mod inbox;
 mod limits;
+mod logs;
 mod openapi;
 mod operating;
 mod pubky_tls;
