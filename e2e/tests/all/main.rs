@@ -3,6 +3,7 @@
 
 mod browser;
 mod client_net;
+mod commands;
 mod common;
 mod faults;
 mod hostile;
