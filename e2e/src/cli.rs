@@ -155,6 +155,19 @@ impl Wallet {
         command
     }
 
+    /// `atomicity` with this wallet and `arguments`, to be pasted into a shell.
+    #[must_use]
+    pub fn command_line(&self, arguments: &[&str]) -> String {
+        let (program, config, home) = (
+            self.program.to_string_lossy(),
+            self.config.to_string_lossy(),
+            self.home.to_string_lossy(),
+        );
+        let before = [&*program, "--config", &*config, "--home", &*home];
+        let words = before.iter().chain(arguments).map(|word| quoted(word));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
     /// Runs `atomicity` for people, without `--json`.
     ///
     /// # Errors
@@ -206,6 +219,15 @@ impl Wallet {
         all.extend(arguments);
         Watch::start(self.name.clone(), self.command(&all)).await
     }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// Runs `command` to its end.

@@ -108,7 +108,7 @@ async fn connect(url: &Url) -> Result<PgConnection> {
 async fn execute(server: &Url, statement: &str) -> Result<()> {
     let mut connection = connect(server)
         .await
-        .context("cannot reach the test Postgres")?;
+        .with_context(|| format!("cannot use the Postgres that {SERVER_VARIABLE} names"))?;
     sqlx::query(statement)
         .execute(&mut connection)
         .await

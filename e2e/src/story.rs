@@ -148,11 +148,8 @@ impl Stage {
             ));
         }
         for person in [&self.milkman, &self.baker] {
-            let home = person.wallet().home().display();
-            lines.push(format!(
-                "{}'s wallet: atomicity --home {home} balance",
-                person.name()
-            ));
+            let command = person.wallet().command_line(&["balance"]);
+            lines.push(format!("{}'s wallet: {command}", person.name()));
         }
         lines
     }

@@ -8,7 +8,7 @@ use atomicity_ledger::pair::{Issued, Pair, PaymentNote};
 use atomicity_ledger::record::Profile;
 use atomicity_ledger::seal::{Agreement, EncryptionSecret, Envelope, KeyId, Parcel};
 use atomicity_ledger::seal::{seal_known, seal_stranger};
-use atomicity_ledger::{Amount, Keypair, RecordId, Signed, Timestamp, Unit, UserKey};
+use atomicity_ledger::{Amount, Keypair, RecordId, Signed, Timestamp, Total, Unit, UserKey};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
 
@@ -49,10 +49,7 @@ impl Thief {
     /// # Errors
     /// If the wallet holds no books with `peer`, or their own limits forbid it.
     pub async fn forge(&mut self, peer: &str, unit: &str, minor: u64) -> Result<Vec<Envelope>> {
-        let body = self
-            .text("SELECT body FROM pair WHERE user = ?", peer)
-            .await?;
-        let mut pair: Pair = serde_json::from_str(&body)?;
+        let mut pair = self.pair(peer).await?;
         let id = RecordId::from_entropy(rand::random());
         let note = PaymentNote {
             id,
@@ -66,8 +63,42 @@ impl Thief {
             "not signed with the stolen key"
         );
         let records = vec![state.jws().to_owned(), payment.jws().to_owned()];
-        let parcel = Parcel::new(self.me, records)?;
+        self.seal(peer, records).await
+    }
 
+    /// The same without any limit, and without a word on what it is for.
+    ///
+    /// # Errors
+    /// If the wallet holds no books with `peer`, or nothing was ever given in `unit`.
+    pub async fn forge_without_limit(
+        &mut self,
+        peer: &str,
+        unit: &str,
+        minor: u64,
+    ) -> Result<Vec<Envelope>> {
+        let pair = self.pair(peer).await?;
+        let side = pair.own().unit(&unit.parse()?);
+        let newest = side
+            .and_then(|side| side.newest())
+            .context("nothing to go on from")?;
+        let mut state = newest.record().clone();
+        state.seq = state.seq.next().context("no number is left")?;
+        let issued = state.issued.minor().checked_add(minor);
+        state.issued = Total::from_minor(issued.context("too much")?)?;
+        state.at = now()?;
+        let state = Signed::sign(state, &self.pen)?;
+        self.seal(peer, vec![state.jws().to_owned()]).await
+    }
+
+    async fn pair(&mut self, peer: &str) -> Result<Pair> {
+        let body = self
+            .text("SELECT body FROM pair WHERE user = ?", peer)
+            .await?;
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    async fn seal(&mut self, peer: &str, records: Vec<String>) -> Result<Vec<Envelope>> {
+        let parcel = Parcel::new(self.me, records)?;
         let profile = self
             .text("SELECT profile FROM contact WHERE user = ?", peer)
             .await?;

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use atomicity_e2e::postgres::SERVER_VARIABLE;
 use atomicity_e2e::story;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,6 +38,9 @@ async fn main() -> ExitCode {
             }
             Err(error) => {
                 eprintln!("error: {error:#}");
+                if format!("{error:#}").contains(SERVER_VARIABLE) {
+                    eprintln!("  hint: run `make demo`, which starts a Postgres for this");
+                }
                 ExitCode::FAILURE
             }
         },

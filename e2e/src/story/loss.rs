@@ -1,6 +1,7 @@
 //! Step 7: a lost laptop.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use atomicity_ledger::seal::Envelope;
 use futures_util::try_join;
 use serde_json::Value;
 
@@ -31,6 +32,7 @@ impl Stage {
         );
 
         let lab = thief.wallet().copy_to(self.world.new_path("thief's-lab"))?;
+        self.thief_exceeds_the_line(&lab).await?;
         let books = thief.nets().await?;
         self.recover(&paper.to_string_lossy(), &books).await?;
         self.wait_for_peers().await?;
@@ -121,6 +123,44 @@ impl Stage {
         self.agree(80).await
     }
 
+    /// With a program of their own the thief signs more than the milkman's line: he gives it back.
+    async fn thief_exceeds_the_line(&self, lab: &Wallet) -> Result<()> {
+        let before = self.milkman.nets().await?;
+        let mut program = Thief::open(lab.home()).await?;
+        let forged = program
+            .forge_without_limit(self.milkman.key(), BREAD, 9_000)
+            .await?;
+        program.close().await?;
+        let delivered = self.send_to_milkman(&forged).await?;
+        ensure!(delivered > 0, "the thief's state was not delivered");
+        let news = self.milkman.sync().await?;
+        let back = event(&news, "paid_back").context("nothing was paid back")?;
+        expect(back, "/user", self.baker.key())?;
+        expect(back, "/amount", "9000")?;
+        let after = self.milkman.nets().await?;
+        ensure!(
+            before == after,
+            "the milkman accepted more than his line: {before:?} became {after:?}"
+        );
+        self.say(
+            "Signed by other means, 90.00 reach the milkman: above his line, he gives them back.",
+        );
+        Ok(())
+    }
+
+    /// Puts envelopes into the milkman's inbox, as anybody can; how many the plugin took.
+    async fn send_to_milkman(&self, envelopes: &[Envelope]) -> Result<u64> {
+        let (plugin, milkman) = (self.h1.plugin.http_url(), self.milkman.key());
+        let inbox = format!("{plugin}/v0/inbox/{milkman}");
+        let client = reqwest::Client::new();
+        let mut delivered = 0_u64;
+        for envelope in envelopes {
+            let posted = client.post(&inbox).json(envelope).send().await?;
+            delivered += u64::from(posted.status() == reqwest::StatusCode::CREATED);
+        }
+        Ok(delivered)
+    }
+
     /// After the acknowledgement the laptop is worth nothing.
     async fn thief_tries(&self, thief: &Person, lab: &Wallet) -> Result<()> {
         let before = self.milkman.books().await?;
@@ -137,20 +177,7 @@ impl Stage {
         let mut program = Thief::open(lab.home()).await?;
         let forged = program.forge(self.milkman.key(), BREAD, 50).await?;
         program.close().await?;
-        let mut delivered = 0_u64;
-        for envelope in forged {
-            let inbox = format!(
-                "{}/v0/inbox/{}",
-                self.h1.plugin.http_url(),
-                self.milkman.key()
-            );
-            let posted = reqwest::Client::new()
-                .post(inbox)
-                .json(&envelope)
-                .send()
-                .await?;
-            delivered += u64::from(posted.status() == reqwest::StatusCode::CREATED);
-        }
+        let delivered = self.send_to_milkman(&forged).await?;
         ensure!(delivered > 0, "the thief's records were not even delivered");
         let news = self.milkman.sync().await?;
         let read = news
@@ -161,6 +188,11 @@ impl Stage {
             read >= delivered,
             "the milkman did not read what the thief sent: {news}"
         );
+        // Judged, not just passed over: the state belongs to an epoch that has ended.
+        let judged = event(&news, "error").with_context(|| format!("nothing refused: {news}"))?;
+        expect(judged, "/code", "epoch_ended")?;
+        let refused = news.get("refused").and_then(Value::as_u64);
+        ensure!(refused > Some(0), "nothing was refused: {news}");
 
         let after = self.milkman.books().await?;
         ensure!(
@@ -174,4 +206,11 @@ impl Stage {
     async fn book_key(&self, person: &Person) -> Result<String> {
         string(&person.wallet().ok(&["whoami"]).await?, "/book_key")
     }
+}
+
+/// The first event of this kind among the news.
+fn event<'a>(news: &'a Value, kind: &str) -> Option<&'a Value> {
+    let events = news.get("events")?.as_array()?;
+    let is_it = |event: &&Value| event.get("event").and_then(Value::as_str) == Some(kind);
+    events.iter().find(is_it)
 }

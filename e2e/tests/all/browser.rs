@@ -8,6 +8,9 @@ use atomicity_e2e::{World, wait};
 use serde_json::Value;
 use tokio::process::Command;
 
+/// With which `tools.sh browser` ends on a system that has no package of a Chromium.
+const NO_PACKAGE: i32 = 3;
+
 /// A Chromium; `None` if there is none: outside CI, or on a system that has no package of it.
 async fn chromium() -> Option<String> {
     let found = Command::new(source_tree().join("e2e/tools.sh"))
@@ -21,7 +24,7 @@ async fn chromium() -> Option<String> {
         return Some(String::from_utf8(found.stdout).unwrap().trim().to_owned());
     }
     assert!(
-        std::env::var_os("CI").is_none(),
+        found.status.code() == Some(NO_PACKAGE) || std::env::var_os("CI").is_none(),
         "in CI this test needs a Chromium"
     );
     println!("skipped: no Chromium");
