@@ -83,13 +83,12 @@ async fn limits_and_state(milkman: &Person, baker: &Person, plugin: &str, homese
     matches(&limits["balances"][0], &expected);
 
     let about = ok(milkman, &["friend", "inspect", "baker"]).await;
-    let book = |name: &str| json!({"epoch": 0, "key": name});
     let my_key = ok(milkman, &["whoami"]).await["book_key"].clone();
     let their_key = ok(baker, &["whoami"]).await["book_key"].clone();
     let expected = json!({
         "friend": "baker", "user": baker.key(), "state": "active",
         "my_book": {"epoch": 0, "key": my_key, "acknowledged": true},
-        "their_book": book(their_key.as_str().unwrap()),
+        "their_book": {"epoch": 0, "key": their_key},
         "balances": limits["balances"], "frozen": null, "pending_records": [],
         "homeserver": homeserver, "plugins": [plugin], "outbox": 0,
     });
