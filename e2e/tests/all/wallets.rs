@@ -11,14 +11,19 @@ use crate::common::{BREAD, owed, settle, village};
 
 const ISSUE: [&str; 4] = ["--json", "issue", "baker", "1.00 BREAD/2"];
 
-/// Runs `atomicity` so that no file can grow, as on a full disk.
-async fn on_a_full_disk(person: &Person, arguments: &[&str]) -> (Option<i32>, Value) {
+/// Runs `atomicity` so that no file can grow beyond `kib` KiB, as on a disk that is full or fills up.
+async fn on_a_full_disk(person: &Person, kib: u32, arguments: &[&str]) -> (Option<i32>, Value) {
     let real = person.wallet().command(arguments);
     let real = real.as_std();
     // Without the signal, a write beyond the limit fails as one on a full disk does.
     let mut command = tokio::process::Command::new("bash");
     command
-        .args(["-c", r#"trap "" XFSZ; ulimit -f 0; exec "$@""#, "-"])
+        .args([
+            "-c",
+            r#"trap "" XFSZ; ulimit -f "$1"; shift; exec "$@""#,
+            "-",
+        ])
+        .arg(kib.to_string())
         .arg(real.get_program())
         .args(real.get_args())
         .stdin(Stdio::null());
@@ -40,19 +45,33 @@ async fn on_a_full_disk_nothing_is_sent_and_the_retry_uses_the_same_number() {
     let first = milkman.give(&baker, "1.00 BREAD/2", "loaf").await.unwrap();
     assert_eq!(first["seq"], "1");
     settle(&milkman, &baker).await;
-    let before = (milkman.books().await.unwrap(), baker.books().await.unwrap());
 
-    let (code, said) = on_a_full_disk(&milkman, &ISSUE).await;
-    assert_eq!(code, Some(7), "{said}");
-    assert!(said["error"]["code"].is_string(), "{said}");
-    settle(&milkman, &baker).await;
-    let after = (milkman.books().await.unwrap(), baker.books().await.unwrap());
-    assert_eq!(after, before, "something was signed or sent");
+    // The write that fails is another one each time.
+    let mut given = 1;
+    for kib in [0, 8, 64] {
+        let before = (milkman.books().await.unwrap(), baker.books().await.unwrap());
+        let (code, said) = on_a_full_disk(&milkman, kib, &ISSUE).await;
+        settle(&milkman, &baker).await;
+        if code == Some(0) {
+            // There was room for the payment, and none for what came after it: then it counts, once.
+            assert!(kib > 8, "{kib} KiB: {said}");
+            given += 1;
+            assert_eq!(said["seq"], given.to_string(), "{kib} KiB: {said}");
+            owed(&baker, &milkman, given * 100).await;
+            continue;
+        }
+        assert_eq!(code, Some(7), "{kib} KiB: {said}");
+        assert!(said["error"]["code"].is_string(), "{kib} KiB: {said}");
+        let after = (milkman.books().await.unwrap(), baker.books().await.unwrap());
+        assert_eq!(after, before, "{kib} KiB: something was signed or sent");
 
-    let retry = milkman.give(&baker, "1.00 BREAD/2", "loaf").await.unwrap();
-    assert_eq!(retry["seq"], "2", "a number was used up");
-    settle(&milkman, &baker).await;
-    owed(&baker, &milkman, 200).await;
+        let retry = milkman.give(&baker, "1.00 BREAD/2", "loaf").await.unwrap();
+        given += 1;
+        let number = given.to_string();
+        assert_eq!(retry["seq"], number, "{kib} KiB: a number was used up");
+        settle(&milkman, &baker).await;
+        owed(&baker, &milkman, given * 100).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
