@@ -7,6 +7,7 @@ SECONDS ?= 60
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 WITH_POSTGRES := e2e/postgres.sh run
+BENCHES := --bench apply --bench inbox --bench sync
 
 # Each end-to-end test starts several homeservers and plugins, with a dozen connections to Postgres each.
 export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
@@ -31,8 +32,8 @@ test: build ## runs every test of the workspace
 
 bench: ## prints the numbers of docs/PERFORMANCE.md
 	@e2e/tools.sh build
-	$(CARGO) build --locked --release --workspace --bins
-	$(WITH_POSTGRES) $(CARGO) bench --locked --workspace --bench apply --bench inbox --bench sync
+	$(CARGO) build --locked --release --workspace --bins $(BENCHES)
+	$(WITH_POSTGRES) $(CARGO) bench --locked --workspace $(BENCHES)
 
 fuzz: ## feeds the decoders arbitrary bytes: make fuzz SECONDS=60 (for each of them)
 	@e2e/tools.sh build
