@@ -29,6 +29,8 @@ pub(crate) const DELEGATION: &str = "delegation";
 pub(crate) const ROOT_SERIAL: &str = "root_serial";
 /// `1` if balances are pushed to the plugin.
 pub(crate) const SNAPSHOT: &str = "snapshot";
+/// `1` while the plugin does not know the newest balances.
+pub(crate) const SNAPSHOT_STALE: &str = "snapshot_stale";
 /// `1` while the own plugin does not know all inbox tags yet.
 pub(crate) const TAGS_STALE: &str = "tags_stale";
 /// When the own plugin may be told the tags again, Unix milliseconds.

@@ -8,7 +8,7 @@ use super::access::Keys;
 use super::{Wallet, generation, now};
 use crate::error::ClientError;
 use crate::store::history::{self, HistoryItem};
-use crate::store::{WriteTx, outbox, pairs};
+use crate::store::{WriteTx, outbox, pairs, settings};
 
 /// A transaction on the books.
 pub(crate) struct Change {
@@ -66,6 +66,7 @@ impl Change {
     /// Stores changed books; the channel file will follow.
     pub(crate) async fn save(&mut self, pair: &Pair) -> Result<(), ClientError> {
         let body = serde_json::to_string(pair).map_err(|e| ClientError::Internal(e.to_string()))?;
+        settings::set(self.tx.conn(), settings::SNAPSHOT_STALE, "1").await?;
         pairs::save(self.tx.conn(), &pair.peer(), &body).await
     }
 

@@ -108,6 +108,7 @@ impl Wallet {
         report.files = published.files;
         report.fault = published.error.as_ref().map(Fault::from);
         self.drop_what_files_tell(&posted.no_inbox).await?;
+        self.push_snapshot_if_wanted().await?;
         self.count_queued(report).await
     }
 

@@ -66,16 +66,22 @@ impl Wallet {
         })
     }
 
-    /// After balances changed: a snapshot that can't be pushed now is pushed after the next change.
+    /// After balances or limits changed: a snapshot that can't be pushed now is pushed with what is sent next.
     pub(crate) async fn push_snapshot_if_wanted(&self) -> Result<(), ClientError> {
-        if !self.is_stale(settings::SNAPSHOT).await? {
+        if !self.is_stale(settings::SNAPSHOT).await?
+            || !self.is_stale(settings::SNAPSHOT_STALE).await?
+        {
             return Ok(());
         }
+        // Before the balances are read: what changes meanwhile makes it stale again.
+        self.clear_stale(settings::SNAPSHOT_STALE).await?;
         match self.push_snapshot().await {
             Ok(_) => Ok(()),
             Err(ClientError::Net(error)) => {
                 tracing::info!(code = error.code(), "the snapshot was not pushed");
-                Ok(())
+                let mut tx = self.store().write().await?;
+                settings::set(tx.conn(), settings::SNAPSHOT_STALE, "1").await?;
+                tx.commit().await
             }
             Err(error) => Err(error),
         }

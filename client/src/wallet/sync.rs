@@ -116,9 +116,6 @@ impl Wallet {
         report.sent = flushed.sent;
         report.queued = flushed.queued;
         report.fault = flushed.fault;
-        if report.applied > 0 {
-            self.push_snapshot_if_wanted().await?;
-        }
         Ok(report)
     }
 
