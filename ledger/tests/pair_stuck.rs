@@ -262,6 +262,27 @@ fn a_total_that_only_a_book_carried_is_backed_by_that_book() {
 }
 
 #[test]
+fn a_recovered_peer_still_knows_the_book_that_backs_the_total() {
+    let (mut a, mut b) = friends(500, 300);
+    let stale = file_halves(&a);
+    a.issue(150).unwrap();
+    b.take(&rebook(&mut a).into());
+    // The root's book takes the epoch of the device's, which alone carried what the owner's file does not know.
+    let recovered = recover_with(&a, stale, &key(50), 2, 1_000_000).unwrap();
+    go_on(&mut a, &recovered, &key(50), &b.device);
+    know(&mut b, &a, &key(50), 2, 1_000_000);
+    b.take(&recovered.book.into());
+    let words = b.pair.file_records();
+    let of_b = recover_knowing(&b, file_halves(&b), &words.held, &key(60), 2, 1_000_000).unwrap();
+    go_on(&mut b, &of_b, &key(60), &key(50));
+    know(&mut a, &b, &key(60), 2, 1_000_000);
+    know(&mut b, &a, &key(50), 2, 1_000_000);
+    sync_often(&mut a, &mut b);
+    assert!(!a.pair.is_waiting(), "a={} b={}", a.balance(), b.balance());
+    assert_eq!((a.balance(), b.balance()), (-150, 150));
+}
+
+#[test]
 fn a_recovery_that_was_forgotten_and_wins_after_all_asks_for_another() {
     let (mut a, mut b) = friends(500, 300);
     let stale = file_halves(&a);

@@ -175,7 +175,7 @@ fn restore_base(
         let Some(item) = item else { continue };
         for base in &item.base {
             if raise_base(side, other, base, cap) {
-                back(side, &base.unit, item, found);
+                back(side, (author, other_user), &base.unit, item, found);
             }
         }
         side.book_ack = Some(ack.clone());
@@ -197,23 +197,54 @@ fn raise_base(side: &mut Side, other: &Side, base: &UnitBase, cap: &CapOf) -> bo
     raises
 }
 
-/// The state that backs what an epoch started from stays with it: the next ack will name it again.
-fn back(side: &mut Side, unit: &Unit, item: &BookAck, found: &Found<'_>) {
+/// What backs the start of an epoch stays with it: the owner of the book must be shown it again.
+fn back(
+    side: &mut Side,
+    (user, other): (UserKey, UserKey),
+    unit: &Unit,
+    item: &BookAck,
+    found: &Found<'_>,
+) {
     let base = side.units.get(unit).map_or(Total::ZERO, |u| u.base.issued);
-    let all = found.mine.iter().chain(found.held);
-    let mut states = all.filter_map(|record| match record {
-        AnyRecord::State(state) => Some(state),
-        _ => None,
-    });
-    let state = states.find(|state| {
+    let mut states = Vec::new();
+    for record in found.mine.iter().chain(found.held) {
+        if !item.held.contains(&record.hash()) || record.author() != user {
+            continue;
+        }
+        match record {
+            AnyRecord::State(state) => states.push(state),
+            AnyRecord::Book(book) => keep_backing_book(side, book, other, unit, base, found.now),
+            _ => {}
+        }
+    }
+    let state = states.into_iter().find(|state| {
         let record = state.record();
         record.unit == *unit
             && record.issued >= base
-            && item.held.contains(&state.hash())
             && side.book_of(state.kid(), record.epoch).is_some()
     });
     if let (Some(state), Some(unit)) = (state.cloned(), side.units.get_mut(unit)) {
         unit.carried = Some(state);
+    }
+}
+
+/// Of the books of one epoch only the one that won is played; one that lost may still be all that carried a total over.
+fn keep_backing_book(
+    side: &mut Side,
+    book: &Signed<Book>,
+    other: UserKey,
+    unit: &Unit,
+    base: Total,
+    now: Timestamp,
+) {
+    let carried = book.record().carried(unit);
+    let known = side.past.iter().chain(&side.book);
+    if carried.is_some_and(|carried| carried.issued >= base)
+        && !known.into_iter().any(|known| known.hash() == book.hash())
+        && side.credentials.ever_let(book.kid(), other, now)
+        && side.credentials.ever_let(book.record().key, other, now)
+    {
+        side.past.push(book.clone());
     }
 }
 

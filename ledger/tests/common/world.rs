@@ -258,6 +258,7 @@ impl World {
                         actor.pair.file_records()
                     }
                 };
+                let old_own = old_own && self.is_recent(by, &self.actors[by].old_file);
                 let own = file(&self.actors[by], old_own);
                 let peers = file(&self.actors[1 - by], old_peers);
                 self.recover(by, &own, &peers, revoke);
@@ -310,6 +311,33 @@ impl World {
         }
     }
 
+    /// Whether the other still finds every book of `by` that it must take one after another.
+    ///
+    /// A known limit: a wallet forgets all but its last three acknowledged books. If the peer then loses its store and its own file
+    /// is older than those, only a book by the root brings the two together again.
+    fn can_follow(&self, by: usize) -> bool {
+        let (own, known) = (
+            self.actors[by].pair.own(),
+            self.actors[1 - by].pair.theirs(),
+        );
+        let (own, known) = (own.epoch(), known.epoch());
+        let number = |epoch: Option<Epoch>| epoch.map_or(0, |epoch| epoch.get());
+        own.is_none() || number(own) < number(known) + 3
+    }
+
+    /// The peer's epoch that this old file knows is not too old; see [`Self::can_follow`].
+    fn is_recent(&self, by: usize, file: &FileRecords) -> bool {
+        let peer = &self.actors[1 - by];
+        let known = decoded(&file.held).into_iter().filter_map(|r| match r {
+            AnyRecord::Book(book) if book.record().from == peer.pair.me() => {
+                Some(book.record().epoch.get())
+            }
+            _ => None,
+        });
+        let now = peer.pair.own().epoch().map_or(0, |epoch| epoch.get());
+        known.max().is_some_and(|known| now < known + 3)
+    }
+
     /// The same store goes on with `key`. A wallet whose book was written elsewhere does not.
     fn open_book(&mut self, by: usize, key: &Keypair) -> bool {
         let now = self.now();
@@ -320,9 +348,10 @@ impl World {
             continues: true,
             at_least: Epoch::ZERO,
         };
-        if actor.pair.is_behind() {
+        if actor.pair.is_behind() || !self.can_follow(by) {
             return false;
         }
+        let actor = &mut self.actors[by];
         let opened = actor.pair.open_book(new, &actor.device, now);
         let done = opened.is_ok();
         self.on_the_way[1 - by].extend(opened.map(AnyRecord::from));
