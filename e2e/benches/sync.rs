@@ -44,7 +44,8 @@ async fn main() -> Result<()> {
         Ok(text) => text.parse().context("ATOMICITY_BENCH_PEERS")?,
         Err(_) => 1_000,
     };
-    let world = World::start().await?;
+    // Room for the homeservers and the wallet too, whose packets nobody asks for once they are known.
+    let world = World::crowded(2 * count + 100).await?;
     let (first, second) = (world.homeserver("a").await?, world.homeserver("b").await?);
     let homes: [ServiceKey; 2] = [first.z32().parse()?, second.z32().parse()?];
     let urls = [first.http_url(), second.http_url()];

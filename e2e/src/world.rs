@@ -1,9 +1,11 @@
 //! The world that a test plays in.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use anyhow::Result;
+use mainline::{Dht, ServerSettings};
 use pubky::Pubky;
 use pubky_testnet::Testnet;
 use pubky_testnet::pubky_homeserver::DomainPort;
@@ -20,9 +22,14 @@ use crate::{ports, programs};
 /// outlive it.
 pub struct World {
     testnet: Testnet,
+    /// Nodes that keep more than the ordinary ones; see [`World::crowded`].
+    _roomy: Vec<Dht>,
     wallet_config: PathBuf,
     dir: TempDir,
 }
+
+/// Nodes beside the two ordinary ones in a crowded world.
+const ROOMY_NODES: usize = 2;
 
 impl World {
     /// Starts a DHT on loopback.
@@ -30,14 +37,33 @@ impl World {
     /// # Errors
     /// If it cannot be started.
     pub async fn start() -> Result<Self> {
+        Self::with_room_for(None).await
+    }
+
+    /// Starts a DHT on loopback in which so many keys can publish packets. A node of the ordinary kind keeps 1,000 and drops
+    /// the one that nobody asked for the longest: enough where millions of nodes share the keys, too few for a thousand users on
+    /// two nodes.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn crowded(keys: usize) -> Result<Self> {
+        Self::with_room_for(Some(keys)).await
+    }
+
+    async fn with_room_for(keys: Option<usize>) -> Result<Self> {
         quiet_logs();
         let mut dir = tempfile::Builder::new().prefix("atomicity-e2e").tempdir()?;
         // To look at what a failed test left.
         dir.disable_cleanup(std::env::var_os("ATOMICITY_E2E_KEEP").is_some());
         let testnet = Testnet::new().await?;
+        let roomy = match keys {
+            Some(keys) => roomy_nodes(&testnet, keys)?,
+            None => Vec::new(),
+        };
         let wallet_config = dir.path().join("wallet.toml");
         let world = Self {
             testnet,
+            _roomy: roomy,
             wallet_config,
             dir,
         };
@@ -169,6 +195,31 @@ impl World {
     pub async fn hostile(&self) -> Result<Hostile> {
         Hostile::start(self.pkarr()?).await
     }
+}
+
+/// Nodes that join the DHT of `testnet` and keep the packets of so many keys each.
+fn roomy_nodes(testnet: &Testnet, keys: usize) -> Result<Vec<Dht>> {
+    let bootstrap: Vec<String> = testnet
+        .dht_bootstrap_nodes()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let settings = ServerSettings {
+        max_mutable_values: keys,
+        ..ServerSettings::default()
+    };
+    (0..ROOMY_NODES)
+        .map(|_| {
+            let node = Dht::builder()
+                .server_mode()
+                .bootstrap(&bootstrap)
+                .bind_address(Ipv4Addr::LOCALHOST)
+                .server_settings(settings.clone())
+                .build()?;
+            anyhow::ensure!(node.bootstrapped(), "a node of the DHT found no other");
+            Ok(node)
+        })
+        .collect()
 }
 
 /// Homeservers would set up logging to standard output for the whole process. `RUST_LOG` shows what
