@@ -1,0 +1,2 @@
+//! What the log costs (filled in below).
+fn main() {}
