@@ -4,7 +4,7 @@
 //! (a compact range) and a consistency proof after them tie them to a cosigned checkpoint. Where the log died before that, tombstones
 //! take the place of the checkpoint, and the window ends with the log.
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::codec::{Reader, put_bytes, put_hashes};
 use crate::error::LogError;
 use crate::leaf::{Leaf, PREIMAGE_BYTES, TICK_BYTES};
@@ -24,24 +24,28 @@ pub const MAX_EXPIRY_BYTES: usize = MAX_EXPIRY_LEAVES * PREIMAGE_BYTES + 4_000_0
 
 /// How the window ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Ending {
+pub(crate) enum Ending {
     /// With the first entry after the deadline.
     Deadline {
         consistency: Vec<Hash>,
         note: SignedNote,
     },
     /// With the log.
-    Tombstoned { notes: Vec<SignedNote> },
+    Tombstoned {
+        /// The log's own checkpoint of the tree that it ended with; none if the window is empty.
+        last: Option<SignedNote>,
+        notes: Vec<SignedNote>,
+    },
 }
 
 /// A proof that a preimage was not published in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpiryProof {
     /// The hashes of `[0, from_size)`.
-    range: CompactRange,
+    pub(crate) range: CompactRange,
     /// The entries from `from_size` on.
-    leaves: Vec<Leaf>,
-    ending: Ending,
+    pub(crate) leaves: Vec<Leaf>,
+    pub(crate) ending: Ending,
 }
 
 /// What a verified proof of expiry says.
@@ -79,14 +83,16 @@ impl ExpiryProof {
         })
     }
 
-    /// Makes a proof for a log that ended: `leaves` are all entries from `from_size` to the largest tombstoned size. If `from_size` lies at
-    /// or beyond that size, an empty range and no leaves.
+    /// Makes a proof for a log that ended: `leaves` are all entries from `from_size` to the largest tombstoned size, `last` is the log's
+    /// checkpoint of that size (its signature is all that counts: no tombstone stands for a tree that the log did not sign). If
+    /// `from_size` lies at or beyond that size: an empty range, no leaves and no checkpoint.
     ///
     /// # Errors
     /// [`LogError::TooLarge`].
     pub fn build_tombstoned(
         range: CompactRange,
         leaves: Vec<Leaf>,
+        last: Option<SignedNote>,
         notes: Vec<SignedNote>,
     ) -> Result<Self, LogError> {
         check_count(leaves.len())?;
@@ -99,7 +105,7 @@ impl ExpiryProof {
         Ok(Self {
             range,
             leaves,
-            ending: Ending::Tombstoned { notes },
+            ending: Ending::Tombstoned { last, notes },
         })
     }
 
@@ -120,7 +126,9 @@ impl ExpiryProof {
             Ending::Deadline { consistency, note } => {
                 self.verify_deadline(terms, consistency, note)
             }
-            Ending::Tombstoned { notes } => self.verify_tombstoned(terms, notes),
+            Ending::Tombstoned { last, notes } => {
+                self.verify_tombstoned(terms, last.as_ref(), notes)
+            }
         }
     }
 
@@ -155,13 +163,14 @@ impl ExpiryProof {
     fn verify_tombstoned(
         &self,
         terms: &LogTerms<'_>,
+        last: Option<&SignedNote>,
         notes: &[SignedNote],
     ) -> Result<Expired, LogError> {
         let end = Tombstones::end(terms.policy, terms.origin, notes)?
             .ok_or(LogError::TombstonesTooFew)?;
         if terms.from_size >= end.size {
             // The window is empty: no entry at or after `from_size` can ever be proven.
-            return if self.leaves.is_empty() && self.range.size() == 0 {
+            return if self.leaves.is_empty() && self.range.size() == 0 && last.is_none() {
                 Ok(Expired {
                     origin: terms.origin.to_owned(),
                     index: end.size,
@@ -183,6 +192,7 @@ impl ExpiryProof {
         if all.root() != end.root {
             return Err(LogError::RootMismatch);
         }
+        check_last(terms, last, &all)?;
         Ok(Expired {
             origin: terms.origin.to_owned(),
             index,
@@ -240,7 +250,13 @@ impl ExpiryProof {
                 put_hashes(&mut out, consistency);
                 std::slice::from_ref(note)
             }
-            Ending::Tombstoned { notes } => notes.as_slice(),
+            Ending::Tombstoned { last, notes } => {
+                out.push(u8::from(last.is_some()));
+                if let Some(last) = last {
+                    put_bytes(&mut out, last.to_string().as_bytes());
+                }
+                notes.as_slice()
+            }
         };
         out.push(notes.len() as u8);
         for note in notes {
@@ -279,6 +295,7 @@ impl ExpiryProof {
                 Ending::Deadline { consistency, note }
             }
             1 => Ending::Tombstoned {
+                last: read_last(&mut reader)?,
                 notes: read_notes(&mut reader)?,
             },
             _ => return Err(LogError::ProofMalformed("it is of no known kind")),
@@ -289,6 +306,30 @@ impl ExpiryProof {
             leaves,
             ending,
         })
+    }
+}
+
+/// The log itself must have signed the tree that it ended with. A cosigner alone could tombstone anything, and if that contradicted what
+/// was published nobody could be convicted.
+fn check_last(
+    terms: &LogTerms<'_>,
+    last: Option<&SignedNote>,
+    all: &CompactRange,
+) -> Result<(), LogError> {
+    let log = terms
+        .policy
+        .log(terms.origin)
+        .ok_or_else(|| LogError::OriginUnknown(terms.origin.to_owned()))?;
+    let note = last.ok_or(LogError::ProofMalformed(
+        "it lacks the log's last checkpoint",
+    ))?;
+    let signed = SignedCheckpoint::new(note.clone())?;
+    signed.verify_log(&log.key)?;
+    let last = signed.checkpoint();
+    if (last.size, last.root) == (all.size(), all.root()) {
+        Ok(())
+    } else {
+        Err(LogError::RootMismatch)
     }
 }
 
@@ -319,6 +360,16 @@ fn read_leaves(reader: &mut Reader<'_>) -> Result<Vec<Leaf>, LogError> {
         leaves.push(leaf);
     }
     Ok(leaves)
+}
+
+fn read_last(reader: &mut Reader<'_>) -> Result<Option<SignedNote>, LogError> {
+    match reader.u8()? {
+        0 => Ok(None),
+        1 => SignedNote::parse(reader.bytes(MAX_NOTE_BYTES)?).map(Some),
+        _ => Err(LogError::ProofMalformed(
+            "it has one last checkpoint or none",
+        )),
+    }
 }
 
 fn read_notes(reader: &mut Reader<'_>) -> Result<Vec<SignedNote>, LogError> {

@@ -7,9 +7,11 @@ use std::fmt;
 
 use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::error::LogError;
+use crate::expiry::ExpiryProof;
 use crate::leaf::Leaf;
 use crate::note::{KeyKind, SignedNote, VerifierKey};
-use crate::proof::TlogProof;
+use crate::proof::{PublicationProof, TlogProof};
+use crate::rule::LogTerms;
 use crate::tree::{ConsistencyPath, HashSource, prove_inclusion};
 
 /// A proof of misbehaviour. `key` is the accused's: a log's (type 0x01, named as the origin) or a cosigner's (type 0x04).
@@ -210,6 +212,19 @@ impl ForkProof {
         };
         proof.verify()?;
         Ok(proof)
+    }
+
+    /// Who lied, if a proof of publication and a proof of expiry both hold under the same terms. Publication wins, and there always is a
+    /// culprit.
+    ///
+    /// # Errors
+    /// Whatever is wrong with one of the two proofs.
+    pub fn from_contradiction(
+        terms: &LogTerms<'_>,
+        publication: &PublicationProof,
+        expiry: &ExpiryProof,
+    ) -> Result<Self, LogError> {
+        crate::contradiction::convict(terms, publication, expiry)
     }
 
     /// The bytes of the proof.

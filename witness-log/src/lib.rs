@@ -18,12 +18,14 @@
 pub mod add_checkpoint;
 pub mod checkpoint;
 mod codec;
+mod contradiction;
 pub mod error;
 pub mod expiry;
 pub mod follower;
 pub mod fork;
 mod fork_codec;
 mod fork_verify;
+mod key;
 pub mod leaf;
 pub mod note;
 pub mod policy;

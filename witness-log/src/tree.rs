@@ -14,6 +14,7 @@ use crate::codec::{b64_decode, b64_encode};
 use crate::error::LogError;
 
 pub use compact::{CompactRange, RangeSource};
+pub(crate) use proofs::inclusion_across;
 pub use proofs::{
     ConsistencyPath, inclusion_root, prove_consistency, prove_inclusion, verify_consistency,
     verify_inclusion,

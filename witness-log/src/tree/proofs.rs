@@ -170,6 +170,74 @@ impl ConsistencyPath {
     }
 }
 
+/// The inclusion proof of a leaf in the tree of `new` leaves, made from the tree over the first `old` of them (which holds the leaf) and the
+/// consistency proof between the two.
+pub(crate) fn inclusion_across(
+    source: &impl HashSource,
+    index: u64,
+    (old, new): (u64, u64),
+    consistency: &[Hash],
+) -> Result<Vec<Hash>, LogError> {
+    if index >= old || old > new || new > MAX_TREE_SIZE {
+        return Err(LogError::OutOfRange);
+    }
+    // The nodes to the right of the old tree, as the consistency proof lists them.
+    let skip = usize::from(!old.is_power_of_two());
+    let mut hashes = consistency.get(skip..).unwrap_or_default().iter().rev();
+    let mut right = Vec::new();
+    let (mut start, mut end) = (0, new);
+    while end != old {
+        let middle = start + split(end - start);
+        let hash = hashes.next().ok_or(LogError::ConsistencyInvalid)?;
+        if old <= middle {
+            right.push(((middle, end), *hash));
+            end = middle;
+        } else {
+            start = middle;
+        }
+    }
+    let (mut start, mut end) = (0, new);
+    let mut path = Vec::new();
+    while end - start > 1 {
+        let middle = start + split(end - start);
+        let sibling = if index < middle {
+            (middle, end)
+        } else {
+            (start, middle)
+        };
+        path.push(hash_across(source, sibling, old, &right)?);
+        (start, end) = if index < middle {
+            (start, middle)
+        } else {
+            (middle, end)
+        };
+    }
+    path.reverse();
+    Ok(path)
+}
+
+/// The hash of a node that may reach beyond the old tree.
+fn hash_across(
+    source: &impl HashSource,
+    (start, end): (u64, u64),
+    old: u64,
+    right: &[((u64, u64), Hash)],
+) -> Result<Hash, LogError> {
+    if end <= old {
+        return range_hash(source, start, end);
+    }
+    if let Some((_, hash)) = right.iter().find(|(node, _)| *node == (start, end)) {
+        return Ok(*hash);
+    }
+    if start >= old || end - start < 2 {
+        return Err(LogError::ConsistencyInvalid);
+    }
+    let middle = start + split(end - start);
+    let left = hash_across(source, (start, middle), old, right)?;
+    let rest = hash_across(source, (middle, end), old, right)?;
+    Ok(node_hash(&left, &rest))
+}
+
 /// The consistency proof of RFC 6962 between the trees over the first `old` and `new` leaves; empty if `old` is 0 or `new`.
 ///
 /// # Errors
