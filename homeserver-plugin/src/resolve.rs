@@ -5,6 +5,7 @@
 //! run at once. What the resolver remembers may be old: on failure everything is resolved anew from the network, once.
 
 pub mod address;
+pub mod call;
 mod failure;
 mod fetch;
 mod tls;
@@ -286,17 +287,36 @@ impl Resolver {
         server: &PublicKey,
         policy: ResolvePolicy,
     ) -> Result<Vec<Route>, Failure> {
-        if policy == ResolvePolicy::NetworkOnly {
-            // Refreshes what the next lines find in memory. If it fails, what is there is as good as anything.
-            let _ = self.packet(server, policy).await;
-        }
-        let name = server.to_z32();
         let trusted = self.inner.trusted.contains(server);
         let allowed = if trusted {
             AddressPolicy::AlsoPrivate
         } else {
             self.inner.policy
         };
+        self.routes_within(server, policy, allowed).await
+    }
+
+    /// The ways to reach a server that the operator named.
+    async fn routes_of_trusted(
+        &self,
+        server: &PublicKey,
+        policy: ResolvePolicy,
+    ) -> Result<Vec<Route>, Failure> {
+        self.routes_within(server, policy, AddressPolicy::AlsoPrivate)
+            .await
+    }
+
+    async fn routes_within(
+        &self,
+        server: &PublicKey,
+        policy: ResolvePolicy,
+        allowed: AddressPolicy,
+    ) -> Result<Vec<Route>, Failure> {
+        if policy == ResolvePolicy::NetworkOnly {
+            // Refreshes what the next lines find in memory. If it fails, what is there is as good as anything.
+            let _ = self.packet(server, policy).await;
+        }
+        let name = server.to_z32();
         let gather = async {
             let endpoints = std::pin::pin!(self.inner.pkarr.resolve_https_endpoints(&name));
             endpoints.take(MAX_ROUTES).collect::<Vec<_>>().await

@@ -33,8 +33,25 @@ pub fn path(data_dir: &Path) -> PathBuf {
 /// # Errors
 /// [`PluginError::File`] if the file exists or can't be written.
 pub fn create(data_dir: &Path) -> Result<pubky::Keypair, PluginError> {
-    let path = path(data_dir);
-    let failed = failed(&path);
+    let secret = create_at(&path(data_dir))?;
+    Ok(pubky::Keypair::from_secret(&secret))
+}
+
+/// Reads the key back.
+///
+/// # Errors
+/// [`PluginError::File`] if it can't be read, [`PluginError::Config`] if others may read it too or it is no key.
+pub fn load(data_dir: &Path) -> Result<pubky::Keypair, PluginError> {
+    let secret = load_at(&path(data_dir), "atomicity-homeserver init")?;
+    Ok(pubky::Keypair::from_secret(&secret))
+}
+
+/// Makes 32 random bytes and stores them in a new file at `path`; never over an existing one.
+///
+/// # Errors
+/// [`PluginError::File`] if the file exists or can't be written.
+pub fn create_at(path: &Path) -> Result<Zeroizing<[u8; 32]>, PluginError> {
+    let failed = failed(path);
     let secret = Zeroizing::new(rand::random::<[u8; 32]>());
     let mut text = Zeroizing::new(String::with_capacity(HEX_LEN + 1));
     for byte in secret.iter() {
@@ -47,27 +64,27 @@ pub fn create(data_dir: &Path) -> Result<pubky::Keypair, PluginError> {
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&path)
+        .open(path)
         .map_err(&failed)?;
     file.write_all(text.as_bytes()).map_err(&failed)?;
     file.sync_all().map_err(&failed)?;
-    File::open(data_dir)
+    let dir = path.parent().unwrap_or(Path::new("."));
+    File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(&failed)?;
-    Ok(pubky::Keypair::from_secret(&secret))
+    Ok(secret)
 }
 
-/// Reads the key back.
+/// Reads back what [`create_at`] stored. `made_by` is the command to run if there is nothing.
 ///
 /// # Errors
-/// [`PluginError::File`] if it can't be read, [`PluginError::Config`] if others may read it too or it is no key.
-pub fn load(data_dir: &Path) -> Result<pubky::Keypair, PluginError> {
-    let path = path(data_dir);
-    let failed = failed(&path);
-    let file = File::open(&path).map_err(|source| {
+/// [`PluginError::File`] if it can't be read, [`PluginError::Config`] if it is missing, others may read it too, or it is no key.
+pub fn load_at(path: &Path, made_by: &str) -> Result<Zeroizing<[u8; 32]>, PluginError> {
+    let failed = failed(path);
+    let file = File::open(path).map_err(|source| {
         if source.kind() == std::io::ErrorKind::NotFound {
             PluginError::Config(format!(
-                "{} is missing: run `atomicity-homeserver init` first",
+                "{} is missing: run `{made_by}` first",
                 path.display()
             ))
         } else {
@@ -87,13 +104,12 @@ pub fn load(data_dir: &Path) -> Result<pubky::Keypair, PluginError> {
     file.take(limit)
         .read_to_string(&mut text)
         .map_err(&failed)?;
-    let secret = parse(text.trim()).ok_or_else(|| {
+    parse(text.trim()).ok_or_else(|| {
         PluginError::Config(format!(
             "{} does not hold 64 hexadecimal digits",
             path.display()
         ))
-    })?;
-    Ok(pubky::Keypair::from_secret(&secret))
+    })
 }
 
 fn parse(text: &str) -> Option<Zeroizing<[u8; 32]>> {

@@ -11,6 +11,7 @@ use reqwest::{StatusCode, header, redirect};
 use url::{Host, Url};
 
 use super::address::AddressPolicy;
+use super::call::{Answer, Call, along};
 use super::failure::Failure;
 use super::tls::raw_key_config;
 use crate::error::PluginError;
@@ -55,7 +56,7 @@ impl Route {
         })
     }
 
-    fn base(&self) -> Result<Url, Failure> {
+    pub(super) fn base(&self) -> Result<Url, Failure> {
         let text = match self {
             Self::Key { key, .. } => format!("https://{}/", key.to_z32()),
             Self::Domain {
@@ -105,11 +106,13 @@ pub(super) struct Reply {
     pub body: Vec<u8>,
 }
 
-/// The two HTTP clients: one for raw public keys, one for certificates. Neither follows redirects nor uses a proxy.
+/// The HTTP clients: one for raw public keys, one for certificates, one for addresses that the operator named. None follows redirects
+/// or uses a proxy.
 #[derive(Debug, Clone)]
 pub(super) struct Fetcher {
     by_key: reqwest::Client,
     by_domain: reqwest::Client,
+    named: reqwest::Client,
     pins: Pins,
 }
 
@@ -127,10 +130,50 @@ impl Fetcher {
             .dns_resolver(Arc::new(GuardedDns(policy)))
             .build()
             .map_err(|error| PluginError::Config(format!("network: {error}")))?;
+        let named = client(timeout)
+            .build()
+            .map_err(|error| PluginError::Config(format!("network: {error}")))?;
         Ok(Self {
             by_key,
             by_domain,
+            named,
             pins,
+        })
+    }
+
+    /// Sends a request of the operator's: along `route`, or to the address in its URL.
+    pub(super) async fn send(
+        &self,
+        route: Option<&Route>,
+        call: &Call<'_>,
+    ) -> Result<Answer, Failure> {
+        let (client, url) = match route {
+            Some(route @ Route::Key { key, addresses }) => {
+                self.pins.put(key.to_z32(), addresses.clone());
+                (&self.by_key, along(route, call.url)?)
+            }
+            Some(route) => (&self.named, along(route, call.url)?),
+            None => (&self.named, call.url.clone()),
+        };
+        let request = match call.body {
+            Some(body) => client.post(url).body(body.to_vec()),
+            None => client.get(url),
+        };
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| unreachable_because(&error))?;
+        let status = response.status().as_u16();
+        let content_type = response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let body = read_body(&mut response, call.max_bytes).await?;
+        Ok(Answer {
+            status,
+            content_type,
+            body,
         })
     }
 
@@ -185,29 +228,36 @@ async fn read_bounded(mut response: reqwest::Response, max_bytes: usize) -> Resu
     };
     let etag = text(header::ETAG).filter(|etag| etag.len() <= 200);
     let date = text(header::DATE).and_then(|date| httpdate::parse_http_date(&date).ok());
-    let announced = response.content_length().unwrap_or(0);
-    if status.is_success() && announced > u64::try_from(max_bytes).unwrap_or(u64::MAX) {
-        return Err(Failure::TooLarge);
-    }
-    let mut body = Vec::new();
-    if status.is_success() {
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| unreachable_because(&error))?
-        {
-            if body.len().saturating_add(chunk.len()) > max_bytes {
-                return Err(Failure::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-    }
+    let body = if status.is_success() {
+        read_body(&mut response, max_bytes).await?
+    } else {
+        Vec::new()
+    };
     Ok(Reply {
         status,
         etag,
         date,
         body,
     })
+}
+
+async fn read_body(response: &mut reqwest::Response, max_bytes: usize) -> Result<Vec<u8>, Failure> {
+    let announced = response.content_length().unwrap_or(0);
+    if announced > u64::try_from(max_bytes).unwrap_or(u64::MAX) {
+        return Err(Failure::TooLarge);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| unreachable_because(&error))?
+    {
+        if body.len().saturating_add(chunk.len()) > max_bytes {
+            return Err(Failure::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 fn unreachable_because(error: &reqwest::Error) -> Failure {
