@@ -28,6 +28,8 @@ use peer::{File, Peer};
 const SETUP_AT_ONCE: usize = 32;
 /// Friends whom the wallet adds at once: it mostly takes turns with itself.
 const ADDED_AT_ONCE: usize = 8;
+/// How often a counterparty is looked for before the preparations fail.
+const SETUP_TRIES: u32 = 30;
 const UNIT: &str = "BREAD/2";
 /// What the wallet lets each counterparty owe, in minor units.
 const LINE: u64 = 1_000;
@@ -192,7 +194,15 @@ async fn befriend(config: &Config, peers: &[Peer]) -> Result<()> {
 }
 
 async fn befriend_one(wallet: &Wallet, unit: &Unit, user: UserKey) -> Result<()> {
-    let added = wallet.add_friend(&user, None).await?;
+    let mut added = wallet.add_friend(&user, None).await?;
+    // A DHT of a few nodes on a busy machine does not answer every question in time.
+    for _ in 0..SETUP_TRIES {
+        if added.has_profile {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        added = wallet.add_friend(&user, None).await?;
+    }
     ensure!(
         added.has_profile,
         "{user} was not found: {:?}",

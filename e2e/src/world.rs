@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, ensure};
+use mainline::async_dht::AsyncDht;
 use mainline::{Dht, ServerSettings};
 use pubky::Pubky;
 use pubky_testnet::Testnet;
@@ -23,7 +24,7 @@ use crate::{ports, programs};
 pub struct World {
     testnet: Testnet,
     /// Nodes that keep more than the ordinary ones; see [`World::crowded`].
-    _roomy: Vec<Dht>,
+    roomy: Vec<Roomy>,
     wallet_config: PathBuf,
     dir: TempDir,
 }
@@ -57,13 +58,13 @@ impl World {
         dir.disable_cleanup(std::env::var_os("ATOMICITY_E2E_KEEP").is_some());
         let testnet = Testnet::new().await?;
         let roomy = match keys {
-            Some(keys) => roomy_nodes(&testnet, keys)?,
+            Some(keys) => roomy_nodes(&testnet, keys).await?,
             None => Vec::new(),
         };
         let wallet_config = dir.path().join("wallet.toml");
         let world = Self {
             testnet,
-            _roomy: roomy,
+            roomy,
             wallet_config,
             dir,
         };
@@ -81,7 +82,8 @@ impl World {
     }
 
     fn bootstrap_nodes(&self) -> Vec<DomainPort> {
-        self.testnet.dht_bootstrap_nodes()
+        let roomy = self.roomy.iter().map(|node| node.address.clone());
+        roomy.chain(self.testnet.dht_bootstrap_nodes()).collect()
     }
 
     /// The section `[network]` for programs that are to live in this world.
@@ -98,7 +100,10 @@ impl World {
     /// # Errors
     /// If it cannot be built.
     pub fn sdk(&self) -> Result<Pubky> {
-        Ok(self.testnet.sdk()?)
+        let mut builder = self.testnet.client_builder();
+        let nodes = self.bootstrap();
+        builder.pkarr(|pkarr| pkarr.bootstrap(&nodes));
+        Ok(Pubky::with_client(builder.build()?))
     }
 
     /// A Pkarr client in this world.
@@ -108,6 +113,7 @@ impl World {
     pub fn pkarr(&self) -> Result<pkarr::Client> {
         let mut builder = self.testnet.pkarr_client_builder();
         builder
+            .bootstrap(&self.bootstrap())
             .no_relays()
             .dht_request_timeout(std::time::Duration::from_millis(100));
         Ok(builder.build()?)
@@ -197,8 +203,14 @@ impl World {
     }
 }
 
+/// A node that keeps more packets than ordinary ones.
+struct Roomy {
+    address: DomainPort,
+    _node: AsyncDht,
+}
+
 /// Nodes that join the DHT of `testnet` and keep the packets of so many keys each.
-fn roomy_nodes(testnet: &Testnet, keys: usize) -> Result<Vec<Dht>> {
+async fn roomy_nodes(testnet: &Testnet, keys: usize) -> Result<Vec<Roomy>> {
     let bootstrap: Vec<String> = testnet
         .dht_bootstrap_nodes()
         .iter()
@@ -208,18 +220,27 @@ fn roomy_nodes(testnet: &Testnet, keys: usize) -> Result<Vec<Dht>> {
         max_mutable_values: keys,
         ..ServerSettings::default()
     };
-    (0..ROOMY_NODES)
-        .map(|_| {
-            let node = Dht::builder()
-                .server_mode()
-                .bootstrap(&bootstrap)
-                .bind_address(Ipv4Addr::LOCALHOST)
-                .server_settings(settings.clone())
-                .build()?;
-            anyhow::ensure!(node.bootstrapped(), "a node of the DHT found no other");
-            Ok(node)
-        })
-        .collect()
+    let mut nodes = Vec::new();
+    for _ in 0..ROOMY_NODES {
+        let node = Dht::builder()
+            .server_mode()
+            .bootstrap(&bootstrap)
+            .bind_address(Ipv4Addr::LOCALHOST)
+            .server_settings(settings.clone())
+            .build()?
+            .as_async();
+        ensure!(
+            node.bootstrapped().await,
+            "a node of the DHT found no other"
+        );
+        let address = node.info().await.local_addr().to_string();
+        let address = address.parse().map_err(|e| anyhow!("{address}: {e}"))?;
+        nodes.push(Roomy {
+            address,
+            _node: node,
+        });
+    }
+    Ok(nodes)
 }
 
 /// Homeservers would set up logging to standard output for the whole process. `RUST_LOG` shows what
