@@ -13,7 +13,8 @@ use crate::error::LedgerError;
 use crate::jws::{Record, Signed, Version, peek_typ};
 use crate::key::UserKey;
 use crate::record::{
-    Ack, AnyRecord, Book, CreditLine, Delegation, Payment, Refusal, Revocation, State,
+    Ack, AnyRecord, Book, ConditionalIou, CreditLine, Delegation, Payment, Publication, Refusal,
+    Release, Revocation, State,
 };
 
 /// The most delegations, grants and revocations of one side.
@@ -28,6 +29,10 @@ pub const MAX_STATES: usize = 192;
 pub const MAX_PAYMENTS: usize = 64;
 /// The most acks of one side.
 pub const MAX_ACKS: usize = 130;
+/// The most conditional IOUs of one side, and the most of the other's that it has given up.
+pub const MAX_IOUS: usize = 192;
+/// The most proofs of publication of one side. Older ones are left out: the log gives them again.
+pub const MAX_PUBLICATIONS: usize = 64;
 /// The most refusals of one side. Older ones are left out: the states that they explain carry their amounts.
 pub const MAX_REFUSALS: usize = 64;
 /// The most bytes of a file before it is sealed.
@@ -54,6 +59,9 @@ pub struct Half {
     payments: Vec<Signed<Payment>>,
     acks: Vec<Signed<Ack>>,
     refusals: Vec<Signed<Refusal>>,
+    ious: Vec<Signed<ConditionalIou>>,
+    releases: Vec<Signed<Release>>,
+    publications: Vec<Signed<Publication>>,
 }
 
 impl ChannelFile {
@@ -183,6 +191,9 @@ impl ChannelFile {
             AnyRecord::Payment(r) => half.payments.push(r),
             AnyRecord::Ack(r) => half.acks.push(r),
             AnyRecord::Refusal(r) => half.refusals.push(r),
+            AnyRecord::ConditionalIou(r) => half.ious.push(r),
+            AnyRecord::Release(r) => half.releases.push(r),
+            AnyRecord::Publication(r) => half.publications.push(r),
             other => return Err(misplaced(other.typ())),
         }
         Ok(())
@@ -208,8 +219,8 @@ impl Half {
         &self.states
     }
 
-    /// Everything but the authority, in the order in which it should be applied: books first, and a refusal before the ack of the
-    /// payment that it undoes.
+    /// Everything but the authority, in the order in which it should be applied: books first, a refusal before the ack of the
+    /// payment that it undoes, and promises before the states that count on them.
     #[must_use]
     pub fn records(&self) -> Vec<AnyRecord> {
         fn any<T: Clone>(list: &[Signed<T>]) -> impl Iterator<Item = AnyRecord> + '_
@@ -221,6 +232,9 @@ impl Half {
         any(&self.books)
             .chain(any(&self.lines))
             .chain(any(&self.refusals))
+            .chain(any(&self.ious))
+            .chain(any(&self.releases))
+            .chain(any(&self.publications))
             .chain(any(&self.states))
             .chain(any(&self.payments))
             .chain(any(&self.acks))
@@ -236,6 +250,10 @@ impl Half {
         in_order(&mut self.acks, |a| a.at);
         in_order(&mut self.payments, |p| (p.at, p.epoch, p.seq));
         in_order(&mut self.refusals, |r| (r.at, r.epoch, r.to_seq));
+        in_order(&mut self.ious, |i| (i.unit.clone(), i.number));
+        in_order(&mut self.releases, |r| (r.unit.clone(), r.number));
+        in_order(&mut self.publications, |p| (p.at, p.iou));
+        keep_newest(&mut self.publications, MAX_PUBLICATIONS);
         keep_newest(&mut self.payments, MAX_PAYMENTS);
         keep_newest(&mut self.refusals, MAX_REFUSALS);
     }
@@ -247,7 +265,10 @@ impl Half {
         counted("states", self.states.len(), MAX_STATES)?;
         counted("payments", self.payments.len(), MAX_PAYMENTS)?;
         counted("acks", self.acks.len(), MAX_ACKS)?;
-        counted("refusals", self.refusals.len(), MAX_REFUSALS)
+        counted("refusals", self.refusals.len(), MAX_REFUSALS)?;
+        counted("conditional IOUs", self.ious.len(), MAX_IOUS)?;
+        counted("releases", self.releases.len(), MAX_IOUS)?;
+        counted("publications", self.publications.len(), MAX_PUBLICATIONS)
     }
 }
 
@@ -281,6 +302,12 @@ struct HalfJson {
     payments: Vec<String>,
     acks: Vec<String>,
     refusals: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ious: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    releases: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    publications: Vec<String>,
 }
 
 impl From<&Half> for HalfJson {
@@ -296,6 +323,9 @@ impl From<&Half> for HalfJson {
             payments: texts(&half.payments),
             acks: texts(&half.acks),
             refusals: texts(&half.refusals),
+            ious: texts(&half.ious),
+            releases: texts(&half.releases),
+            publications: texts(&half.publications),
         }
     }
 }
@@ -319,6 +349,15 @@ impl HalfJson {
             payments: signed(&self.payments, "payments", MAX_PAYMENTS, user, other)?,
             acks: signed(&self.acks, "acks", MAX_ACKS, user, other)?,
             refusals: signed(&self.refusals, "refusals", MAX_REFUSALS, user, other)?,
+            ious: signed(&self.ious, "conditional IOUs", MAX_IOUS, user, other)?,
+            releases: signed(&self.releases, "releases", MAX_IOUS, user, other)?,
+            publications: signed(
+                &self.publications,
+                "publications",
+                MAX_PUBLICATIONS,
+                user,
+                other,
+            )?,
         })
     }
 }
@@ -355,6 +394,9 @@ pub(crate) fn parties(record: &AnyRecord) -> Option<(UserKey, UserKey)> {
         AnyRecord::Payment(r) => Some((r.record().from, r.record().to)),
         AnyRecord::Refusal(r) => Some((r.record().from, r.record().to)),
         AnyRecord::State(r) => Some((r.record().from, r.record().to)),
+        AnyRecord::ConditionalIou(r) => Some((r.record().from, r.record().to)),
+        AnyRecord::Release(r) => Some((r.record().from, r.record().to)),
+        AnyRecord::Publication(r) => Some((r.record().from, r.record().to)),
         _ => None,
     }
 }

@@ -226,6 +226,47 @@ pub enum LedgerError {
     #[error("the peer has not acknowledged the new book yet: payments wait until they have")]
     BookNotAcknowledged,
 
+    // Conditional IOUs.
+    /// A proof that does not show what it should.
+    #[error("the proof does not hold: {why}")]
+    ProofInvalid {
+        /// Why not.
+        why: String,
+    },
+    /// Terms that can't be relied on.
+    #[error("these terms can't be relied on: {why}")]
+    TermsRefused {
+        /// Why not, and what to do.
+        why: &'static str,
+    },
+    /// Too many promises are undecided, or kept.
+    #[error("no more promises in {unit} now: {why}")]
+    NoSlot {
+        /// The unit.
+        unit: Unit,
+        /// Which bound, and what frees a slot.
+        why: &'static str,
+    },
+    /// A conditional IOU that is not known here.
+    #[error("no such conditional IOU is known here")]
+    PromiseUnknown,
+    /// A conditional IOU whose number was settled for good.
+    #[error(
+        "promise {number} in {unit} was cleared: both sides have settled everything up to there"
+    )]
+    PromiseCleared {
+        /// The unit.
+        unit: Unit,
+        /// The number.
+        number: u64,
+    },
+    /// A conditional IOU that can't be given up, or can't be passed on.
+    #[error("the promise can't be given up: {why}")]
+    NotReleasable {
+        /// Why not.
+        why: &'static str,
+    },
+
     // Seals and bundles.
     /// A seal that does not open with the keys at hand.
     #[error("the seal can't be opened: {0}")]
@@ -289,6 +330,12 @@ impl LedgerError {
             Self::BelowMinimum { .. } => "below_minimum",
             Self::NoPen { .. } => "no_pen",
             Self::BookNotAcknowledged => "book_not_acknowledged",
+            Self::ProofInvalid { .. } => "proof_invalid",
+            Self::TermsRefused { .. } => "terms_refused",
+            Self::NoSlot { .. } => "no_slot",
+            Self::PromiseUnknown => "promise_unknown",
+            Self::PromiseCleared { .. } => "promise_cleared",
+            Self::NotReleasable { .. } => "not_releasable",
             Self::SealBroken(_) => "seal_broken",
             Self::TooLarge { .. } => "too_large",
             Self::EvidenceInvalid { .. } => "evidence_invalid",

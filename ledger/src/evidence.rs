@@ -16,6 +16,7 @@
 
 mod bundle;
 mod judge;
+mod promises;
 mod report;
 mod side;
 mod totals;

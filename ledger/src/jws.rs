@@ -366,6 +366,24 @@ pub(crate) mod stored {
         }
     }
 
+    /// For a field of type `Signed<T>`.
+    pub mod one {
+        use super::{Deserialize, Record, Signed, Stored};
+
+        pub fn serialize<T: Record, S: serde::Serializer>(
+            value: &Signed<T>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(value.jws())
+        }
+
+        pub fn deserialize<'de, T: Record, D: serde::Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Signed<T>, D::Error> {
+            Ok(Stored::<T>::deserialize(deserializer)?.0)
+        }
+    }
+
     /// For a field of type `Option<Signed<T>>`.
     pub mod option {
         use super::{Deserialize, Record, Signed, Stored};

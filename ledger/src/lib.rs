@@ -10,6 +10,7 @@
 pub mod amount;
 pub mod authority;
 pub mod channel_file;
+pub mod digest;
 pub mod error;
 pub mod evidence;
 pub mod jws;
@@ -25,6 +26,7 @@ pub mod time;
 pub mod unit;
 
 pub use amount::{Amount, Balance, Total};
+pub use digest::{PaymentHash, PolicyHash, Preimage};
 pub use error::LedgerError;
 pub use jws::{MAX_RECORD_BYTES, Record, RecordHash, Signed};
 pub use key::{Keypair, SignerKey, UserKey};

@@ -119,6 +119,12 @@ impl IouNumber {
     pub fn get(self) -> u64 {
         self.0
     }
+
+    /// The one after it, or itself at the end of all numbers.
+    #[must_use]
+    pub fn following(self) -> Self {
+        Self(self.0.saturating_add(1).min(MAX_MINOR))
+    }
 }
 
 impl TryFrom<String> for IouNumber {

@@ -89,6 +89,68 @@ bounded_text! {
     Address, 512, "address"
 }
 
+macro_rules! plain_text {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $what:literal, $rule:expr, $why:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The most bytes.
+            pub const MAX_BYTES: usize = $max;
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = LedgerError;
+
+            fn try_from(text: String) -> Result<Self, LedgerError> {
+                let rule: fn(u8) -> bool = $rule;
+                if text.is_empty() || text.len() > Self::MAX_BYTES || !text.bytes().all(rule) {
+                    return Err(LedgerError::TextInvalid {
+                        what: $what,
+                        why: $why,
+                    });
+                }
+                Ok(Self(text))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = LedgerError;
+
+            fn from_str(text: &str) -> Result<Self, LedgerError> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> Self {
+                text.0
+            }
+        }
+    };
+}
+
+plain_text! {
+    /// The text of a policy, a proof or a checkpoint of a log: lines of printable ASCII, as the C2SP formats have it, except that
+    /// names may hold any Unicode.
+    ProofText, 16384, "log text", |b| b == b'\n' || b >= 0x20 && b != 0x7f,
+    "it must have 1 to 16384 bytes and no control characters but the end of a line"
+}
+
+plain_text! {
+    /// Sealed layers that travel with a promise: base64url.
+    Layers, 11264, "sealed layers", |b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_',
+    "they must be 1 to 11264 characters of base64url"
+}
+
 /// Sixteen random bytes that name a payment, in base64url.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

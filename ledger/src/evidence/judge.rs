@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bundle::{Bundle, invalid};
+use super::promises::{Promised, promised};
 use super::report::{ChannelReport, Contradiction, KeyReport, NetReport, NotCounted, Report};
 use super::side::Side;
 use super::totals::{Given, given};
@@ -48,6 +49,14 @@ pub(super) fn judge(bundle: &Bundle, at: Timestamp) -> Result<Report, LedgerErro
     theirs.report_unacknowledged(&own, at, &mut report.not_counted);
     let own_given = given(&own, &theirs, at, &mut report.not_counted);
     let their_given = given(&theirs, &own, at, &mut report.not_counted);
+    let own_given = Sums {
+        promised: promised(&own, &theirs, at),
+        given: own_given,
+    };
+    let their_given = Sums {
+        promised: promised(&theirs, &own, at),
+        given: their_given,
+    };
     conclude(&mut report, (&own, &own_given), (&theirs, &their_given));
     report.not_counted.sort_by_key(|n| n.index);
     Ok(report)
@@ -213,30 +222,63 @@ impl Side<'_> {
     }
 }
 
+/// What one side has given and promised, per unit.
+struct Sums {
+    given: BTreeMap<Unit, Given>,
+    promised: BTreeMap<Unit, Promised>,
+}
+
+impl Sums {
+    fn promised_in(&self, unit: &Unit) -> Promised {
+        self.promised.get(unit).copied().unwrap_or_default()
+    }
+
+    /// What the other can claim: what was given, and what is due beyond it.
+    fn claim(&self, unit: &Unit) -> Total {
+        let given = self.given.get(unit).map_or(Total::ZERO, |g| g.issued);
+        let claim = given.minor().saturating_add(self.promised_in(unit).due);
+        Total::from_minor(claim).unwrap_or(Total::MAX)
+    }
+
+    fn channel(&self, unit: &Unit, side: &Side<'_>, other: &Side<'_>) -> Option<ChannelReport> {
+        let promised = self.promised_in(unit);
+        let given = self.given.get(unit);
+        if given.is_none() && promised.due == 0 && promised.undecided == 0 {
+            return None;
+        }
+        // A first promise stands without any total.
+        let book = side.books.last().map(|(_, book)| book.record());
+        Some(ChannelReport {
+            unit: unit.clone(),
+            from: side.user,
+            to: side.other,
+            issued: given.map_or(Total::ZERO, |g| g.issued),
+            due: promised.due,
+            undecided: promised.undecided,
+            epoch: given.map_or(book?.epoch, |g| g.epoch),
+            seq: given.map_or(Seq::ZERO, |g| g.seq),
+            key: given.map_or(book?.key, |g| g.key),
+            acknowledged: given.is_some_and(|g| other.has_acknowledged(g.hash)),
+        })
+    }
+}
+
 fn conclude(
     report: &mut Report,
-    (own, own_given): (&Side<'_>, &BTreeMap<Unit, Given>),
-    (theirs, their_given): (&Side<'_>, &BTreeMap<Unit, Given>),
+    (own, own_sums): (&Side<'_>, &Sums),
+    (theirs, their_sums): (&Side<'_>, &Sums),
 ) {
-    let units: BTreeSet<&Unit> = own_given.keys().chain(their_given.keys()).collect();
-    for unit in units {
-        let (mine, yours) = (own_given.get(unit), their_given.get(unit));
-        for (side, other, given) in [(own, theirs, mine), (theirs, own, yours)] {
-            if let Some(given) = given {
-                report.channels.push(ChannelReport {
-                    unit: unit.clone(),
-                    from: side.user,
-                    to: side.other,
-                    issued: given.issued,
-                    epoch: given.epoch,
-                    seq: given.seq,
-                    key: given.key,
-                    acknowledged: other.has_acknowledged(given.hash),
-                });
-            }
-        }
-        let issued = |given: Option<&Given>| given.map_or(Total::ZERO, |g| g.issued);
-        let balance = Balance::between(issued(yours), issued(mine)).minor();
+    let of = |sums: &Sums| -> Vec<Unit> {
+        let given = sums.given.keys().chain(sums.promised.keys());
+        given.cloned().collect()
+    };
+    let units: BTreeSet<Unit> = of(own_sums).into_iter().chain(of(their_sums)).collect();
+    for unit in &units {
+        report.channels.extend(own_sums.channel(unit, own, theirs));
+        report
+            .channels
+            .extend(their_sums.channel(unit, theirs, own));
+        let balance = Balance::between(their_sums.claim(unit), own_sums.claim(unit)).minor();
         let (creditor, debtor) = if balance > 0 {
             (own.user, theirs.user)
         } else {

@@ -45,6 +45,10 @@ pub struct ChannelReport {
     pub to: UserKey,
     /// Everything given, in minor units.
     pub issued: Total,
+    /// What is due beyond it, by proofs of publication in this bundle, in minor units.
+    pub due: u64,
+    /// What was promised and is neither proven nor given up nor settled here, in minor units.
+    pub undecided: u64,
     /// The epoch of the record that says so.
     pub epoch: Epoch,
     /// The number of the state that says so; 0 if the book itself carries the total over.
@@ -157,14 +161,27 @@ impl ChannelReport {
         } else {
             ", not acknowledged in this bundle"
         };
-        format!(
-            "{} has given {} {} {} in all ({source}, signed by {}{acknowledged}).",
+        let words = |minor: u64| format!("{} {}", self.unit.format_minor(minor), self.unit.code());
+        let mut sentence = format!(
+            "{} has given {} {} in all ({source}, signed by {}{acknowledged}).",
             self.from,
             self.to,
-            self.unit.format_minor(self.issued.minor()),
-            self.unit.code(),
+            words(self.issued.minor()),
             self.key
-        )
+        );
+        if self.due > 0 {
+            sentence.push_str(&format!(
+                " Beyond that {} is due: it was promised, and what it hung on was published in time.",
+                words(self.due)
+            ));
+        }
+        if self.undecided > 0 {
+            sentence.push_str(&format!(
+                " {} more was promised; whether it is due this bundle does not prove.",
+                words(self.undecided)
+            ));
+        }
+        sentence
     }
 }
 

@@ -9,7 +9,10 @@ use crate::error::LedgerError;
 use crate::jws::{RecordHash, Signed};
 use crate::key::{SignerKey, UserKey};
 use crate::pair::FIRST_EPOCH_OF_ROOT;
-use crate::record::{Ack, AckItem, AnyRecord, Book, CreditLine, Revocation, State};
+use crate::record::{
+    Ack, AckItem, AnyRecord, Book, ConditionalIou, CreditLine, Publication, Release, Revocation,
+    State,
+};
 use crate::time::Timestamp;
 
 pub(super) type Placed<'a, T> = (usize, &'a Signed<T>);
@@ -29,6 +32,9 @@ pub(super) struct Side<'a> {
     pub(super) states: Vec<Placed<'a, State>>,
     pub(super) acks: Vec<Placed<'a, Ack>>,
     pub(super) lines: Vec<Placed<'a, CreditLine>>,
+    pub(super) ious: Vec<Placed<'a, ConditionalIou>>,
+    pub(super) releases: Vec<Placed<'a, Release>>,
+    pub(super) publications: Vec<Placed<'a, Publication>>,
     /// Lines, payments, refusals: place, type and signer.
     pub(super) others: Vec<(usize, &'static str, SignerKey)>,
 }
@@ -49,6 +55,9 @@ impl<'a> Side<'a> {
             states: Vec::new(),
             acks: Vec::new(),
             lines: Vec::new(),
+            ious: Vec::new(),
+            releases: Vec::new(),
+            publications: Vec::new(),
             others: Vec::new(),
         };
         let mut revocations = Vec::new();
@@ -106,6 +115,16 @@ impl<'a> Side<'a> {
                 self.lines.push((index, r));
                 self.others.push((index, record.typ(), record.kid()));
             }
+            AnyRecord::ConditionalIou(r) => {
+                self.ious.push((index, r));
+                self.others.push((index, record.typ(), record.kid()));
+            }
+            AnyRecord::Release(r) => {
+                self.releases.push((index, r));
+                self.others.push((index, record.typ(), record.kid()));
+            }
+            // A proof needs nobody's word.
+            AnyRecord::Publication(r) => self.publications.push((index, r)),
             other => self.others.push((index, other.typ(), other.kid())),
         }
     }
@@ -225,6 +244,11 @@ impl<'a> Side<'a> {
             .filter(move |(_, state)| state.record().epoch == epoch && state.kid() == key)
     }
 
+    /// Whether a book in the bundle names this key.
+    pub(super) fn keeps(&self, key: SignerKey) -> bool {
+        self.books.iter().any(|(_, book)| book.record().key == key)
+    }
+
     /// The acks that a book key of this side signed.
     pub(super) fn signed_acks(&self) -> impl Iterator<Item = &'a Signed<Ack>> {
         let keys: BTreeSet<SignerKey> = self.books.iter().map(|(_, b)| b.record().key).collect();
@@ -239,6 +263,7 @@ impl<'a> Side<'a> {
         self.signed_acks().any(|ack| {
             ack.record().items.iter().any(|item| match item {
                 AckItem::State(item) => item.hash == hash,
+                AckItem::Iou(item) => item.hash == hash,
                 AckItem::Book(item) => item.hash == hash,
             })
         })

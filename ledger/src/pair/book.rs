@@ -3,18 +3,22 @@
 use super::Pair;
 use super::event::{Event, Outcome, PendingReason};
 use super::own::binding;
-use super::receive::Standing;
+use super::promise::{Promise, Standing};
+use super::receive::Standing as Key;
 use super::side::{Totals, UnitSide};
-use super::state::Range;
+use super::state::{Excess, Growth, Range};
 use crate::amount::{Balance, Total};
 use crate::authority::{Authority, Purpose};
 use crate::error::LedgerError;
 use crate::jws::{RecordHash, Signed, Version};
 use crate::key::Keypair;
 use crate::record::{Ack, AckItem, AnyRecord, Book, BookAck, Carried, UnitBase};
-use crate::seq::{Epoch, Seq};
+use crate::seq::{Epoch, IouNumber, Seq};
 use crate::time::Timestamp;
 use crate::unit::Unit;
+
+/// The most promises that the ack of a book lists.
+const MAX_HELD_PROMISES: usize = 240;
 
 /// The first epoch that only the root may open: whoever steals a book key can't use up the epochs.
 pub const FIRST_EPOCH_OF_ROOT: u64 = 1 << 30;
@@ -37,8 +41,8 @@ impl Pair {
             }
         }
         let authority = match self.book_authority(signed, now)? {
-            (_, Standing::Pending(reason)) => return Ok(Outcome::Pending(reason)),
-            (authority, Standing::Good) => authority,
+            (_, Key::Pending(reason)) => return Ok(Outcome::Pending(reason)),
+            (authority, Key::Good) => authority,
         };
         if let Some(current) = self.theirs.book.clone() {
             self.check_turn(signed, &authority, &current, now)?;
@@ -55,10 +59,10 @@ impl Pair {
         &self,
         signed: &Signed<Book>,
         now: Timestamp,
-    ) -> Result<(Authority, Standing), LedgerError> {
+    ) -> Result<(Authority, Key), LedgerError> {
         let book = signed.record();
         if signed.kid().is_root_of(&self.peer) {
-            return Ok((Authority::Root, Standing::Good));
+            return Ok((Authority::Root, Key::Good));
         }
         if book.epoch.get() >= FIRST_EPOCH_OF_ROOT {
             return Err(LedgerError::BookOutOfTurn {
@@ -69,7 +73,7 @@ impl Pair {
         }
         // Whoever is named must have the root's word too: there are no chains.
         for key in [signed.kid(), book.key] {
-            if let pending @ Standing::Pending(_) = self.judge_keeper(key, now)? {
+            if let pending @ Key::Pending(_) = self.judge_keeper(key, now)? {
                 return Ok((Authority::Grant { iat: 0 }, pending));
             }
         }
@@ -88,7 +92,7 @@ impl Pair {
                 });
             }
         }
-        Ok((keeper, Standing::Good))
+        Ok((keeper, Key::Good))
     }
 
     /// A grant names no limits: the cap that a unit was first given stands, and may only be lowered.
@@ -158,12 +162,6 @@ impl Pair {
         for carried in &signed.record().after {
             let known = self.totals_of(&carried.unit);
             let after = Totals::from(carried);
-            if after.merged != known.merged || !carried.open.is_empty() {
-                return Err(LedgerError::MergeUnfounded {
-                    unit: carried.unit.clone(),
-                    seq: carried.seq,
-                });
-            }
             let reach = binding(
                 current.cap_for(&carried.unit),
                 self.own.issued(&carried.unit),
@@ -212,6 +210,12 @@ impl Pair {
             side.base = Totals::from(base);
             side.acked = base.issued;
             side.carried.clone_from(state);
+            side.forget_cleared();
+        }
+        for unbound in &beyond.unbound {
+            for side in next.theirs.units.values_mut() {
+                side.promises.retain(|p| p.iou().hash() != *unbound);
+            }
         }
         let mut replies = Vec::new();
         if !first {
@@ -243,9 +247,21 @@ impl Pair {
             if growth == 0 {
                 continue;
             }
-            let excess = self.excess(&carried.unit, &known, &after, now);
+            let unfounded = before.theirs.units.get(&carried.unit).map_or(0, |side| {
+                let booked = after.merged.growth_since(side.merged_before);
+                let growth = after.merged.growth_since(known.merged);
+                booked.saturating_sub(side.sum(|_| true)).min(growth)
+            });
+            let grown = Growth {
+                before: known,
+                after,
+                unfounded,
+            };
+            let excess = self.excess(&carried.unit, &grown, now);
             // While the owner's own total is not known for sure nothing can be given back, nor judged.
-            if let Some(excess) = excess.filter(|_| !self.waiting) {
+            if let Excess::Growth(excess) = excess
+                && !self.waiting
+            {
                 let range = Range {
                     epoch: carried.epoch,
                     after: before.seq_in(&carried.unit, carried.epoch),
@@ -289,6 +305,7 @@ impl Pair {
             let known = side.totals();
             let after = book.carried(unit).map_or(Total::ZERO, |c| c.issued);
             if known.issued <= after {
+                self.promises_beyond(book, current, unit, side, after, &mut beyond);
                 continue;
             }
             let reach = binding(current.record().cap_for(unit), self.own.issued(unit), after);
@@ -301,12 +318,13 @@ impl Pair {
                 });
             }
             if bound == after {
+                self.promises_beyond(book, current, unit, side, after, &mut beyond);
                 continue;
             }
             let state = side.newest.clone().or_else(|| side.carried.clone());
             let state = state.filter(|state| state.record().issued >= bound);
-            let book = || self.theirs.book_carrying(unit, bound).map(Signed::hash);
-            let backing = state.as_ref().map(Signed::hash).or_else(book);
+            let carrying = || self.theirs.book_carrying(unit, bound).map(Signed::hash);
+            let backing = state.as_ref().map(Signed::hash).or_else(carrying);
             beyond.held.push(backing.unwrap_or_else(|| current.hash()));
             let merged = known.merged.min(bound);
             let room = bound.growth_since(merged);
@@ -319,8 +337,56 @@ impl Pair {
                 next: known.next,
             };
             beyond.bases.push((base, state));
+            self.promises_beyond(book, current, unit, side, bound, &mut beyond);
         }
         beyond
+    }
+
+    /// Promises of the epoch that ends whose numbers the new book does not know: they bind in order of their numbers, as far as the
+    /// cap of the book that ends reaches when all that is promised comes due. The others are dropped.
+    fn promises_beyond(
+        &self,
+        book: &Book,
+        current: &Signed<Book>,
+        unit: &Unit,
+        side: &UnitSide,
+        issued: Total,
+        beyond: &mut Beyond,
+    ) {
+        let carried = book.carried(unit);
+        let known = carried.map_or(IouNumber::default(), |c| c.next);
+        let reach = binding(
+            current.record().cap_for(unit),
+            self.own.issued(unit),
+            issued,
+        );
+        let counts = |p: &Promise| matches!(p.standing(), Standing::Undecided | Standing::Due);
+        let before = side.sum(|p| p.number() < known && counts(p));
+        let mut sum = issued.minor().saturating_add(before);
+        let mut next = known;
+        for promise in &side.promises {
+            if promise.number() < known {
+                continue;
+            }
+            let hash = promise.iou().hash();
+            let after = sum.saturating_add(promise.minor());
+            if counts(promise) && after <= reach.minor() && beyond.held.len() < MAX_HELD_PROMISES {
+                sum = after;
+                beyond.held.push(hash);
+                next = next.max(promise.number().following());
+            } else {
+                beyond.unbound.push(hash);
+            }
+        }
+        if next == known {
+            return;
+        }
+        if let Some((base, _)) = beyond.bases.iter_mut().find(|(b, _)| b.unit == *unit) {
+            base.next = base.next.max(next);
+            return;
+        }
+        let base = carried.map_or_else(Totals::default, Totals::from);
+        beyond.bases.push((base.to_base(unit, next), None));
     }
 
     fn ack_book(
@@ -394,7 +460,17 @@ impl Pair {
                 .record()
                 .carried(unit)
                 .map_or(Total::ZERO, |c| c.issued);
-            if side.base.issued <= after {
+            let carried_next = book
+                .record()
+                .carried(unit)
+                .map_or(IouNumber::default(), |c| c.next);
+            let first = book.record().epoch.first_iou();
+            let promised = side
+                .promises
+                .iter()
+                .filter(|p| p.number() >= carried_next && p.number() < first);
+            held.extend(promised.map(|p| p.iou().hash()));
+            if side.base.issued <= after && side.base.next <= carried_next {
                 continue;
             }
             let issued = side.base.issued;
@@ -437,6 +513,8 @@ impl Pair {
 #[derive(Default)]
 struct Beyond {
     held: Vec<RecordHash>,
+    /// Promises that do not bind any more.
+    unbound: Vec<RecordHash>,
     bases: Vec<(UnitBase, Option<Signed<crate::record::State>>)>,
 }
 
@@ -446,6 +524,19 @@ pub(super) fn book_item(ack: &Ack, hash: RecordHash) -> Option<&BookAck> {
         AckItem::Book(item) if item.hash == hash => Some(item),
         _ => None,
     })
+}
+
+impl Totals {
+    /// The same as the start of an epoch, with the number after the last promise that binds.
+    fn to_base(self, unit: &Unit, next: IouNumber) -> UnitBase {
+        UnitBase {
+            unit: unit.clone(),
+            issued: self.issued,
+            merged: self.merged,
+            returned: self.returned,
+            next: self.next.max(next),
+        }
+    }
 }
 
 impl From<&Carried> for Totals {

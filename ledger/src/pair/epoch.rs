@@ -10,7 +10,7 @@ use crate::error::LedgerError;
 use crate::jws::{Signed, Version};
 use crate::key::{Keypair, SignerKey, UserKey};
 use crate::record::{Book, Carried, UnitCap};
-use crate::seq::Epoch;
+use crate::seq::{Epoch, IouNumber};
 use crate::time::Timestamp;
 use crate::unit::Unit;
 
@@ -51,7 +51,7 @@ impl Pair {
             .own
             .units
             .iter()
-            .filter(|(_, side)| side.totals() != Totals::default())
+            .filter(|(_, side)| side.totals() != Totals::default() || !side.promises.is_empty())
             .map(|(unit, side)| carried(unit, side, self.own.epoch().unwrap_or_default()))
             .collect();
         let cap = new
@@ -102,7 +102,6 @@ impl Pair {
 /// What the epoch that ends leaves to the next, in the words of a book.
 fn carried(unit: &Unit, side: &UnitSide, epoch: Epoch) -> Carried {
     let totals = side.totals();
-    let newest = side.newest.as_ref().map(Signed::record);
     Carried {
         unit: unit.clone(),
         epoch,
@@ -110,8 +109,8 @@ fn carried(unit: &Unit, side: &UnitSide, epoch: Epoch) -> Carried {
         issued: totals.issued,
         merged: totals.merged,
         returned: totals.returned,
-        next: totals.next,
-        open: newest.map_or_else(Vec::new, |state| state.open.clone()),
+        next: side.next_number(IouNumber::default()),
+        open: side.open_numbers(),
     }
 }
 
@@ -180,11 +179,21 @@ impl Side {
 }
 
 impl UnitSide {
+    /// What was cleared matters as long as promises are kept that were not.
+    pub(super) fn forget_cleared(&mut self) {
+        if self.promises.is_empty() {
+            self.cleared = None;
+            self.clear_ack = None;
+            self.merged_before = self.base.merged;
+        }
+    }
+
     fn start_epoch(&mut self) {
         let newest = self.newest.take();
         // What names less than the epoch starts from backs nothing, and what names more is not known to the book.
         self.carried = newest.filter(|state| state.record().issued == self.base.issued);
-        self.cleared = None;
+        self.forget_cleared();
+        self.shown_promises.clear();
         self.ack = None;
         self.acked = self.acked.min(self.base.issued);
         self.shown.clear();

@@ -1,8 +1,10 @@
 //! What a record did.
 
 use crate::amount::{Amount, Balance, Total};
-use crate::key::SignerKey;
-use crate::record::{AnyRecord, CreditLine, Payment};
+use crate::digest::Preimage;
+use crate::jws::RecordHash;
+use crate::key::{SignerKey, UserKey};
+use crate::record::{AnyRecord, ConditionalIou, CreditLine, Payment, ReleaseReason};
 use crate::seq::{Epoch, Seq};
 use crate::unit::Unit;
 
@@ -41,6 +43,10 @@ pub enum PendingReason {
     HeldUnknown,
     /// The state that bears it out has not come.
     StateUnknown,
+    /// A conditional IOU that it counts on has not come.
+    PromiseUnknown,
+    /// A log must be read first: how far it is, or whether something was published there in time.
+    LogUnread,
 }
 
 /// Something that people or apps want to know.
@@ -96,6 +102,68 @@ pub enum Event {
         after_seq: Seq,
         /// The last state that was given back.
         to_seq: Seq,
+    },
+    /// The peer promised something.
+    Promised(Box<ConditionalIou>),
+    /// The owner gave a promise of the peer up at once.
+    PromiseRefused {
+        /// The promise.
+        iou: RecordHash,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: Amount,
+        /// Why.
+        reason: ReleaseReason,
+    },
+    /// The peer says that a promise of the owner arrived.
+    PromiseArrived {
+        /// The promise.
+        iou: RecordHash,
+    },
+    /// The peer gave a promise of the owner up: nothing is owed under it.
+    Released {
+        /// The promise.
+        iou: RecordHash,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: Amount,
+        /// Why.
+        reason: ReleaseReason,
+    },
+    /// A promise of the peer is due: the owner can claim it, booked or not.
+    Due {
+        /// The promise.
+        iou: RecordHash,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: Amount,
+        /// What was published.
+        preimage: Preimage,
+    },
+    /// A promise of the owner was published and is booked now.
+    Merged {
+        /// The promise.
+        iou: RecordHash,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: Amount,
+        /// What was published.
+        preimage: Preimage,
+    },
+    /// It is proven that a promise was not published in time: what it reserved is free.
+    Expired {
+        /// The promise.
+        iou: RecordHash,
+        /// Who had promised.
+        from: UserKey,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: Amount,
     },
     /// The peer set a credit line.
     Line(Box<CreditLine>),

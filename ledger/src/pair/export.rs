@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Pair, Side};
 use crate::jws::Signed;
-use crate::record::Book;
+use crate::record::{Book, Publication};
 
 /// The records of a channel file, as compact JWS, in an order in which a reader can take them: authority, books, lines, states,
 /// what goes with them, acks.
@@ -30,6 +30,14 @@ impl Pair {
         // What the peer would only like to see here (lines, notes) stays out: nobody else decides how large this file gets.
         let mut held = debts(&self.theirs);
         held.extend(acks_given(&self.own));
+        // A proof lies with whoever handed it over.
+        for signed in [&self.own, &self.theirs].into_iter().flat_map(publications) {
+            if signed.record().from == self.me {
+                own.push(jws(signed));
+            } else {
+                held.push(jws(signed));
+            }
+        }
         FileRecords { own, held }
     }
 
@@ -41,6 +49,7 @@ impl Pair {
         for side in [&self.own, &self.theirs] {
             records.extend(debts(side));
             records.extend(acks_given(side));
+            records.extend(publications(side).map(jws));
             for unit in side.units.values() {
                 records.extend(unit.cleared.iter().map(jws));
                 let frozen = unit.frozen.iter().chain(&unit.past_frozen);
@@ -88,12 +97,32 @@ fn debts(side: &Side) -> Vec<String> {
     for unit in side.units.values() {
         records.extend(unit.carried.iter().map(jws));
         records.extend(unit.newest.iter().map(jws));
+        if !unit.promises.is_empty() {
+            records.extend(unit.cleared.iter().map(jws));
+        }
+        records.extend(unit.promises.iter().map(|p| jws(p.iou())));
     }
+    let mut seen = BTreeSet::new();
+    records.retain(|record| seen.insert(record.clone()));
     records
 }
 
-/// The acks that the other user has given for this side's records.
+/// The proofs that promises of this side are due.
+fn publications(side: &Side) -> impl Iterator<Item = &Signed<Publication>> {
+    let units = side.units.values();
+    units.flat_map(|unit| unit.promises.iter().filter_map(|p| p.publication.as_ref()))
+}
+
+/// What the other user has said about this side's records: acks, and promises given up.
 fn acks_given(side: &Side) -> Vec<String> {
-    let acks = side.units.values().filter_map(|unit| unit.ack.as_ref());
-    side.book_ack.iter().chain(acks).map(jws).collect()
+    let mut records: Vec<String> = side.book_ack.iter().map(jws).collect();
+    for unit in side.units.values() {
+        records.extend(unit.ack.iter().map(jws));
+        if !unit.promises.is_empty() && unit.clear_ack != unit.ack {
+            records.extend(unit.clear_ack.iter().map(jws));
+        }
+        let releases = unit.promises.iter().filter_map(|p| p.release.as_ref());
+        records.extend(releases.map(jws));
+    }
+    records
 }

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Payment,
     /// The owner gives back what the peer paid above the credit line.
     PayBack,
+    /// A promise is due.
+    Merge,
 }
 
 /// What a payment is for.
@@ -97,18 +99,12 @@ impl Pair {
         pen: &Keypair,
         now: Timestamp,
     ) -> Result<Issued, LedgerError> {
-        self.check_pen(pen)?;
-        if self.waiting {
-            return Err(LedgerError::BookNotAcknowledged);
-        }
-        if self.frozen(unit).is_some() {
-            return Err(LedgerError::Frozen {
-                unit: unit.clone(),
-                why: "the peer has contradicted itself; both records are kept as evidence",
-            });
-        }
+        self.check_may_commit(unit, pen)?;
         self.check_limits(unit, amount, own_ceiling, now)?;
-        let state = self.next_state(unit, amount, Kind::Payment, pen, now)?;
+        let side = self.own.units.get(unit).cloned().unwrap_or_default();
+        // What is promised must still fit when it comes due.
+        side.exposure().grow(amount)?;
+        let state = self.next_state(unit, Some(amount), Kind::Payment, pen, now)?;
         let record = state.record();
         let payment = Signed::sign(
             Payment {
@@ -178,11 +174,12 @@ impl Pair {
         Ok(line)
     }
 
-    /// Signs the state that grows the owner's total by `growth`; nothing is kept yet.
+    /// Signs the state that grows the owner's total by `growth`, if any, and says which promises are undecided; nothing is kept
+    /// yet.
     pub(super) fn next_state(
         &self,
         unit: &Unit,
-        growth: Amount,
+        growth: Option<Amount>,
         kind: Kind,
         pen: &Keypair,
         now: Timestamp,
@@ -191,14 +188,11 @@ impl Pair {
         let epoch = self.own_epoch();
         let side = self.own.units.get(unit).cloned().unwrap_or_default();
         let totals = side.totals();
-        let open = side
-            .newest
-            .as_ref()
-            .map_or_else(Vec::new, |state| state.record().open.clone());
-        let returned = match kind {
-            Kind::Payment => totals.returned,
-            Kind::PayBack => totals.returned.grow(growth)?,
+        let grown = |total: Total, when: Kind| match growth {
+            Some(growth) if kind == when => total.grow(growth),
+            _ => Ok(total),
         };
+        let issued = growth.map_or(Ok(totals.issued), |growth| totals.issued.grow(growth))?;
         Signed::sign(
             State {
                 v: Version,
@@ -207,11 +201,11 @@ impl Pair {
                 unit: unit.clone(),
                 epoch,
                 seq: side.seq().next()?,
-                issued: totals.issued.grow(growth)?,
-                merged: totals.merged,
-                returned,
-                next: totals.next.max(epoch.first_iou()),
-                open,
+                issued,
+                merged: grown(totals.merged, Kind::Merge)?,
+                returned: grown(totals.returned, Kind::PayBack)?,
+                next: side.next_number(epoch.first_iou()),
+                open: side.open_numbers(),
                 at: now,
             },
             pen,

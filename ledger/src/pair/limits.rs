@@ -22,6 +22,14 @@ pub struct Limits {
     pub own_ceiling: Option<Total>,
     /// The smallest payment that the peer takes.
     pub min_amount: Option<Amount>,
+    /// What the peer owes beyond the balance: due, proven, and not yet booked; in minor units.
+    pub due_to_me: u64,
+    /// What the owner owes beyond the balance in the same way.
+    pub due_to_them: u64,
+    /// What the peer has promised and is undecided; it reserves the owner's credit line.
+    pub promised_to_me: u64,
+    /// What the owner has promised and is undecided; it reserves the peer's credit line.
+    pub promised_to_them: u64,
     /// What the owner can pay now, in minor units.
     pub can_issue: u64,
     /// What the peer can pay now as far as the owner knows, in minor units.
@@ -46,15 +54,25 @@ impl Pair {
             .map_or(Total::ZERO, |(accept, _)| accept)
             .min(book_cap)
             .min(own_ceiling.unwrap_or(Total::MAX));
+        let beyond = |side: &super::Side| {
+            let unit = side.units.get(unit);
+            unit.map_or((0, 0), |u| (u.due_unbooked(), u.undecided()))
+        };
+        let ((due_to_them, promised_to_them), (due_to_me, promised_to_me)) =
+            (beyond(&self.own), beyond(&self.theirs));
         Limits {
             balance,
+            due_to_me,
+            due_to_them,
+            promised_to_me,
+            promised_to_them,
             line_for_me: for_me.map(|(accept, _)| accept),
             line_for_them: for_them.map(|(accept, _)| accept),
             book_cap,
             own_ceiling,
             min_amount: for_me.map(|(_, min)| min),
-            can_issue: room(bound, balance.mirrored()),
-            can_receive: room(self.accept(unit, now), balance),
+            can_issue: room(bound, self.own_exposure(unit)),
+            can_receive: room(self.accept(unit, now), self.peer_exposure(unit)),
         }
     }
 
@@ -94,11 +112,15 @@ impl Limits {
     fn why(&self, unit: &Unit) -> String {
         let words = |minor: u64| format!("{} {}", unit.format_minor(minor), unit.code());
         let owed = self.balance.mirrored().minor();
-        let standing = if owed >= 0 {
+        let mut standing = if owed >= 0 {
             format!("you owe them {}", words(owed.unsigned_abs()))
         } else {
             format!("they owe you {}", words(owed.unsigned_abs()))
         };
+        let promised = self.promised_to_them.saturating_add(self.due_to_them);
+        if promised > 0 {
+            standing.push_str(&format!(" and have promised {}", words(promised)));
+        }
         let Some(line) = self.line_for_me else {
             return format!("this friend has given you no credit line in {unit}; {standing}");
         };

@@ -2,12 +2,14 @@
 
 use super::Pair;
 use super::event::{Event, Outcome, PendingReason};
+use super::promise::Promise;
 use super::receive::{Standing, quiet};
 use super::side::Totals;
 use crate::amount::Total;
 use crate::error::LedgerError;
 use crate::jws::Signed;
 use crate::record::{Ack, AckItem, BookAck, StateAck, UnitBase};
+use crate::seq::IouNumber;
 use crate::time::Timestamp;
 use crate::unit::Unit;
 
@@ -27,6 +29,7 @@ impl Pair {
         for item in &signed.record().items {
             let outcome = match item {
                 AckItem::State(item) => next.state_acked(item, signed),
+                AckItem::Iou(item) => next.iou_acked(item),
                 AckItem::Book(item) => next.book_acked(item, signed),
             };
             match outcome {
@@ -68,7 +71,11 @@ impl Pair {
             .ack
             .as_ref()
             .and_then(|ack| acked_seq(ack.record(), item));
-        if before.is_some_and(|seq| item.seq <= seq) {
+        let newest_cleared =
+            side.newest.as_ref().map(Signed::hash) == side.cleared.as_ref().map(Signed::hash);
+        // What was taken may be cleared later, when the promises that it closes are decided.
+        let clears = same && item.clear && !newest_cleared;
+        if before.is_some_and(|seq| item.seq < seq || item.seq == seq && !clears) {
             return Outcome::Stale;
         }
         let known = side
@@ -81,8 +88,9 @@ impl Pair {
             let accepted = paid.saturating_sub(item.returned.minor());
             side.accepted = side.accepted.max(accepted);
         }
-        if same && item.clear {
-            side.cleared = side.newest.clone();
+        if clears && let Some(newest) = side.newest.clone() {
+            side.clear_up_to(&newest);
+            side.clear_ack = Some(signed.clone());
         }
         let at = (item.epoch, item.seq);
         side.unacked.retain(|(e, s, ..)| (*e, *s) > at);
@@ -133,6 +141,7 @@ impl Pair {
         }
         for side in self.own.units.values_mut() {
             side.shown.clear();
+            side.shown_promises.clear();
             if side.newest.is_none() {
                 side.acked = side.base.issued;
             }
@@ -156,6 +165,57 @@ impl Pair {
                 .iter()
                 .find(|state| item.held.contains(&state.hash()))
                 .cloned();
+            side.forget_cleared();
+        }
+        let issued_by_peer = self.theirs.issued(&base.unit);
+        self.take_held_promises(item, base, issued_by_peer);
+    }
+
+    /// How far the numbers of promises reach by what is known here and by what the peer has shown and says it held.
+    fn next_backed(&self, item: &BookAck, base: &UnitBase, side: &super::UnitSide) -> IouNumber {
+        let states = side.shown.iter().filter(|s| item.held.contains(&s.hash()));
+        let books = self
+            .own
+            .rivals
+            .iter()
+            .filter(|b| item.held.contains(&b.hash()));
+        let carried = books.filter_map(|book| book.record().carried(&base.unit));
+        states
+            .map(|state| state.record().next)
+            .chain(carried.map(|carried| carried.next))
+            .fold(side.next_after_shown(item), IouNumber::max)
+    }
+
+    /// Promises of earlier keys that the peer held before it got the book bind, in order of their numbers, as far as the cap of
+    /// the book that they were signed under reaches.
+    fn take_held_promises(&mut self, item: &BookAck, base: &UnitBase, issued_by_peer: Total) {
+        let Some(side) = self.own.units.get(&base.unit) else {
+            return;
+        };
+        let mut held: Vec<_> = side
+            .shown_promises
+            .iter()
+            .filter(|iou| item.held.contains(&iou.hash()) && iou.record().number < base.next)
+            .cloned()
+            .collect();
+        held.sort_by_key(|iou| iou.record().number);
+        for iou in held {
+            let book = self.own.book_of(iou.kid(), iou.record().epoch);
+            let cap = book.map_or(Total::ZERO, |book| book.record().cap_for(&base.unit));
+            let Some(side) = self.own.units.get_mut(&base.unit) else {
+                return;
+            };
+            let reach = binding(cap, issued_by_peer, side.base.issued);
+            let fits = side
+                .exposure()
+                .grow(iou.record().amount)
+                .is_ok_and(|after| after <= reach);
+            if fits && side.by_number(iou.record().number).is_none() {
+                let at = side
+                    .promises
+                    .partition_point(|p| p.number() < iou.record().number);
+                side.promises.insert(at, Promise::new(iou));
+            }
         }
     }
 
@@ -166,6 +226,9 @@ impl Pair {
             return false;
         };
         let totals = Totals::from(base);
+        if base.next > self.next_backed(item, base, side) {
+            return false;
+        }
         if totals.issued <= side.base.issued {
             return true;
         }
@@ -178,7 +241,6 @@ impl Pair {
             totals.issued <= backing.issued
                 && totals.merged <= backing.merged
                 && totals.returned <= backing.returned
-                && totals.next <= backing.next
                 && totals.issued <= binding(cap, issued_by_peer, side.base.issued)
         };
         let by_state = side.shown.iter().any(|state| {

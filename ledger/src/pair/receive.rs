@@ -2,6 +2,7 @@
 
 use super::Pair;
 use super::event::{Event, Outcome, PendingReason};
+use super::logs::KnownLogs;
 use super::side::{MAX_NOTES, MAX_REFUSALS, push_bounded};
 use crate::authority::Purpose;
 use crate::error::LedgerError;
@@ -23,11 +24,27 @@ impl Pair {
     ///
     /// `pen` is the owner's book key, if it is at hand: without it, what must be answered with a signature stays pending.
     ///
+    /// Conditional IOUs need [`Pair::receive_with`]: here every log is unknown, and what hangs on one is given up.
+    ///
     /// # Errors
     /// Why the record is refused for good; the pair is unchanged then.
     pub fn receive(
         &mut self,
         record: &AnyRecord,
+        now: Timestamp,
+        pen: Option<&Keypair>,
+    ) -> Result<Outcome, LedgerError> {
+        self.receive_with(record, &KnownLogs::default(), now, pen)
+    }
+
+    /// The same with the logs that the owner knows.
+    ///
+    /// # Errors
+    /// Why the record is refused for good; the pair is unchanged then.
+    pub fn receive_with(
+        &mut self,
+        record: &AnyRecord,
+        logs: &KnownLogs,
         now: Timestamp,
         pen: Option<&Keypair>,
     ) -> Result<Outcome, LedgerError> {
@@ -39,6 +56,13 @@ impl Pair {
             AnyRecord::Revocation(r) => self.receive_authority(r.jws(), now),
             AnyRecord::Book(r) => self.addressed(r.record().to)?.receive_book(r, now, pen),
             AnyRecord::State(r) => self.addressed(r.record().to)?.receive_state(r, now, pen),
+            AnyRecord::ConditionalIou(r) => self
+                .addressed(r.record().to)?
+                .receive_iou(r, logs, now, pen),
+            AnyRecord::Release(r) => self.addressed(r.record().to)?.receive_release(r, now),
+            AnyRecord::Publication(r) => self
+                .addressed(r.record().to)?
+                .receive_publication(r, now, pen),
             AnyRecord::Payment(r) => self.addressed(r.record().to)?.receive_payment(r, now),
             AnyRecord::CreditLine(r) => self.addressed(r.record().to)?.receive_line(r, now),
             AnyRecord::Refusal(r) => self.addressed(r.record().to)?.receive_refusal(r, now),
@@ -321,6 +345,14 @@ impl Pair {
 pub(super) fn quiet() -> Outcome {
     Outcome::Applied {
         events: Vec::new(),
+        replies: Vec::new(),
+    }
+}
+
+/// One thing that people are told, and nothing for the peer.
+pub(super) fn told(event: Event) -> Outcome {
+    Outcome::Applied {
+        events: vec![event],
         replies: Vec::new(),
     }
 }

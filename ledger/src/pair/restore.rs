@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::book::{FIRST_EPOCH_OF_ROOT, book_item};
 use super::own::binding;
+use super::restore_promises::restore_promises;
 use super::side::{Side, Totals, UnitSide};
 use crate::amount::Total;
 use crate::authority::{Authority, Purpose};
@@ -25,7 +26,7 @@ pub(super) struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn acks_by(&self, author: UserKey) -> impl Iterator<Item = &Signed<Ack>> {
+    pub(super) fn acks_by(&self, author: UserKey) -> impl Iterator<Item = &Signed<Ack>> {
         let all = self.mine.iter().chain(self.held);
         all.filter_map(move |record| match record {
             AnyRecord::Ack(ack) if ack.record().from == author => Some(ack),
@@ -42,6 +43,7 @@ pub(super) fn restore_side(
     records: &[AnyRecord],
     (from, to): (UserKey, UserKey),
 ) -> Side {
+    let mut last = None;
     for book in books_in_order(&side, records, (from, to), found.now) {
         let cap = CapOf::new(&side, &book, to, found.now);
         let before: BTreeMap<Unit, Totals> = totals(&side);
@@ -52,7 +54,9 @@ pub(super) fn restore_side(
         restore_base(&mut side, other, &book, &cap, found, to);
         restore_states(&mut side, other, &book, records, &cap);
         restore_acks(&mut side, other, found, to);
+        last = Some(cap);
     }
+    restore_promises(&mut side, other, last.as_ref(), found, (from, to));
     restore_lines(&mut side, records, (from, to));
     for unit in side.units.values_mut() {
         // What was paid before the recovery is no news.
@@ -62,7 +66,7 @@ pub(super) fn restore_side(
 }
 
 /// The cap that bounds what the records of one book can bind.
-struct CapOf {
+pub(super) struct CapOf {
     before: Option<Signed<Book>>,
     book: Signed<Book>,
     authority: Option<Authority>,
@@ -87,7 +91,7 @@ impl CapOf {
     }
 
     /// Of what is signed under the book.
-    fn of_states(&self, unit: &Unit) -> Total {
+    pub(super) fn of_states(&self, unit: &Unit) -> Total {
         let delegated = self.authority.as_ref().and_then(|a| a.cap_bound(unit));
         self.book
             .record()

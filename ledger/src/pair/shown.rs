@@ -3,11 +3,13 @@
 
 use super::Pair;
 use super::event::Outcome;
+use super::promise::MAX_PROMISES;
 use super::receive::quiet;
 use super::side::{MAX_NOTES, MAX_RIVALS, push_bounded};
 use crate::error::LedgerError;
 use crate::jws::Signed;
-use crate::record::{AnyRecord, Book, State};
+use crate::record::{AnyRecord, Book, ConditionalIou, State};
+use crate::seq::Seq;
 use crate::time::Timestamp;
 
 impl Pair {
@@ -20,6 +22,7 @@ impl Pair {
         let (author, to) = match record {
             AnyRecord::State(r) => (r.record().from, r.record().to),
             AnyRecord::Book(r) => (r.record().from, r.record().to),
+            AnyRecord::ConditionalIou(r) => (r.record().from, r.record().to),
             // The authority of the owner's earlier keys: without it their records could not be told from forgeries.
             AnyRecord::Delegation(_) | AnyRecord::Revocation(_) if record.author() == self.me => {
                 self.own.credentials.learn(record.jws(), now)?;
@@ -33,6 +36,7 @@ impl Pair {
         Ok(match record {
             AnyRecord::State(state) => self.show_state(state),
             AnyRecord::Book(book) => self.show_book(book, now),
+            AnyRecord::ConditionalIou(iou) => self.show_iou(iou),
             _ => Outcome::Stale,
         })
     }
@@ -69,6 +73,40 @@ impl Pair {
             return Outcome::Stale;
         }
         push_bounded(&mut side.shown, signed.clone(), MAX_NOTES);
+        quiet()
+    }
+
+    fn show_iou(&mut self, signed: &Signed<ConditionalIou>) -> Outcome {
+        let iou = signed.record();
+        let Some(current) = self.own.book.as_ref().map(Signed::record) else {
+            return Outcome::Stale;
+        };
+        let (epoch, key) = (current.epoch, current.key);
+        if self.own.book_of(signed.kid(), iou.epoch).is_none()
+            || self.check_unit_count(&iou.unit).is_err()
+        {
+            return Outcome::Stale;
+        }
+        let first = epoch.first_iou();
+        let side = self.own.units.entry(iou.unit.clone()).or_default();
+        if side.promise(signed.hash()).is_some() {
+            return Outcome::Stale;
+        }
+        let twice = side.by_number(iou.number).is_some();
+        if iou.epoch == epoch
+            && signed.kid() == key
+            && (twice || iou.number >= side.next_number(first))
+        {
+            return self.written_elsewhere(iou.unit.clone(), iou.epoch, Seq::ZERO);
+        }
+        let known = side
+            .shown_promises
+            .iter()
+            .any(|s| s.hash() == signed.hash());
+        if iou.epoch >= epoch || known || twice || !self.waiting {
+            return Outcome::Stale;
+        }
+        push_bounded(&mut side.shown_promises, signed.clone(), MAX_PROMISES);
         quiet()
     }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::promise::Promise;
 use crate::amount::Total;
 use crate::authority::Credentials;
 use crate::jws::{Signed, stored};
 use crate::key::{SignerKey, UserKey};
-use crate::record::{Ack, Book, CreditLine, Payment, Refusal, State};
+use crate::record::{Ack, Book, ConditionalIou, CreditLine, Payment, Refusal, State};
 use crate::seq::{Epoch, IouNumber, Seq};
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -91,6 +92,18 @@ pub struct UnitSide {
     /// What was given back recently.
     #[serde(with = "stored::list")]
     pub(super) refusals: Vec<Signed<Refusal>>,
+    /// Conditional IOUs: those undecided, and those decided since the last clear.
+    #[serde(default)]
+    pub(super) promises: Vec<Promise>,
+    /// How much of the totals came from conditional IOUs that are no longer kept.
+    #[serde(default)]
+    pub(super) merged_before: Total,
+    /// The ack by which the other user cleared `cleared`.
+    #[serde(default, with = "stored::option")]
+    pub(super) clear_ack: Option<Signed<Ack>>,
+    /// Conditional IOUs of the owner's earlier keys that the peer has shown and that its ack of the new book may make binding.
+    #[serde(default, with = "stored::list")]
+    pub(super) shown_promises: Vec<Signed<ConditionalIou>>,
     /// How the side was frozen.
     pub(super) frozen: Option<Frozen>,
     /// How it was frozen in an epoch that has ended: the proof stays.

@@ -14,6 +14,24 @@ use crate::seq::{Epoch, Seq};
 use crate::time::Timestamp;
 use crate::unit::Unit;
 
+/// How the peer's totals grew.
+pub(super) struct Growth {
+    pub(super) before: Totals,
+    pub(super) after: Totals,
+    /// What was booked as promised, and was not.
+    pub(super) unfounded: u64,
+}
+
+/// Whether a growth fits.
+pub(super) enum Excess {
+    /// It does.
+    None,
+    /// It would, if promises whose time is over were decided.
+    Late,
+    /// So much of it must be paid back.
+    Growth(Amount),
+}
+
 /// The states of the peer that a pay-back answers: those of `epoch` after `after`, up to `to`.
 pub(super) struct Range {
     pub(super) epoch: Epoch,
@@ -57,14 +75,24 @@ impl Pair {
         self.check_unit_count(&state.unit)?;
         let before = side.totals();
         check_growth(&before, state)?;
+        let unfounded = self.unfounded(&side, state);
+        if unfounded.may_come {
+            return Ok(Outcome::Pending(PendingReason::PromiseUnknown));
+        }
         // What can't be answered with a signature is not taken: the peer would never learn what became of it.
         let Some(pen) = pen.filter(|pen| self.check_pen(pen).is_ok()) else {
             return Ok(Outcome::Pending(PendingReason::NoPen));
         };
-        match self.excess(&state.unit, &before, &Totals::from(state), now) {
-            None => self.take_state(signed, &before, pen, now),
-            Some(_) if self.waiting => Ok(self.keep_unjudged(signed)),
-            Some(growth) => self.pay_back_state(signed, growth, side.seq(), pen, now),
+        let growth = Growth {
+            before,
+            after: Totals::from(state),
+            unfounded: unfounded.amount,
+        };
+        match self.excess(&state.unit, &growth, now) {
+            Excess::None => self.take_state(signed, &before, pen, now),
+            Excess::Late => Ok(Outcome::Pending(PendingReason::LogUnread)),
+            Excess::Growth(_) if self.waiting => Ok(self.keep_unjudged(signed)),
+            Excess::Growth(growth) => self.pay_back_state(signed, growth, side.seq(), pen, now),
         }
     }
 
@@ -94,24 +122,34 @@ impl Pair {
         Some(self.freeze(&state.unit, why, records))
     }
 
-    /// How much of the growth must be paid back, if it takes the peer's debt above what the owner accepts.
+    /// How much of the growth must be paid back, if it takes what the peer may come to owe above what the owner accepts.
     ///
-    /// What the peer gives back of the owner's own payments, within what the peer has not accepted before, is never paid back
-    /// itself: two lowered credit lines would otherwise throw one amount to and fro for ever.
-    pub(super) fn excess(
-        &self,
-        unit: &Unit,
-        before: &Totals,
-        after: &Totals,
-        now: Timestamp,
-    ) -> Option<Amount> {
+    /// What was promised before is never paid back: its credit was reserved. What the peer gives back of the owner's own payments,
+    /// within what the peer has not accepted before, is not either: two lowered credit lines would otherwise throw one amount to
+    /// and fro for ever.
+    pub(super) fn excess(&self, unit: &Unit, growth: &Growth, now: Timestamp) -> Excess {
+        let (before, after) = (&growth.before, &growth.after);
         let paid = after.paid().saturating_sub(before.paid());
         let returned = after.returned.growth_since(before.returned);
-        let judged = paid.saturating_add(returned.saturating_sub(self.returnable(unit, before)));
-        let growth = Amount::from_minor(judged).ok()?;
-        let debt = Balance::between(after.issued, self.own.issued(unit));
+        let judged = paid
+            .saturating_add(returned.saturating_sub(self.returnable(unit, before)))
+            .saturating_add(growth.unfounded);
+        let Ok(judged) = Amount::from_minor(judged) else {
+            return Excess::None;
+        };
+        let none = super::UnitSide::default();
+        let theirs = self.theirs.units.get(unit).unwrap_or(&none);
+        let own = self.own.units.get(unit).unwrap_or(&none);
         let accept = i64::try_from(self.accept(unit, now).minor()).unwrap_or(i64::MAX);
-        (debt.minor() > accept).then_some(growth)
+        let above = |reach: Total| Balance::between(reach, own.claim()).minor() > accept;
+        if !above(theirs.exposure_with(after)) {
+            Excess::None
+        } else if above(theirs.exposure_in_time(after, now.millis())) {
+            Excess::Growth(judged)
+        } else {
+            // Only promises whose time is over are in the way: a look at the logs decides them.
+            Excess::Late
+        }
     }
 
     /// How much the peer may still give back: what the owner has paid, less what the peer has accepted or given back already.
@@ -198,7 +236,7 @@ impl Pair {
         pen: &Keypair,
         now: Timestamp,
     ) -> Result<(Event, Vec<AnyRecord>), LedgerError> {
-        let own = self.next_state(unit, growth, Kind::PayBack, pen, now)?;
+        let own = self.next_state(unit, Some(growth), Kind::PayBack, pen, now)?;
         let refusal = Signed::sign(
             Refusal {
                 v: Version,
@@ -291,7 +329,7 @@ impl Pair {
         Ok(Some(ack))
     }
 
-    fn ack_state(
+    pub(super) fn ack_state(
         &self,
         signed: &Signed<State>,
         returned: Total,
@@ -310,8 +348,11 @@ impl Pair {
                     seq: state.seq,
                     hash: signed.hash(),
                     returned,
-                    // Nothing but direct payments can be owed, so every state settles all that came before it.
-                    clear: true,
+                    clear: self
+                        .theirs
+                        .units
+                        .get(&state.unit)
+                        .is_none_or(|side| side.may_clear(state)),
                 })],
                 at: now,
             },
@@ -319,21 +360,24 @@ impl Pair {
         )
     }
 
-    fn keep_state(&mut self, signed: &Signed<State>, ack: &Signed<Ack>) {
+    pub(super) fn keep_state(&mut self, signed: &Signed<State>, ack: &Signed<Ack>) {
         let side = self
             .theirs
             .units
             .entry(signed.record().unit.clone())
             .or_default();
         side.newest = Some(signed.clone());
-        side.cleared = Some(signed.clone());
+        if acks_clear(ack) {
+            side.clear_up_to(signed);
+            side.clear_ack = Some(ack.clone());
+        }
         side.ack = Some(ack.clone());
         side.acked = signed.record().issued;
         side.shown.retain(|s| s.record().seq > signed.record().seq);
     }
 }
 
-/// Totals only grow, and what came from conditional IOUs must be known here, which none is.
+/// Totals only grow, and numbers once used up stay so.
 fn check_growth(before: &Totals, state: &State) -> Result<(), LedgerError> {
     if before.falls_to(&Totals::from(state)) {
         return Err(LedgerError::TotalFell {
@@ -341,12 +385,19 @@ fn check_growth(before: &Totals, state: &State) -> Result<(), LedgerError> {
             seq: state.seq,
         });
     }
-    let next = before.next.max(state.epoch.first_iou());
-    if state.merged != before.merged || state.next != next || !state.open.is_empty() {
-        return Err(LedgerError::MergeUnfounded {
+    if state.next < before.next.max(state.epoch.first_iou()) {
+        return Err(LedgerError::TotalFell {
             unit: state.unit.clone(),
             seq: state.seq,
         });
     }
     Ok(())
+}
+
+/// Whether an ack of one state clears it.
+fn acks_clear(ack: &Signed<Ack>) -> bool {
+    ack.record()
+        .items
+        .iter()
+        .any(|item| matches!(item, AckItem::State(item) if item.clear))
 }

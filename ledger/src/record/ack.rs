@@ -13,6 +13,8 @@ use crate::unit::Unit;
 
 /// The most items in one ack.
 pub const MAX_ITEMS: usize = 64;
+/// The most records of earlier epochs that the ack of a book lists.
+pub const MAX_HELD: usize = 320;
 
 /// `from` has taken these records of `to`. Signed by the book key of `from`; never acknowledged itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +38,18 @@ pub struct Ack {
 pub enum AckItem {
     /// A state.
     State(StateAck),
+    /// A conditional IOU.
+    Iou(IouAck),
     /// A book.
     Book(BookAck),
+}
+
+/// A conditional IOU that was taken: it arrived, and it fits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IouAck {
+    /// Its hash.
+    pub hash: RecordHash,
 }
 
 /// A state that was taken.
@@ -64,7 +76,7 @@ pub struct StateAck {
 pub struct BookAck {
     /// The book's hash.
     pub hash: RecordHash,
-    /// Hashes of the states and books of earlier epochs that were held before the book came and that reach beyond its `after`.
+    /// Hashes of the states, conditional IOUs and books of earlier epochs that were held before the book came and that reach beyond its `after`.
     pub held: Vec<RecordHash>,
     /// The totals that the new epoch starts from, where `held` puts them above the book's `after`; ascending by unit.
     pub base: Vec<UnitBase>,
@@ -107,8 +119,8 @@ impl Record for Ack {
             }
             if let AckItem::Book(book) = item {
                 rule(
-                    book.held.len() <= MAX_ITEMS,
-                    "held lists more than 64 records",
+                    book.held.len() <= MAX_HELD,
+                    "held lists more than 320 records",
                 )?;
                 rule(
                     book.base.len() <= MAX_ITEMS,

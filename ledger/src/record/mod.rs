@@ -2,25 +2,31 @@
 
 mod ack;
 mod book;
+mod conditional_iou;
 mod contacts;
 mod credit_line;
 mod delegation;
 mod manifest;
 mod payment;
 mod profile;
+mod publication;
 mod refusal;
+mod release;
 mod snapshot;
 mod state;
 
-pub use ack::{Ack, AckItem, BookAck, StateAck, UnitBase};
+pub use ack::{Ack, AckItem, BookAck, IouAck, MAX_HELD, StateAck, UnitBase};
 pub use book::{Book, Carried, UnitCap};
+pub use conditional_iou::{ConditionalIou, LogTerm, MAX_TERM_LOGS, Terms};
 pub use contacts::{Contact, Contacts};
 pub use credit_line::{CreditLine, Unattended};
 pub use delegation::{Delegation, DelegationLimit, Revocation, Scope};
 pub use manifest::{MAX_RECORDS as MAX_BUNDLE_RECORDS, Manifest, ManifestEntry};
 pub use payment::Payment;
 pub use profile::{EncryptionKeyEntry, Inbox, Profile};
+pub use publication::{LogProof, Publication};
 pub use refusal::Refusal;
+pub use release::{Release, ReleaseReason};
 pub use snapshot::{Snapshot, SnapshotChannel};
 pub use state::State;
 
@@ -90,8 +96,21 @@ macro_rules! any_record {
 }
 
 any_record!(
-    Ack, Book, Contacts, CreditLine, Delegation, Manifest, Payment, Profile, Refusal, Revocation,
-    Snapshot, State,
+    Ack,
+    Book,
+    ConditionalIou,
+    Contacts,
+    CreditLine,
+    Delegation,
+    Manifest,
+    Payment,
+    Profile,
+    Publication,
+    Refusal,
+    Release,
+    Revocation,
+    Snapshot,
+    State,
 );
 
 /// Checks that a list is strictly ascending by `key`, so that it holds nothing twice and has one spelling.

@@ -44,6 +44,14 @@ pub struct State {
     pub at: Timestamp,
 }
 
+impl State {
+    /// Whether the signer says that the conditional IOU with this number is decided: below `next` and not in `open`.
+    #[must_use]
+    pub fn closes(&self, number: IouNumber) -> bool {
+        number < self.next && self.open.binary_search(&number).is_err()
+    }
+}
+
 /// Whether both parts together fit into the whole.
 pub(super) fn parts_fit(issued: Total, merged: Total, returned: Total) -> bool {
     merged

@@ -1,0 +1,150 @@
+//! The promises of one side, put together from records that lay on homeservers: what was cleared, what is undecided, what was
+//! proven or given up.
+
+use super::own::binding;
+use super::promise::Promise;
+use super::restore::{CapOf, Found};
+use super::side::{Side, UnitSide};
+use crate::amount::Total;
+use crate::jws::Signed;
+use crate::key::UserKey;
+use crate::record::{Ack, AckItem, AnyRecord, ConditionalIou, State};
+use crate::unit::Unit;
+
+/// Finds what was cleared, then the promises beyond it, and what is known about each.
+pub(super) fn restore_promises(
+    side: &mut Side,
+    other: &Side,
+    cap: Option<&CapOf>,
+    found: &Found<'_>,
+    (from, to): (UserKey, UserKey),
+) {
+    let Some(cap) = cap else { return };
+    restore_cleared(side, other, found, (from, to));
+    let mut ious: Vec<&Signed<ConditionalIou>> = Vec::new();
+    for record in found.mine.iter().chain(found.held) {
+        let AnyRecord::ConditionalIou(iou) = record else {
+            continue;
+        };
+        let fits = (iou.record().from, iou.record().to) == (from, to);
+        if fits && !ious.iter().any(|known| known.hash() == iou.hash()) {
+            ious.push(iou);
+        }
+    }
+    ious.sort_by_key(|iou| (iou.record().unit.clone(), iou.record().number));
+    for iou in ious {
+        take(side, other, cap, iou);
+    }
+    for unit in side.units.values_mut() {
+        mark(unit, other, found, to);
+        unit.forget_cleared();
+    }
+}
+
+/// The greatest state that the other has cleared.
+fn restore_cleared(
+    side: &mut Side,
+    other: &Side,
+    found: &Found<'_>,
+    (from, to): (UserKey, UserKey),
+) {
+    for record in found.mine.iter().chain(found.held) {
+        let AnyRecord::State(state) = record else {
+            continue;
+        };
+        let of = state.record();
+        if (of.from, of.to) != (from, to) || side.book_of(state.kid(), of.epoch).is_none() {
+            continue;
+        }
+        let Some(ack) = clear_of(state, other, found, to) else {
+            continue;
+        };
+        let unit = side.units.entry(of.unit.clone()).or_default();
+        let at = (of.epoch, of.seq);
+        let newer = unit
+            .cleared
+            .as_ref()
+            .is_none_or(|known| (known.record().epoch, known.record().seq) <= at);
+        if newer {
+            unit.merged_before = of.merged;
+            unit.cleared = Some(state.clone());
+            unit.clear_ack = Some(ack.clone());
+        }
+    }
+}
+
+fn clear_of<'a>(
+    state: &Signed<State>,
+    other: &Side,
+    found: &'a Found<'_>,
+    to: UserKey,
+) -> Option<&'a Signed<Ack>> {
+    found.acks_by(to).find(|ack| {
+        let clears = |item: &AckItem| {
+            matches!(item, AckItem::State(item) if item.clear && item.hash == state.hash())
+        };
+        ack.record().items.iter().any(clears) && other.book_keys().any(|key| key == ack.kid())
+    })
+}
+
+/// A promise counts under the key of its epoch, if nothing has settled it, and within the cap if everything comes due.
+fn take(side: &mut Side, other: &Side, cap: &CapOf, signed: &Signed<ConditionalIou>) {
+    let iou = signed.record();
+    let (Some(epoch), Some(_)) = (side.epoch(), side.book_of(signed.kid(), iou.epoch)) else {
+        return;
+    };
+    let unit = side.units.entry(iou.unit.clone()).or_default();
+    let settled = unit
+        .cleared
+        .as_ref()
+        .is_some_and(|state| state.record().closes(iou.number));
+    // Of the epochs before only what the book, or the other's ack of it, knows.
+    let unknown = iou.epoch > epoch || iou.epoch < epoch && iou.number >= unit.totals().next;
+    if settled || unknown || unit.by_number(iou.number).is_some() {
+        return;
+    }
+    let bound = reach(unit, other, cap, &iou.unit);
+    let fits = unit.exposure().grow(iou.amount);
+    if fits.is_ok_and(|after| after <= bound) {
+        let mut promise = Promise::new(signed.clone());
+        promise.acknowledged = true;
+        unit.promises.push(promise);
+    }
+}
+
+fn reach(unit: &UnitSide, other: &Side, cap: &CapOf, name: &Unit) -> Total {
+    binding(
+        cap.of_states(name),
+        other.issued(name),
+        unit.totals().issued,
+    )
+}
+
+/// What was proven about each promise, and which were given up.
+fn mark(unit: &mut UnitSide, other: &Side, found: &Found<'_>, to: UserKey) {
+    for record in found.mine.iter().chain(found.held) {
+        match record {
+            AnyRecord::Publication(signed) => {
+                let Some(promise) = unit.promise_mut(signed.record().iou) else {
+                    continue;
+                };
+                let holds = signed
+                    .record()
+                    .verify(&promise.iou().record().terms)
+                    .is_ok();
+                if holds && promise.publication.is_none() {
+                    promise.publication = Some(signed.clone());
+                }
+            }
+            AnyRecord::Release(signed) if signed.record().from == to => {
+                if !other.book_keys().any(|key| key == signed.kid()) {
+                    continue;
+                }
+                if let Some(promise) = unit.promise_mut(signed.record().iou) {
+                    promise.release = Some(signed.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+}
