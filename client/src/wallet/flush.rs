@@ -38,6 +38,9 @@ pub enum Delivery {
     Queued,
 }
 
+/// What is put off for so long is not due again while the same flush goes on.
+const AWHILE_MS: u64 = 1000;
+
 /// An error of one part of a larger operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -186,7 +189,7 @@ impl Wallet {
         Sending { wallet: self, mine }
     }
 
-    /// Notes what became of one friend's rows, and whether some left the outbox.
+    /// Notes what became of one friend's rows, and whether none of them is due again at once.
     async fn settle(
         &self,
         user: UserKey,
@@ -207,7 +210,7 @@ impl Wallet {
             Outcome::NoInbox => {
                 outbox::put_off(tx.conn(), &rows, now, None, jitter, NO_INBOX).await?;
                 posted.no_inbox.push((user, ids));
-                false
+                true
             }
             Outcome::Failed(error) => {
                 let asked = error
@@ -217,7 +220,8 @@ impl Wallet {
                 outbox::put_off(tx.conn(), &rows, now, asked, jitter, &why).await?;
                 let fault = Fault::from(&ClientError::Net(error));
                 posted.unreachable.push((user, fault));
-                false
+                // Who asks to be tried again at once would keep this going for ever.
+                asked.is_none_or(|wait| wait >= AWHILE_MS)
             }
         };
         tx.commit().await?;
