@@ -5,6 +5,11 @@
 //!
 //! Its state is stored ([`Follower::encode`]) before a cosignature or a tombstone leaves the house, and never an older one restored.
 
+mod catch_up;
+mod death;
+
+pub use catch_up::CatchUp;
+
 use crate::checkpoint::{Checkpoint, SignedCheckpoint, cosign};
 use crate::codec::{Reader, put_bytes, put_hashes};
 use crate::error::LogError;
@@ -14,7 +19,7 @@ use crate::note::{
     MAX_NAME_BYTES, MAX_NOTE_BYTES, NoteSignature, SignedNote, SigningKey, VerifierKey,
 };
 use crate::proof::TlogProof;
-use crate::tombstone::{DEAD_AFTER_MS, Tombstone};
+use crate::tombstone::Tombstone;
 use crate::tree::{CompactRange, Hash, RangeSource, leaf_hash, prove_inclusion, verify_inclusion};
 
 /// How far the newest tick may be from the own clock, in milliseconds, either way.
@@ -243,34 +248,6 @@ impl Follower {
     pub fn cosign(&self, key: &SigningKey, now_s: u64) -> Result<NoteSignature, LogError> {
         let head = self.head().ok_or(LogError::OutOfRange)?;
         cosign(head, key, now_s)
-    }
-
-    /// Whether the log is dead: its newest tick is older than [`DEAD_AFTER_MS`].
-    #[must_use]
-    pub fn is_dead(&self, now_ms: u64) -> bool {
-        self.last_time_ms()
-            .is_some_and(|last| now_ms.saturating_sub(last) > DEAD_AFTER_MS)
-    }
-
-    /// Signs a tombstone at the newest head; no larger one is accepted from now on. Store the state before handing it out. Asked again, it
-    /// signs the same.
-    ///
-    /// # Errors
-    /// [`LogError::NotDead`]; [`LogError::KeyKindWrong`].
-    pub fn bury(&mut self, key: &SigningKey, now_ms: u64) -> Result<SignedNote, LogError> {
-        if let Some(tombstone) = &self.tombstone {
-            return tombstone.sign(key);
-        }
-        if !self.is_dead(now_ms) {
-            return Err(LogError::NotDead);
-        }
-        let Checkpoint {
-            origin, size, root, ..
-        } = self.head().ok_or(LogError::NotDead)?.checkpoint().clone();
-        let tombstone = Tombstone { origin, size, root };
-        let note = tombstone.sign(key)?;
-        self.tombstone = Some(tombstone);
-        Ok(note)
     }
 
     /// The state, to be stored.

@@ -19,6 +19,7 @@ pub mod add_checkpoint;
 pub mod checkpoint;
 mod codec;
 mod contradiction;
+pub mod edge;
 pub mod error;
 pub mod expiry;
 pub mod follower;
@@ -40,6 +41,7 @@ pub mod tree;
 
 pub use add_checkpoint::AddCheckpoint;
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
+pub use edge::TileEdge;
 pub use error::LogError;
 pub use expiry::{Expired, ExpiryProof};
 pub use follower::Follower;
