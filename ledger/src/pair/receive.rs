@@ -8,7 +8,7 @@ use crate::authority::Purpose;
 use crate::error::LedgerError;
 use crate::jws::Signed;
 use crate::key::{Keypair, SignerKey, UserKey};
-use crate::record::{AnyRecord, CreditLine, Payment, Refusal};
+use crate::record::{AnyRecord, CreditLine, Payment, Refusal, View};
 use crate::seq::{Epoch, Seq};
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -63,6 +63,7 @@ impl Pair {
             AnyRecord::Publication(r) => self
                 .addressed(r.record().to)?
                 .receive_publication(r, now, pen),
+            AnyRecord::View(r) => self.addressed(r.record().to)?.receive_view(r, now),
             AnyRecord::Payment(r) => self.addressed(r.record().to)?.receive_payment(r, now),
             AnyRecord::CreditLine(r) => self.addressed(r.record().to)?.receive_line(r, now),
             AnyRecord::Refusal(r) => self.addressed(r.record().to)?.receive_refusal(r, now),
@@ -209,6 +210,18 @@ impl Pair {
                 why,
             }],
             replies: Vec::new(),
+        }
+    }
+
+    /// Nothing is kept of a view here: whoever follows the logs compares it.
+    fn receive_view(
+        &mut self,
+        signed: &Signed<View>,
+        now: Timestamp,
+    ) -> Result<Outcome, LedgerError> {
+        match self.standing_now(signed.kid(), now)? {
+            Standing::Pending(reason) => Ok(Outcome::Pending(reason)),
+            Standing::Good => Ok(told(Event::View(Box::new(signed.record().clone())))),
         }
     }
 

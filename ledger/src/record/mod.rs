@@ -14,6 +14,7 @@ mod refusal;
 mod release;
 mod snapshot;
 mod state;
+mod view;
 
 pub use ack::{Ack, AckItem, BookAck, IouAck, MAX_HELD, StateAck, UnitBase};
 pub use book::{Book, Carried, UnitCap};
@@ -29,6 +30,7 @@ pub use refusal::Refusal;
 pub use release::{Release, ReleaseReason};
 pub use snapshot::{Snapshot, SnapshotChannel};
 pub use state::State;
+pub use view::View;
 
 use crate::error::LedgerError;
 use crate::jws::{Record, RecordHash, Signed, peek_typ};
@@ -111,6 +113,7 @@ any_record!(
     Revocation,
     Snapshot,
     State,
+    View,
 );
 
 /// Checks that a list is strictly ascending by `key`, so that it holds nothing twice and has one spelling.
