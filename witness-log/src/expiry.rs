@@ -213,9 +213,13 @@ impl ExpiryProof {
                 return Err(LogError::TimeFalls { index });
             }
             last_ms = leaf.time_ms();
-            let before = watch.verdict();
-            if before != Verdict::Open && matches!(self.ending, Ending::Deadline { .. }) {
-                return Err(LogError::WindowOpen);
+            // The one form ends with the entry that decides; the other shows all there is.
+            match (watch.verdict(), &self.ending) {
+                (Verdict::Published { .. }, _) => return Err(LogError::WasPublished),
+                (Verdict::Expired { .. }, Ending::Deadline { .. }) => {
+                    return Err(LogError::WindowOpen);
+                }
+                _ => {}
             }
             watch.see(leaf);
         }
