@@ -488,8 +488,8 @@ impl Pair {
         (held, bases)
     }
 
-    /// Signs anew, with a fresh key, every ack that an earlier key of the owner has given: the peer takes none of that key any
-    /// more.
+    /// Signs anew, with a fresh key, every ack and every release that an earlier key of the owner has given: the peer takes none of
+    /// that key any more. The releases are in the channel file from then on ([`Pair::file_records`]).
     ///
     /// # Errors
     /// [`LedgerError::NoPen`] if `pen` does not keep the books.
@@ -504,6 +504,7 @@ impl Pair {
         for unit in self.theirs.units.keys() {
             acks.extend(next.renew_state_ack(unit, pen, now)?);
         }
+        next.renew_releases(pen, now)?;
         *self = next;
         Ok(acks)
     }

@@ -308,6 +308,34 @@ impl Pair {
         )
     }
 
+    /// Signs the releases anew that an earlier key of the owner has given.
+    pub(super) fn renew_releases(
+        &mut self,
+        pen: &Keypair,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let stale: Vec<_> = self
+            .theirs
+            .units
+            .values()
+            .flat_map(|side| &side.promises)
+            .filter_map(|p| {
+                p.release
+                    .as_ref()
+                    .map(|release| (p.iou().clone(), release.clone()))
+            })
+            .filter(|(_, release)| release.kid() != pen.signer_key())
+            .collect();
+        for (iou, release) in stale {
+            let (reason, failure) = (release.record().reason, release.record().failure.clone());
+            let renewed = self.sign_release(&iou, reason, failure, pen, now)?;
+            if let Some(promise) = self.their_promise_mut(iou.hash()) {
+                promise.release = Some(renewed);
+            }
+        }
+        Ok(())
+    }
+
     /// A promise of the peer by its hash.
     ///
     /// # Errors

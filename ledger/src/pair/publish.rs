@@ -78,10 +78,6 @@ impl Pair {
         pen: Option<&Keypair>,
     ) -> Result<Outcome, LedgerError> {
         let iou = signed.record().iou;
-        // Who hands it over matters for the size of the store only: the proof decides.
-        if let Key::Pending(reason) = self.standing_now(signed.kid(), now)? {
-            return Ok(Outcome::Pending(reason));
-        }
         if let Some((unit, promise)) = self.own_promise(iou) {
             return match promise.standing() {
                 Standing::Merged => Ok(Outcome::Duplicate),
@@ -101,7 +97,11 @@ impl Pair {
             }
             return self.note_due(&unit, signed, now, pen);
         }
-        Ok(Outcome::Pending(PendingReason::PromiseUnknown))
+        // The proof decides, whoever hands it over; what there is no promise for yet is kept for friends only.
+        Ok(match self.standing_now(signed.kid(), now)? {
+            Key::Pending(reason) => Outcome::Pending(reason),
+            Key::Good => Outcome::Pending(PendingReason::PromiseUnknown),
+        })
     }
 
     /// The owner found a proof of publication in a log, or holds the preimage of a direct release: on the owner's promise it is

@@ -7,7 +7,7 @@ use super::restore::{CapOf, Found};
 use super::side::{Side, UnitSide};
 use crate::amount::Total;
 use crate::jws::Signed;
-use crate::key::UserKey;
+use crate::key::{SignerKey, UserKey};
 use crate::record::{Ack, AckItem, AnyRecord, ConditionalIou, State};
 use crate::unit::Unit;
 
@@ -36,7 +36,7 @@ pub(super) fn restore_promises(
         take(side, other, cap, iou);
     }
     for unit in side.units.values_mut() {
-        mark(unit, other, found, to);
+        mark(unit, other, found, (from, to));
         unit.forget_cleared();
     }
 }
@@ -56,7 +56,7 @@ fn restore_cleared(
         if (of.from, of.to) != (from, to) || side.book_of(state.kid(), of.epoch).is_none() {
             continue;
         }
-        let Some(ack) = clear_of(state, other, found, to) else {
+        let Some(ack) = clear_of(state, other, found, (from, to)) else {
             continue;
         };
         let unit = side.units.entry(of.unit.clone()).or_default();
@@ -77,14 +77,20 @@ fn clear_of<'a>(
     state: &Signed<State>,
     other: &Side,
     found: &'a Found<'_>,
-    to: UserKey,
+    (from, to): (UserKey, UserKey),
 ) -> Option<&'a Signed<Ack>> {
     found.acks_by(to).find(|ack| {
         let clears = |item: &AckItem| {
             matches!(item, AckItem::State(item) if item.clear && item.hash == state.hash())
         };
-        ack.record().items.iter().any(clears) && other.book_keys().any(|key| key == ack.kid())
+        ack.record().items.iter().any(clears) && kept(other, ack.kid(), from, found)
     })
+}
+
+/// Whether `key` keeps or ever might have kept the books of `other`, whose own side may not be put together yet.
+fn kept(other: &Side, key: SignerKey, towards: UserKey, found: &Found<'_>) -> bool {
+    other.book_keys().any(|known| known == key)
+        || other.credentials.ever_let(key, towards, found.now)
 }
 
 /// A promise counts under the key of its epoch, if nothing has settled it, and within the cap if everything comes due.
@@ -121,7 +127,7 @@ fn reach(unit: &UnitSide, other: &Side, cap: &CapOf, name: &Unit) -> Total {
 }
 
 /// What was proven about each promise, and which were given up.
-fn mark(unit: &mut UnitSide, other: &Side, found: &Found<'_>, to: UserKey) {
+fn mark(unit: &mut UnitSide, other: &Side, found: &Found<'_>, (from, to): (UserKey, UserKey)) {
     for record in found.mine.iter().chain(found.held) {
         match record {
             AnyRecord::Publication(signed) => {
@@ -137,7 +143,7 @@ fn mark(unit: &mut UnitSide, other: &Side, found: &Found<'_>, to: UserKey) {
                 }
             }
             AnyRecord::Release(signed) if signed.record().from == to => {
-                if !other.book_keys().any(|key| key == signed.kid()) {
+                if !kept(other, signed.kid(), from, found) {
                     continue;
                 }
                 if let Some(promise) = unit.promise_mut(signed.record().iou) {

@@ -46,6 +46,9 @@ macro_rules! any_record {
         }
 
         impl AnyRecord {
+            /// Every type that there is.
+            pub const TYPES: &[&str] = &[$(<$name as Record>::TYP),*];
+
             /// Reads a record of whatever type its header names and checks its signature.
             ///
             /// # Errors
