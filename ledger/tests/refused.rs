@@ -134,6 +134,38 @@ fn bad_fields() -> Vec<Case> {
             r#""open":["00"]"#,
             "an IOU number with a leading zero",
         ),
+        case(
+            "a promise of nothing",
+            spoilt(
+                "atomicity-conditional-iou",
+                r#""amount":"200""#,
+                r#""amount":"0""#,
+            ),
+            "payload_invalid",
+        ),
+        case(
+            "a payment hash of 31 bytes",
+            spoilt("atomicity-conditional-iou", r#""hash":""#, r#""hash":"AA"#),
+            "payload_invalid",
+        ),
+        case(
+            "a reason that nobody knows",
+            spoilt(
+                "atomicity-release",
+                r#""reason":"expired""#,
+                r#""reason":"whim""#,
+            ),
+            "payload_invalid",
+        ),
+        case(
+            "a control character in a policy",
+            spoilt(
+                "atomicity-publication",
+                r#""policy":"log"#,
+                r#""policy":"\u0007log"#,
+            ),
+            "payload_invalid",
+        ),
         state(&milkman, &weak, "a user key of small order"),
         state(&milkman, r#""from":"YBNDRFG8""#, "a user key that is none"),
     ]
@@ -205,6 +237,46 @@ fn contradictions() -> Vec<Case> {
             &format!("\"to\":\"{baker}\""),
             &format!("\"to\":\"{milkman}\""),
             "a state of a user to themselves",
+        ),
+        of(
+            "atomicity-conditional-iou",
+            r#""number":"0""#,
+            r#""number":"4294967296""#,
+            "a promise with a number of the next epoch",
+        ),
+        of(
+            "atomicity-conditional-iou",
+            r#""deadline_ms":1767225660000"#,
+            r#""deadline_ms":9007199254740992"#,
+            "a deadline above 2^53 - 1",
+        ),
+        of(
+            "atomicity-conditional-iou",
+            r#""from_size":1"#,
+            r#""from_size":9007199254740992"#,
+            "a window that begins above 2^53 - 1",
+        ),
+        of(
+            "atomicity-release",
+            &format!("\"to\":\"{milkman}\""),
+            &format!("\"to\":\"{baker}\""),
+            "a release to themselves",
+        ),
+        of(
+            "atomicity-publication",
+            &format!("\"to\":\"{milkman}\""),
+            &format!("\"to\":\"{baker}\""),
+            "a publication to themselves",
+        ),
+        case(
+            "a view of nothing",
+            {
+                let (json, secret) = sound("atomicity-view");
+                let notes = json.find("\"checkpoints\":[").unwrap() + 15..json.rfind(']').unwrap();
+                let empty = format!("{}{}", &json[..notes.start], &json[notes.end..]);
+                raw_jws(&header("atomicity-view", &secret), &empty, &secret)
+            },
+            "contradiction",
         ),
         of(
             "atomicity-refusal",

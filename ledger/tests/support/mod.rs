@@ -1,6 +1,8 @@
 //! Fixed keys and a record of every type, for tests, vectors and seeds.
 #![allow(dead_code)]
 
+mod promises;
+
 use std::path::PathBuf;
 
 use atomicity_ledger::jws::{Record, Version};
@@ -192,6 +194,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(book_samples());
     all.extend(authority_samples());
     all.extend(user_samples());
+    all.extend(promises::promise_samples());
     all
 }
 
