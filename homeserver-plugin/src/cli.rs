@@ -2,6 +2,7 @@
 
 mod commands;
 mod init;
+mod log;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +35,11 @@ enum Command {
         /// One JSON object on stdout.
         #[arg(long)]
         json: bool,
+    },
+    /// The witness log of this plugin.
+    Log {
+        #[command(subcommand)]
+        command: log::LogCommand,
     },
     /// Brings the database's schema up to date. Stop the plugin first.
     Migrate {
@@ -201,6 +207,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, PluginError> {
         Command::Doctor { json } => {
             commands::doctor(&settings.load()?, &settings.data_dir, *json).await
         }
+        Command::Log { command } => log::run(command, &settings.load()?, &settings.data_dir).await,
         Command::Migrate { check } => commands::migrate(&settings.load()?, *check).await,
     }
 }

@@ -6,6 +6,8 @@ mod sections;
 
 use serde::{Deserialize, Serialize};
 
+use crate::witness_log::config::WitnessLogConfig;
+
 pub use load::{Overrides, load};
 pub use sections::{
     AccountsConfig, DatabaseConfig, HttpConfig, InboxConfig, LogConfig, LogFormat, NetworkConfig,
@@ -30,6 +32,8 @@ pub struct Config {
     pub inbox: InboxConfig,
     /// How others are found and fetched from.
     pub network: NetworkConfig,
+    /// The transparency log of preimages.
+    pub witness_log: WitnessLogConfig,
     /// What is logged, and how.
     pub log: LogConfig,
 }

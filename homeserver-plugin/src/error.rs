@@ -112,6 +112,16 @@ pub enum PluginError {
     /// The request took too long.
     #[error("the request took too long")]
     Timeout,
+    /// A part of the plugin can't do this at present.
+    #[error("{detail}")]
+    Unavailable {
+        /// Stable code.
+        code: &'static str,
+        /// What is missing, for people.
+        detail: &'static str,
+        /// When to try again.
+        retry_after: Duration,
+    },
 }
 
 /// What callers are told about a fault of ours.
@@ -160,7 +170,8 @@ impl PluginError {
             | Self::Unauthorized { code, .. }
             | Self::Forbidden { code, .. }
             | Self::NotFound { code, .. }
-            | Self::TooMany { code, .. } => code,
+            | Self::TooMany { code, .. }
+            | Self::Unavailable { code, .. } => code,
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::AccountMoved => "account_moved",
@@ -178,9 +189,11 @@ impl PluginError {
             | Self::Migration(_)
             | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Database(error) if !is_outage(error) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::DatabaseInUse | Self::Database(_) | Self::NotReady | Self::Overloaded => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::DatabaseInUse
+            | Self::Database(_)
+            | Self::NotReady
+            | Self::Overloaded
+            | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -199,7 +212,9 @@ impl PluginError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooMany { retry_after, .. } => Some(*retry_after),
+            Self::TooMany { retry_after, .. } | Self::Unavailable { retry_after, .. } => {
+                Some(*retry_after)
+            }
             Self::Database(error) if !is_outage(error) => None,
             Self::Database(error) if !is_outage(error) => None,
             Self::Database(_) | Self::NotReady | Self::DatabaseInUse => {

@@ -41,6 +41,7 @@ use crate::state::AppState;
         (name = "inbox", description = "Sealed messages: leave one for a user, fetch your own, live if you like."),
         (name = "account", description = "Your account at this service."),
         (name = "sessions", description = "Show that you speak for a key, once; then a token will do."),
+        (name = "log", description = "The transparency log of preimages, if this service runs one."),
         (name = "plugin", description = "Who this service is."),
         (name = "health", description = "For whoever runs it."),
     ),
@@ -90,6 +91,10 @@ fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::opena
         .merge(me::routes())
         .merge(inbox::routes())
         .merge(credit::routes());
+    let small = match &state.witness_log {
+        Some(_) => small.merge(crate::witness_log::http::routes()),
+        None => small,
+    };
     let large = OpenApiRouter::new()
         .merge(bounded(
             inbox::post_routes(),

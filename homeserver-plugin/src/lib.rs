@@ -25,6 +25,7 @@ pub mod resolve;
 pub mod secret;
 pub mod server;
 pub mod state;
+pub mod witness_log;
 
 pub use config::Config;
 pub use error::PluginError;

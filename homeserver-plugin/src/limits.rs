@@ -38,6 +38,8 @@ pub struct RateLimits {
     opens: DefaultKeyedRateLimiter<AddressKey>,
     strangers: DefaultKeyedRateLimiter<AddressKey>,
     tags: DefaultKeyedRateLimiter<([u8; 32], [u8; 32])>,
+    publications: DefaultKeyedRateLimiter<AddressKey>,
+    user_publications: DefaultKeyedRateLimiter<[u8; 32]>,
 }
 
 fn count(value: u32) -> NonZeroU32 {
@@ -63,6 +65,12 @@ impl RateLimits {
                 config.inbox.stranger_per_minute,
             ))),
             tags: DefaultKeyedRateLimiter::keyed(tags),
+            publications: DefaultKeyedRateLimiter::keyed(Quota::per_minute(count(
+                config.witness_log.address_per_minute,
+            ))),
+            user_publications: DefaultKeyedRateLimiter::keyed(Quota::per_minute(count(
+                config.witness_log.user_per_minute,
+            ))),
         }
     }
 
@@ -114,12 +122,30 @@ impl RateLimits {
         self.check(&self.tags, &(*owner, *tag))
     }
 
+    /// Counts a preimage from `address`.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn publication(&self, address: AddressKey) -> Result<(), PluginError> {
+        self.check(&self.publications, &address)
+    }
+
+    /// Counts a preimage of a registered user.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn user_publication(&self, user: &[u8; 32]) -> Result<(), PluginError> {
+        self.check(&self.user_publications, user)
+    }
+
     /// Forgets keys that have used up nothing; called now and then, so that memory is bounded by recent traffic.
     pub fn forget_idle(&self) {
         self.requests.retain_recent();
         self.opens.retain_recent();
         self.strangers.retain_recent();
         self.tags.retain_recent();
+        self.publications.retain_recent();
+        self.user_publications.retain_recent();
     }
 }
 

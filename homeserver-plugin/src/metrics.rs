@@ -183,6 +183,19 @@ impl Metrics {
         Ok(Self(Arc::new(inner)))
     }
 
+    /// Registers a metric of a part of the plugin that is not always there.
+    ///
+    /// # Errors
+    /// [`PluginError::Internal`] if it can't be made or its name is registered already.
+    pub fn add<C: Collector + Clone + 'static>(
+        &self,
+        metric: Result<C, prometheus::Error>,
+    ) -> Result<C, PluginError> {
+        metric
+            .and_then(|metric| add(&self.0.registry, metric))
+            .map_err(|error| PluginError::Internal(format!("metrics: {error}")))
+    }
+
     /// One HTTP request was answered. `route` is the pattern, never the path.
     pub fn http_request(&self, method: &str, route: &str, status: u16, took: Duration) {
         let method = known_method(method);

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::config::Config;
 use crate::error::PluginError;
+use crate::witness_log::create;
 
 /// Name of the file in the data directory.
 pub const SECRET_FILE: &str = "secret";
@@ -110,6 +112,41 @@ pub fn load_at(path: &Path, made_by: &str) -> Result<Zeroizing<[u8; 32]>, Plugin
             path.display()
         ))
     })
+}
+
+/// The secret keys of the process.
+pub struct Secrets {
+    /// The plugin's own.
+    pub plugin: pubky::Keypair,
+    /// The log's, if this plugin runs one.
+    pub witness_log: Option<Zeroizing<[u8; 32]>>,
+}
+
+impl From<pubky::Keypair> for Secrets {
+    fn from(plugin: pubky::Keypair) -> Self {
+        Self {
+            plugin,
+            witness_log: None,
+        }
+    }
+}
+
+impl Secrets {
+    /// Reads the keys of everything that the configuration enables.
+    ///
+    /// # Errors
+    /// As for [`load_at`].
+    pub fn load(data_dir: &Path, config: &Config) -> Result<Self, PluginError> {
+        let witness_log = config
+            .witness_log
+            .enabled
+            .then(|| create::load(data_dir))
+            .transpose()?;
+        Ok(Self {
+            plugin: load(data_dir)?,
+            witness_log,
+        })
+    }
 }
 
 fn parse(text: &str) -> Option<Zeroizing<[u8; 32]>> {

@@ -24,7 +24,9 @@ use crate::metrics::Metrics;
 use crate::packet::Publisher;
 use crate::readiness::Readiness;
 use crate::resolve::Resolver;
+use crate::secret::Secrets;
 use crate::state::{AppState, Shared};
+use crate::witness_log::{self, WitnessLog};
 
 /// How long a client may take to send its request line and headers, or to shake hands.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,17 +49,26 @@ pub struct Addresses {
 /// [`PluginError::Listener`].
 pub async fn run(
     config: Config,
-    keypair: pubky::Keypair,
+    secrets: impl Into<Secrets>,
     stop: CancellationToken,
     ready: impl FnOnce(Addresses),
 ) -> Result<(), PluginError> {
+    let secrets = secrets.into();
     let options = db::pool::options(&config.database)?;
     let lock = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         lock = take_database(config.database.clone(), options.clone()) => lock?,
     };
     let pool = db::pool::open(&config.database, options);
-    let (state, writer) = assemble(config, keypair, pool, stop.child_token())?;
+    let metrics = Metrics::new()?;
+    let log = open_log(&config, &secrets, &pool, &metrics).await?;
+    let (log, start) = log.unzip();
+    let parts = Parts {
+        pool,
+        metrics,
+        log: log.clone(),
+    };
+    let (state, writer) = assemble(config, secrets.plugin, parts, stop.child_token())?;
     let listeners = Listeners::open(&state)?;
     let addresses = listeners.addresses;
     let guard = Guard::start(lock, &state);
@@ -69,10 +80,15 @@ pub async fn run(
         addresses.pubky.port(),
         addresses.http.port(),
     ));
+    let log = log.zip(start).map(|(log, start)| {
+        let state = state.clone();
+        tokio::spawn(witness_log::run(state, log, start))
+    });
     tracing::info!(plugin = %state.keypair.public_key().z32(), http = %addresses.http, pubky = %addresses.pubky, "listening");
     ready(addresses);
     let outcome = serve(listeners, &state, &guard).await;
     while tasks.join_next().await.is_some() {}
+    let logged = finish(log).await;
     let pool = state.pool.clone();
     // With the last state goes the last place to hand work in; the writer finishes what it has and ends.
     drop(state);
@@ -82,7 +98,39 @@ pub async fn run(
     pool.close().await;
     let kept = guard.release().await;
     tracing::info!("stopped");
-    outcome.and(kept)
+    outcome.and(logged).and(kept)
+}
+
+async fn open_log(
+    config: &Config,
+    secrets: &Secrets,
+    pool: &PgPool,
+    metrics: &Metrics,
+) -> Result<Option<(WitnessLog, witness_log::Start)>, PluginError> {
+    match &secrets.witness_log {
+        Some(secret) => WitnessLog::open(config, &secrets.plugin, secret, pool, metrics)
+            .await
+            .map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn finish(
+    log: Option<tokio::task::JoinHandle<Result<(), PluginError>>>,
+) -> Result<(), PluginError> {
+    match log {
+        Some(task) => task
+            .await
+            .map_err(|error| PluginError::Internal(format!("the log's task failed: {error}")))?,
+        None => Ok(()),
+    }
+}
+
+/// What is opened before the state is put together.
+struct Parts {
+    pool: PgPool,
+    metrics: Metrics,
+    log: Option<WitnessLog>,
 }
 
 async fn take_database(
@@ -101,10 +149,10 @@ async fn take_database(
 fn assemble(
     config: Config,
     keypair: pubky::Keypair,
-    pool: PgPool,
+    parts: Parts,
     shutdown: CancellationToken,
 ) -> Result<(AppState, WriterTask), PluginError> {
-    let metrics = Metrics::new()?;
+    let Parts { pool, metrics, log } = parts;
     let hub = Hub::new(&config.inbox, metrics.clone());
     let (writer, task) = Writer::new(
         pool.clone(),
@@ -117,6 +165,7 @@ fn assemble(
         proxies: TrustedProxies::parse(&config.http.trusted_proxies)?,
         limits: RateLimits::new(&config),
         readiness: Readiness::default(),
+        witness_log: log,
         pool,
         metrics,
         keypair,

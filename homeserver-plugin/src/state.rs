@@ -14,6 +14,7 @@ use crate::limits::RateLimits;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::resolve::Resolver;
+use crate::witness_log::WitnessLog;
 
 /// Shared by all requests; cloning is cheap.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub struct Shared {
     pub proxies: TrustedProxies,
     /// Requests per address and per tag.
     pub limits: RateLimits,
+    /// The log, if this plugin runs one.
+    pub witness_log: Option<WitnessLog>,
     /// Whether this process may serve.
     pub readiness: Readiness,
     /// Cancelled when the process is to stop: streams end, background tasks return.

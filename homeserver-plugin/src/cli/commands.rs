@@ -4,19 +4,20 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use atomicity_plugin::db::{lock::DatabaseLock, migrate as schema, pool};
+use atomicity_plugin::secret::Secrets;
 use atomicity_plugin::server::{self, Addresses};
-use atomicity_plugin::{Config, PluginError, doctor as diagnosis, log, secret};
+use atomicity_plugin::{Config, PluginError, doctor as diagnosis, log};
 use sqlx::ConnectOptions as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub async fn run(config: Config, data_dir: &Path) -> Result<ExitCode, PluginError> {
     log::start(&config.log)?;
-    let keypair = secret::load(data_dir)?;
-    let plugin = keypair.public_key().z32();
+    let secrets = Secrets::load(data_dir, &config)?;
+    let plugin = secrets.plugin.public_key().z32();
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone())?);
-    server::run(config, keypair, stop, |addresses| {
+    server::run(config, secrets, stop, |addresses| {
         announce(&plugin, addresses)
     })
     .await?;
@@ -51,7 +52,7 @@ fn stop_on_signal(
 
 pub fn check_config(config: &Config, data_dir: &Path) -> Result<ExitCode, PluginError> {
     pool::options(&config.database)?;
-    let keypair = secret::load(data_dir)?;
+    let keypair = Secrets::load(data_dir, config)?.plugin;
     println!(
         "the configuration is valid; plugin key: {}",
         keypair.public_key().z32()

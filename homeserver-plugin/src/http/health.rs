@@ -17,6 +17,7 @@ use crate::db::migrate;
 use crate::error::PluginError;
 use crate::metrics::{PacketState, Stored};
 use crate::state::AppState;
+use crate::witness_log::Status;
 
 /// How long the database may take to answer a probe.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -52,7 +53,7 @@ pub struct Ready {
 /// One condition.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ReadyCheck {
-    /// `process`, `database` or `packet`.
+    /// `process`, `database`, `packet` or, where there is one, `log`.
     #[schema(example = "database")]
     pub check: String,
     /// Whether it holds.
@@ -89,6 +90,7 @@ pub async fn live() -> Json<Live> {
 ///
 /// `process`: it is not stopping and holds its database against a second one. `database`: it answers and has the schema this version needs. `packet`: the
 /// service's packet has been published since the start, so that others can find it by key; a packet that could not be renewed is told but does not count.
+/// `log`: the log sequences and signs.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -103,11 +105,14 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         None => ReadyCheck::new("process", true, "serving"),
         Some(obstacle) => ReadyCheck::new("process", false, obstacle),
     };
-    let checks = vec![
+    let mut checks = vec![
         process,
         database_check(&state.pool).await,
         packet_check(state.metrics.packet_state()),
     ];
+    if let Some(log) = &state.witness_log {
+        checks.push(log_check(log.status()));
+    }
     let ready = checks.iter().all(|check| check.ok);
     let status = if ready {
         StatusCode::OK
@@ -141,6 +146,14 @@ async fn database_check(pool: &PgPool) -> ReadyCheck {
         // The log says more; this is read by anybody.
         Ok(Err(error)) => ReadyCheck::new("database", false, error.code()),
         Err(_) => ReadyCheck::new("database", false, "no answer in time"),
+    }
+}
+
+fn log_check(status: Status) -> ReadyCheck {
+    match status {
+        Status::Running => ReadyCheck::new("log", true, "running"),
+        Status::Comparing => ReadyCheck::new("log", false, "not heard from enough cosigners yet"),
+        Status::Stopped(why) => ReadyCheck::new("log", false, format!("stopped: {why}")),
     }
 }
 
