@@ -612,3 +612,22 @@ fn slots_are_counted_and_freed() {
     a.promise(1, log.terms(99, 60_000), &log.known()).unwrap();
     assert_eq!(a.claim(), -1);
 }
+
+#[test]
+fn what_lessens_a_debt_can_be_promised_without_a_line() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 0);
+    let owed = b.issue(200).unwrap();
+    let (_, acks) = a.take(&owed.state.into());
+    hand(&mut a, &mut b, acks);
+    let more = a
+        .promise(201, log.terms(7, 60_000), &log.known())
+        .unwrap_err();
+    assert_eq!(more.code(), "limit_exceeded");
+    let iou = a.promise(200, log.terms(7, 60_000), &log.known()).unwrap();
+    b.take_with(&iou.clone().into(), &log.known());
+    log.publish(&[preimage(7)], 30_000);
+    let published = b.published(&iou, &log, 7);
+    hand(&mut b, &mut a, published.records);
+    assert_eq!((a.balance(), b.balance()), (0, 0));
+}

@@ -299,3 +299,31 @@ fn evidence_says_what_is_due_and_what_is_only_promised() {
     assert_eq!(proven(&b), 200);
     assert_eq!(proven(&a), 200);
 }
+
+#[test]
+fn what_was_merged_before_a_recovery_does_not_hide_what_comes_due_after_it() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 500);
+    let first = promise(&mut a, 200, log.terms(7, 60_000), &log.known());
+    take(&mut b, &first.clone().into(), &log.known());
+    log.publish(&[preimage(7)], 30_000);
+    publish(&mut b, &first, &log, 7);
+    sync_often(&mut a, &mut b);
+    assert_eq!(b.balance(), 200);
+    // The holder starts anew from files in which nothing is left of the first promise.
+    let files = file_halves(&b);
+    let recovery = recover_with(&b, files, &key(51), 2, 1000).unwrap();
+    let a_device = a.device.clone();
+    go_on(&mut b, &recovery, &key(51), &a_device);
+    know(&mut a, &b, &key(51), 2, 1000);
+    sync_often(&mut a, &mut b);
+    let second = promise(&mut a, 100, log.terms(8, 60_000), &log.known());
+    take(&mut b, &second.clone().into(), &log.known());
+    let limits = b.pair.limits(&bread(), None, at(1));
+    assert_eq!(limits.promised_to_me, 100);
+    log.publish(&[preimage(8)], 40_000);
+    publish(&mut b, &second, &log, 8);
+    assert_eq!(b.pair.net_claim(&bread()).minor(), 300);
+    sync_often(&mut a, &mut b);
+    assert_eq!((a.balance(), b.balance()), (-300, 300));
+}

@@ -361,8 +361,13 @@ impl Pair {
             issued,
         );
         let counts = |p: &Promise| matches!(p.standing(), Standing::Undecided | Standing::Due);
-        let before = side.sum(|p| p.number() < known && counts(p));
-        let mut sum = issued.minor().saturating_add(before);
+        let totals = Totals {
+            issued,
+            ..side.totals()
+        };
+        let mut sum = side
+            .reach(&totals, |p| p.number() < known && counts(p))
+            .minor();
         let mut next = known;
         for promise in &side.promises {
             if promise.number() < known {

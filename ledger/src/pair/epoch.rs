@@ -184,7 +184,7 @@ impl UnitSide {
         if self.promises.is_empty() {
             self.cleared = None;
             self.clear_ack = None;
-            self.merged_before = self.base.merged;
+            self.merged_before = self.totals().merged;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Pair;
 use super::event::{Event, Outcome, PendingReason};
+use super::issue::{USUAL_DEADLINE_S, USUAL_SLOTS};
 use super::logs::{KnownLogs, TermsVerdict};
 use super::promise::{MAX_PROMISES, Promise, Standing};
 use super::receive::Standing as Key;
@@ -148,8 +149,9 @@ impl Pair {
             let debt = Balance::between(reach, claimed).minor();
             debt <= i64::try_from(accept.minor()).unwrap_or(i64::MAX)
         });
-        // A line that was never given takes nothing but what lessens the owner's own debt.
-        let (min, slots, max_deadline_s) = line.map_or((1, 0, 0), |line| {
+        // Without a line nothing is taken but what lessens the owner's own debt, on the usual terms.
+        let usual = (1, USUAL_SLOTS, USUAL_DEADLINE_S);
+        let (min, slots, max_deadline_s) = line.map_or(usual, |line| {
             (line.min_amount.minor(), line.slots, line.max_deadline_s)
         });
         let latest = now

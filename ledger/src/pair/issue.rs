@@ -64,6 +64,11 @@ pub struct LineTerms {
     pub expires: Option<Timestamp>,
 }
 
+/// The longest deadline, in seconds, that is taken where no line says otherwise.
+pub(super) const USUAL_DEADLINE_S: u32 = 120;
+/// The slots where no line says otherwise.
+pub(super) const USUAL_SLOTS: u16 = 32;
+
 impl LineTerms {
     /// A line with the usual terms: any amount, 120 seconds, 32 slots, no end.
     ///
@@ -74,8 +79,8 @@ impl LineTerms {
             unit,
             accept,
             min_amount: Amount::from_minor(1)?,
-            max_deadline_s: 120,
-            slots: 32,
+            max_deadline_s: USUAL_DEADLINE_S,
+            slots: USUAL_SLOTS,
             unattended: None,
             logs_refused: Vec::new(),
             expires: None,

@@ -2,7 +2,7 @@
 
 use super::Pair;
 use super::event::{Event, Outcome};
-use super::issue::Kind;
+use super::issue::{Kind, USUAL_DEADLINE_S, USUAL_SLOTS};
 use super::logs::{KnownLogs, TermsVerdict};
 use super::promise::{MAX_PROMISES, Promise, Standing};
 use super::receive::{Standing as Key, told};
@@ -111,8 +111,8 @@ impl Pair {
                 return refuse("a log that they name is unknown or refused here or by this friend");
             }
         }
-        let Some(line) = line else { return Ok(()) };
-        let latest = now.plus_millis(u64::from(line.record().max_deadline_s) * 1000);
+        let longest_s = line.map_or(USUAL_DEADLINE_S, |line| line.record().max_deadline_s);
+        let latest = now.plus_millis(u64::from(longest_s) * 1000);
         if new.terms.deadline_ms <= now.millis() {
             return refuse("the deadline has passed");
         }
@@ -148,13 +148,13 @@ impl Pair {
             why,
         };
         let line = self.theirs.units.get(unit).and_then(|u| u.line());
-        let slots = line.map_or(0, |line| usize::from(line.record().slots));
+        let slots = line.map_or(USUAL_SLOTS, |line| line.record().slots);
         let taken = self
             .own
             .units
             .get(unit)
             .map_or(0, |side| side.slots_taken());
-        if taken >= slots {
+        if taken >= usize::from(slots) {
             return Err(no_slot(
                 "this friend has as many undecided promises as they take; wait until one is decided",
             ));

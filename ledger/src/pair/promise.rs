@@ -225,7 +225,7 @@ impl UnitSide {
     }
 
     /// What `totals` book, and what of the chosen promises they do not cover.
-    fn reach(&self, totals: &Totals, chosen: impl Fn(&Promise) -> bool) -> Total {
+    pub(super) fn reach(&self, totals: &Totals, chosen: impl Fn(&Promise) -> bool) -> Total {
         let booked = totals.merged.growth_since(self.merged_before);
         let beyond = self.sum(chosen).saturating_sub(booked);
         let reach = totals.issued.minor().saturating_add(beyond);

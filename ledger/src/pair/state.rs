@@ -236,6 +236,9 @@ impl Pair {
         pen: &Keypair,
         now: Timestamp,
     ) -> Result<(Event, Vec<AnyRecord>), LedgerError> {
+        // What is promised must still fit when it comes due.
+        let side = self.own.units.get(unit).cloned().unwrap_or_default();
+        side.exposure().grow(growth)?;
         let own = self.next_state(unit, Some(growth), Kind::PayBack, pen, now)?;
         let refusal = Signed::sign(
             Refusal {
