@@ -7,6 +7,9 @@ use crate::error::LogError;
 use crate::note::{KeyKind, NoteSignature, SignedNote, SigningKey, VerifierKey};
 use crate::tree::{Hash, MAX_TREE_SIZE};
 
+/// What is said of a checkpoint of size 0 with another root than that of the empty tree. `tlog-witness` has an answer of its own for it.
+pub const EMPTY_ROOT_WRONG: &str = "the root of the empty tree is the hash of nothing";
+
 /// The head of a log's tree: what the text of a checkpoint says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -56,9 +59,7 @@ impl Checkpoint {
             .and_then(Hash::from_base64)
             .ok_or(malformed("its third line is no root hash"))?;
         if size == 0 && root != Hash::empty_root() {
-            return Err(malformed(
-                "the root of the empty tree is the hash of nothing",
-            ));
+            return Err(malformed(EMPTY_ROOT_WRONG));
         }
         let extensions: Vec<String> = lines.map(str::to_owned).collect();
         if extensions.iter().any(String::is_empty) {
