@@ -8,6 +8,7 @@
 //! It holds no history: per unit and direction the newest state, the last cleared one, and what belongs to them.
 
 mod book;
+mod book_ack;
 mod epoch;
 mod event;
 mod export;

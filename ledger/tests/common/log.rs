@@ -125,8 +125,7 @@ impl TestLog {
         let is = |leaf: &Leaf| leaf.preimage() == Some(preimage.as_bytes());
         let index = self.leaves.iter().position(is).unwrap();
         let note = self.checkpoint();
-        let proof =
-            PublicationProof::build(&self.tree, index as u64, self.leaves[index].clone(), note);
+        let proof = PublicationProof::build(&self.tree, index as u64, self.leaves[index], note);
         LogProof {
             policy: self.policy_text().parse().unwrap(),
             proof: proof.unwrap().to_string().parse().unwrap(),
@@ -139,7 +138,7 @@ impl TestLog {
 
     /// The proof that nothing that these terms want was published in time.
     pub fn expiry(&self, terms: &Terms) -> Expiry {
-        let from = self.from_size(terms);
+        let from = self.window_start(terms);
         let after = self
             .leaves
             .iter()
@@ -161,7 +160,7 @@ impl TestLog {
 
     /// The proof that the log ended before the deadline: its cosigner will never sign a larger tree.
     pub fn tombstoned(&self, terms: &Terms) -> Expiry {
-        let from = self.from_size(terms);
+        let from = self.window_start(terms);
         let stone = Tombstone {
             origin: self.origin.clone(),
             size: self.size(),
@@ -181,7 +180,7 @@ impl TestLog {
         }
     }
 
-    fn from_size(&self, terms: &Terms) -> u64 {
+    fn window_start(&self, terms: &Terms) -> u64 {
         let log = terms.logs.iter().find(|l| l.origin.as_str() == self.origin);
         log.unwrap().from_size
     }
