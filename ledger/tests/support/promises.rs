@@ -1,5 +1,7 @@
 //! Samples of what belongs to conditional IOUs. The proof is one of a real log with fixed keys.
 
+// Some tests use both this and the other module.
+#[allow(clippy::duplicate_mod)]
 #[path = "../common/log.rs"]
 mod log;
 
