@@ -117,7 +117,9 @@ func check(dir string) error {
 		}
 		return hashes, nil
 	}
-	if err := fsck.New(log.Name(), log, files, hasher, fsck.Opts{N: 1}).Check(ctx); err != nil {
+	// A worker that finds a fault stops; with fewer workers than tiles the rest of fsck would wait for it for ever.
+	workers := uint(cp.Size/256 + 16)
+	if err := fsck.New(log.Name(), log, files, hasher, fsck.Opts{N: workers}).Check(ctx); err != nil {
 		return fmt.Errorf("tessera/fsck: %w", err)
 	}
 	fmt.Println("tiles and entries add up to the root")
