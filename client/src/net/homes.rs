@@ -131,7 +131,7 @@ impl Net {
     /// The homeserver of `user`, from memory if it is not too old.
     pub(crate) async fn home_known(&self, user: &UserKey) -> Result<ServiceKey, NetError> {
         let max_age = self.config().home_max_age;
-        self.look_up(user, |belief| belief.is_at_most(max_age))
+        self.look_up(user, false, |belief| belief.is_at_most(max_age))
             .await
     }
 
@@ -141,14 +141,17 @@ impl Net {
         user: &UserKey,
         max_age: Duration,
     ) -> Result<ServiceKey, NetError> {
-        self.look_up(user, |belief| belief.sure && belief.is_at_most(max_age))
-            .await
+        self.look_up(user, true, |belief| {
+            belief.sure && belief.is_at_most(max_age)
+        })
+        .await
     }
 
     /// Look-ups of one user are shared: whoever waited while one was answered takes its answer.
     async fn look_up(
         &self,
         user: &UserKey,
+        insist: bool,
         enough: impl Fn(&Belief) -> bool + Send,
     ) -> Result<ServiceKey, NetError> {
         let homes = &self.shared.homes;
@@ -165,8 +168,9 @@ impl Net {
         {
             return Ok(belief.home);
         }
-        // Whom we know nothing about the first answer will do for; it is looked at more closely if it leads nowhere.
-        let sure = known.is_some();
+        // The first answer will do, also where what was known is old: it is looked at more closely if it leads nowhere. Asking the
+        // whole neighbourhood of a thousand friends' keys every day would take a minute.
+        let sure = insist && known.is_some();
         let found = self.shared.lookup.home(user, sure).await;
         entry.asked = Some(Instant::now());
         entry.in_vain = !matches!(found, Ok(Some(_)));
