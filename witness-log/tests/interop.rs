@@ -74,7 +74,7 @@ impl Dir {
     }
 
     /// Makes something from the tiles that it needs.
-    fn from_tiles<T>(&self, size: u64, make: impl Fn(&dyn HashSource) -> Result<T, LogError>) -> T {
+    fn with_tiles<T>(&self, size: u64, make: impl Fn(&dyn HashSource) -> Result<T, LogError>) -> T {
         let plan = TilePlan::new(size);
         make(&plan).unwrap();
         let mut set = TileSet::new();
@@ -94,11 +94,11 @@ impl Dir {
         assert_eq!(MemoryTree::from_entries(&entries).root(), head.root);
         for index in [0, 1, old.size - 1, old.size, head.size / 2, head.size - 1] {
             let path =
-                self.from_tiles(head.size, |tiles| prove_inclusion(&tiles, index, head.size));
+                self.with_tiles(head.size, |tiles| prove_inclusion(&tiles, index, head.size));
             let leaf = leaf_hash(&entries[index as usize]);
             verify_inclusion(&leaf, index, head.size, &path, &head.root).unwrap();
         }
-        let proof = self.from_tiles(head.size, |tiles| {
+        let proof = self.with_tiles(head.size, |tiles| {
             prove_consistency(&tiles, old.size, head.size)
         });
         verify_consistency(old.size, head.size, &proof, &old.root, &head.root).unwrap();
@@ -144,7 +144,7 @@ impl Dir {
             .map(|entry| Leaf::decode(entry).unwrap())
             .collect();
         let from = index as usize + 1;
-        let range = self.from_tiles(head.size, |tiles| {
+        let range = self.with_tiles(head.size, |tiles| {
             CompactRange::from_source(&tiles, from as u64)
         });
         let later = leaves[from..].iter().map(Leaf::hash).collect();
