@@ -7,10 +7,13 @@
     missing_docs
 )]
 
+use std::collections::BTreeMap;
+
 use atomicity_witness_log::checkpoint::cosign;
 use atomicity_witness_log::expiry::ExpiryProof;
 use atomicity_witness_log::leaf::preimage_hash;
 use atomicity_witness_log::rule::LogTerms;
+use atomicity_witness_log::tile::{bundles, decode_bundle};
 use atomicity_witness_log::tree::{CompactRange, RangeSource, root};
 use atomicity_witness_log::*;
 
@@ -161,4 +164,32 @@ pub fn mutations(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
         changed[at] ^= 1 << (at % 8);
         changed
     })
+}
+
+/// What a log has written, by path.
+#[derive(Clone, Default)]
+pub struct Store(pub BTreeMap<TilePath, Vec<u8>>);
+
+impl Store {
+    pub fn write(&mut self, batch: &Batch) {
+        self.0.extend(batch.resources.iter().cloned());
+    }
+
+    pub fn read(&self) -> impl Fn(&TilePath) -> Option<Vec<u8>> {
+        |path| self.0.get(path).cloned()
+    }
+
+    pub fn entries(&self, start: u64, end: u64) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        for path in bundles(start, end, end) {
+            let decoded = decode_bundle(&path, &self.0[&path]).unwrap();
+            let numbered = (path.start()..).zip(decoded);
+            all.extend(
+                numbered
+                    .filter(|(at, _)| *at >= start)
+                    .map(|(_, entry)| entry.to_vec()),
+            );
+        }
+        all
+    }
 }
