@@ -1,6 +1,7 @@
 //! The command line: what to do, and with which settings.
 
 mod commands;
+mod cosigner;
 mod init;
 mod log;
 
@@ -40,6 +41,11 @@ enum Command {
     Log {
         #[command(subcommand)]
         command: log::LogCommand,
+    },
+    /// Cosigning the logs of others.
+    Cosigner {
+        #[command(subcommand)]
+        command: cosigner::CosignerCommand,
     },
     /// Brings the database's schema up to date. Stop the plugin first.
     Migrate {
@@ -208,6 +214,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, PluginError> {
             commands::doctor(&settings.load()?, &settings.data_dir, *json).await
         }
         Command::Log { command } => log::run(command, &settings.load()?, &settings.data_dir).await,
+        Command::Cosigner { command } => {
+            cosigner::run(command, &settings.load()?, &settings.data_dir).await
+        }
         Command::Migrate { check } => commands::migrate(&settings.load()?, *check).await,
     }
 }

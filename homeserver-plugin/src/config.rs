@@ -1,6 +1,7 @@
 //! What the operator decides, from flags, environment and `config.toml`, in this order of precedence.
 
 mod check;
+pub mod follow;
 mod load;
 mod sections;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::witness_log::config::WitnessLogConfig;
 
+pub use follow::{CosignerConfig, Follow, WatchtowerConfig};
 pub use load::{Overrides, load};
 pub use sections::{
     AccountsConfig, DatabaseConfig, HttpConfig, InboxConfig, LogConfig, LogFormat, NetworkConfig,
@@ -34,6 +36,10 @@ pub struct Config {
     pub network: NetworkConfig,
     /// The transparency log of preimages.
     pub witness_log: WitnessLogConfig,
+    /// Cosigning other people's logs.
+    pub cosigner: CosignerConfig,
+    /// Watching logs for others.
+    pub watchtower: WatchtowerConfig,
     /// What is logged, and how.
     pub log: LogConfig,
 }

@@ -26,6 +26,7 @@ use crate::error::PluginError;
 use crate::inbox::envelope;
 use crate::problem::Problem;
 use crate::state::AppState;
+use crate::{cosigner, mirror, watchtower};
 
 /// The parts of the document that no route gives.
 #[derive(OpenApi)]
@@ -42,6 +43,7 @@ use crate::state::AppState;
         (name = "account", description = "Your account at this service."),
         (name = "sessions", description = "Show that you speak for a key, once; then a token will do."),
         (name = "log", description = "The transparency log of preimages, if this service runs one."),
+        (name = "logs", description = "Logs of others: their mirrors, cosignatures, and who was caught lying."),
         (name = "plugin", description = "Who this service is."),
         (name = "health", description = "For whoever runs it."),
     ),
@@ -84,6 +86,35 @@ fn bounded(
         }))
 }
 
+/// The routes of what is switched on of cosigner and watchtower.
+fn followed(
+    state: &AppState,
+    mut small: OpenApiRouter<AppState>,
+    mut large: OpenApiRouter<AppState>,
+) -> (OpenApiRouter<AppState>, OpenApiRouter<AppState>) {
+    if !state.follow.is_empty() || state.follow.watchtower {
+        small = small.merge(mirror::routes());
+    }
+    if state.follow.cosigner.is_some() {
+        small = small.merge(cosigner::routes());
+        let add = bounded(cosigner::add_routes(), cosigner::BODY, "body_too_large");
+        large = large.merge(add);
+    }
+    if state.follow.watchtower {
+        small = small.merge(watchtower::routes());
+        let checkpoints = watchtower::checkpoint_routes();
+        let proofs = watchtower::proof_routes();
+        large = large
+            .merge(bounded(
+                checkpoints,
+                watchtower::CHECKPOINTS_BODY,
+                "body_too_large",
+            ))
+            .merge(bounded(proofs, watchtower::PROOF_BODY, "proof_too_large"));
+    }
+    (small, large)
+}
+
 fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::openapi::OpenApi) {
     let small = OpenApiRouter::new()
         .merge(info::routes())
@@ -107,6 +138,7 @@ fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::opena
             snapshot::BODY,
             "body_too_large",
         ));
+    let (small, large) = followed(state, small, large);
     let guarded = bounded(small, extract::SMALL_BODY, "body_too_large")
         .merge(large)
         .layer(from_fn_with_state(state.clone(), middleware::require_ready))

@@ -10,6 +10,7 @@
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod cosigner;
 pub mod db;
 pub mod doctor;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod inbox;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod mirror;
 pub mod packet;
 pub mod problem;
 pub mod readiness;
@@ -25,6 +27,7 @@ pub mod resolve;
 pub mod secret;
 pub mod server;
 pub mod state;
+pub mod watchtower;
 pub mod witness_log;
 
 pub use config::Config;

@@ -40,6 +40,7 @@ pub struct RateLimits {
     tags: DefaultKeyedRateLimiter<([u8; 32], [u8; 32])>,
     publications: DefaultKeyedRateLimiter<AddressKey>,
     user_publications: DefaultKeyedRateLimiter<[u8; 32]>,
+    submissions: DefaultKeyedRateLimiter<AddressKey>,
 }
 
 fn count(value: u32) -> NonZeroU32 {
@@ -70,6 +71,9 @@ impl RateLimits {
             ))),
             user_publications: DefaultKeyedRateLimiter::keyed(Quota::per_minute(count(
                 config.witness_log.user_per_minute,
+            ))),
+            submissions: DefaultKeyedRateLimiter::keyed(Quota::per_minute(count(
+                config.watchtower.submissions_per_minute,
             ))),
         }
     }
@@ -138,6 +142,14 @@ impl RateLimits {
         self.check(&self.user_publications, user)
     }
 
+    /// Counts checkpoints or a proof for the watchtower from `address`.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn submission(&self, address: AddressKey) -> Result<(), PluginError> {
+        self.check(&self.submissions, &address)
+    }
+
     /// Forgets keys that have used up nothing; called now and then, so that memory is bounded by recent traffic.
     pub fn forget_idle(&self) {
         self.requests.retain_recent();
@@ -146,6 +158,7 @@ impl RateLimits {
         self.tags.retain_recent();
         self.publications.retain_recent();
         self.user_publications.retain_recent();
+        self.submissions.retain_recent();
     }
 }
 

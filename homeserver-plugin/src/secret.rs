@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{Config, Follow};
+use crate::cosigner::keys;
 use crate::error::PluginError;
 use crate::witness_log::create;
 
@@ -114,12 +115,16 @@ pub fn load_at(path: &Path, made_by: &str) -> Result<Zeroizing<[u8; 32]>, Plugin
     })
 }
 
-/// The secret keys of the process.
+/// The secret keys of the process, and what else lies in the data directory.
 pub struct Secrets {
     /// The plugin's own.
     pub plugin: pubky::Keypair,
     /// The log's, if this plugin runs one.
     pub witness_log: Option<Zeroizing<[u8; 32]>>,
+    /// The cosigner's, if this plugin cosigns.
+    pub cosigner: Option<Zeroizing<[u8; 32]>>,
+    /// What cosigner and watchtower follow.
+    pub follow: Follow,
 }
 
 impl From<pubky::Keypair> for Secrets {
@@ -127,6 +132,8 @@ impl From<pubky::Keypair> for Secrets {
         Self {
             plugin,
             witness_log: None,
+            cosigner: None,
+            follow: Follow::default(),
         }
     }
 }
@@ -142,9 +149,16 @@ impl Secrets {
             .enabled
             .then(|| create::load(data_dir))
             .transpose()?;
+        let cosigner = config
+            .cosigner
+            .enabled
+            .then(|| keys::load(data_dir))
+            .transpose()?;
         Ok(Self {
             plugin: load(data_dir)?,
             witness_log,
+            cosigner,
+            follow: Follow::read(&config.cosigner, &config.watchtower, data_dir)?,
         })
     }
 }

@@ -21,12 +21,14 @@ use crate::inbox::hub::Hub;
 use crate::inbox::writer::{Writer, WriterTask};
 use crate::limits::RateLimits;
 use crate::metrics::Metrics;
+use crate::mirror::{self, FollowMetrics, Following};
 use crate::packet::Publisher;
 use crate::readiness::Readiness;
 use crate::resolve::Resolver;
 use crate::secret::Secrets;
 use crate::state::{AppState, Shared};
 use crate::witness_log::{self, WitnessLog};
+use crate::{cosigner, watchtower};
 
 /// How long a client may take to send its request line and headers, or to shake hands.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,7 +65,9 @@ pub async fn run(
     let metrics = Metrics::new()?;
     let log = open_log(&config, &secrets, &pool, &metrics).await?;
     let (log, start) = log.unzip();
+    let follow = open_following(&config, &secrets, &pool).await?;
     let parts = Parts {
+        follow,
         pool,
         metrics,
         log: log.clone(),
@@ -80,6 +84,7 @@ pub async fn run(
         addresses.pubky.port(),
         addresses.http.port(),
     ));
+    spawn_following(&state, &mut tasks);
     let log = log.zip(start).map(|(log, start)| {
         let state = state.clone();
         tokio::spawn(witness_log::run(state, log, start))
@@ -115,6 +120,34 @@ async fn open_log(
     }
 }
 
+/// Opens the mirrors of what cosigner and watchtower follow.
+async fn open_following(
+    config: &Config,
+    secrets: &Secrets,
+    pool: &PgPool,
+) -> Result<Following, PluginError> {
+    let key = match &secrets.cosigner {
+        Some(secret) => Some(cosigner::keys::open(pool, secret).await?),
+        None => None,
+    };
+    let following = Following::new(secrets.follow.clone(), key, config.watchtower.enabled)?;
+    for log in following.logs() {
+        mirror::store::open(pool, log).await?;
+    }
+    Ok(following)
+}
+
+fn spawn_following(state: &AppState, tasks: &mut JoinSet<()>) {
+    for log in state.follow.logs() {
+        tasks.spawn(mirror::poll::run(state.clone(), log.clone()));
+    }
+    if state.follow.watchtower {
+        for peer in &state.config.watchtower.peers {
+            tasks.spawn(watchtower::peers::run(state.clone(), peer.clone()));
+        }
+    }
+}
+
 async fn finish(
     log: Option<tokio::task::JoinHandle<Result<(), PluginError>>>,
 ) -> Result<(), PluginError> {
@@ -131,6 +164,7 @@ struct Parts {
     pool: PgPool,
     metrics: Metrics,
     log: Option<WitnessLog>,
+    follow: Following,
 }
 
 async fn take_database(
@@ -152,7 +186,12 @@ fn assemble(
     parts: Parts,
     shutdown: CancellationToken,
 ) -> Result<(AppState, WriterTask), PluginError> {
-    let Parts { pool, metrics, log } = parts;
+    let Parts {
+        pool,
+        metrics,
+        log,
+        follow,
+    } = parts;
     let hub = Hub::new(&config.inbox, metrics.clone());
     let (writer, task) = Writer::new(
         pool.clone(),
@@ -166,6 +205,8 @@ fn assemble(
         limits: RateLimits::new(&config),
         readiness: Readiness::default(),
         witness_log: log,
+        following: FollowMetrics::new(&metrics)?,
+        follow,
         pool,
         metrics,
         keypair,

@@ -12,6 +12,7 @@ use crate::inbox::hub::Hub;
 use crate::inbox::writer::Writer;
 use crate::limits::RateLimits;
 use crate::metrics::Metrics;
+use crate::mirror::{FollowMetrics, Following};
 use crate::readiness::Readiness;
 use crate::resolve::Resolver;
 use crate::witness_log::WitnessLog;
@@ -42,6 +43,10 @@ pub struct Shared {
     pub limits: RateLimits,
     /// The log, if this plugin runs one.
     pub witness_log: Option<WitnessLog>,
+    /// Other people's logs that are followed, as cosigner and as watchtower.
+    pub follow: Following,
+    /// What following them is counted by.
+    pub following: FollowMetrics,
     /// Whether this process may serve.
     pub readiness: Readiness,
     /// Cancelled when the process is to stop: streams end, background tasks return.

@@ -32,6 +32,8 @@ impl Config {
         TrustedProxies::parse(&self.http.trusted_proxies)?;
         self.check_urls()?;
         self.witness_log.check()?;
+        self.cosigner.check(self.network.testnet)?;
+        self.watchtower.check()?;
         for (name, value) in self.positive() {
             if value == 0 {
                 return refuse(format!("{name} must be above 0"));
