@@ -151,6 +151,48 @@ pub enum ClientError {
         why: String,
     },
 
+    /// The wallet does not know this log.
+    #[error("this wallet does not know the log {0:?}")]
+    LogUnknown(String),
+
+    /// The log is not to be relied on.
+    #[error("the log {origin} is refused: {why}")]
+    LogRefused {
+        /// The log.
+        origin: String,
+        /// Why.
+        why: String,
+    },
+
+    /// A log shows something that does not fit together. It proves nothing yet.
+    #[error("the log {origin} can't be read: {why}")]
+    LogUnreadable {
+        /// The log.
+        origin: String,
+        /// What is wrong with it.
+        why: String,
+    },
+
+    /// A promise needs a log, and none that can be used is known.
+    #[error("no log is known on which this promise could hang")]
+    NoLog,
+
+    /// A log is still needed.
+    #[error("promises that are not decided hang on the log {0}")]
+    LogInUse(String),
+
+    /// No secret of this hash is kept here.
+    #[error("no secret with the hash {0} is kept in this wallet")]
+    SecretUnknown(String),
+
+    /// Nothing would become due by publishing.
+    #[error("publishing would bring nothing: {0}")]
+    NothingToPublish(String),
+
+    /// A policy, checkpoint or proof of a log is wrong.
+    #[error(transparent)]
+    Log(#[from] atomicity_witness_log::LogError),
+
     /// An evidence bundle does not verify.
     #[error("{}", .0.message)]
     EvidenceInvalid(Box<EvidenceFault>),
@@ -252,6 +294,14 @@ impl ClientError {
             Self::NoHomeserver => "no_homeserver",
             Self::Net(e) => e.code(),
             Self::Malformed { .. } => "malformed",
+            Self::LogUnknown(_) => "log_unknown",
+            Self::LogRefused { .. } => "log_refused",
+            Self::LogUnreadable { .. } => "log_unreadable",
+            Self::NoLog => "no_log",
+            Self::LogInUse(_) => "log_in_use",
+            Self::SecretUnknown(_) => "secret_unknown",
+            Self::NothingToPublish(_) => "nothing_to_publish",
+            Self::Log(e) => e.code(),
             Self::EvidenceInvalid(fault) => fault.code,
             Self::Usage(_) => "usage",
             Self::Internal(_) => "internal",
@@ -292,6 +342,11 @@ impl ClientError {
             Self::UnknownFriend(_) => "`atomicity friend list` shows them; add one with `atomicity friend add <key>`".to_owned(),
             Self::NameTaken(_) => "choose another with --name".to_owned(),
             Self::NoHomeserver => "choose one with `atomicity signup <homeserver>`".to_owned(),
+            Self::LogUnknown(_) | Self::NoLog => "add one with `atomicity log add <address>`; `atomicity log list` shows those known".to_owned(),
+            Self::LogRefused { .. } => "choose another with --log; `atomicity log list` shows the proof, if there is one".to_owned(),
+            Self::LogInUse(_) => "`atomicity promises` shows them; `atomicity log refuse` keeps new ones away".to_owned(),
+            Self::SecretUnknown(_) => "`atomicity secret list` shows those kept; the 32 bytes themselves can be given too".to_owned(),
+            Self::NothingToPublish(_) => "nothing was sent; with --log it is published all the same".to_owned(),
             Self::Net(e) => return net_hint(e),
             _ => return None,
         };
@@ -309,6 +364,9 @@ impl ClientError {
             | Self::NameTaken(_)
             | Self::OwnKey
             | Self::NoHomeserver
+            | Self::LogUnknown(_)
+            | Self::NoLog
+            | Self::SecretUnknown(_)
             | Self::Config(_)
             | Self::Usage(_) => 2,
             Self::Ledger(e) => ledger_exit_code(e),
@@ -316,7 +374,11 @@ impl ClientError {
             | Self::NoCreditLine { .. }
             | Self::UnitNotOpen(_)
             | Self::ChannelFrozen { .. }
-            | Self::NotSettled(_) => 3,
+            | Self::NotSettled(_)
+            | Self::LogRefused { .. }
+            | Self::LogInUse(_)
+            | Self::NothingToPublish(_) => 3,
+            Self::LogUnreadable { .. } => 4,
             Self::Net(e) if e.is_network() => 4,
             Self::BookKeyInUse(_)
             | Self::GenerationUnknown(_)
@@ -365,6 +427,9 @@ fn ledger_exit_code(error: &LedgerError) -> u8 {
         | LedgerError::BelowMinimum { .. }
         | LedgerError::Frozen { .. }
         | LedgerError::CapAboveAuthority { .. }
+        | LedgerError::TermsRefused { .. }
+        | LedgerError::NoSlot { .. }
+        | LedgerError::NotReleasable { .. }
         | LedgerError::TotalOverflow => 3,
         LedgerError::NoPen { .. }
         | LedgerError::BookNotAcknowledged

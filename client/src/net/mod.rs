@@ -12,6 +12,7 @@ mod events;
 mod fetch;
 mod grant;
 mod homes;
+pub(crate) mod log;
 mod lookup;
 pub mod plugin;
 mod policy;

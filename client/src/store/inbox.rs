@@ -129,6 +129,20 @@ pub(crate) async fn held(
         .collect()
 }
 
+/// Whose records wait until a log was read.
+pub(crate) async fn waiting_for_logs(
+    conn: &mut SqliteConnection,
+) -> Result<Vec<UserKey>, ClientError> {
+    let rows = sqlx::query!(
+        "SELECT DISTINCT user FROM pending_record WHERE reason = 'log_unread' ORDER BY user"
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| parse_own(&row.user, "a held record"))
+        .collect()
+}
+
 /// How many records of one peer wait.
 pub(crate) async fn count_held(
     conn: &mut SqliteConnection,

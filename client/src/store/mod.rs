@@ -8,12 +8,16 @@ pub(crate) mod contacts;
 pub(crate) mod history;
 pub(crate) mod inbox;
 pub(crate) mod lock;
+pub(crate) mod logs;
 pub(crate) mod outbox;
 pub(crate) mod pairs;
+pub(crate) mod preimages;
 pub(crate) mod publications;
 pub(crate) mod rules;
 pub(crate) mod settings;
 pub(crate) mod units;
+pub(crate) mod watchtowers;
+pub(crate) mod windows;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

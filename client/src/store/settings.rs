@@ -45,6 +45,8 @@ pub(crate) const CONTACTS_PAGES: &str = "contacts_pages";
 pub(crate) const REVOCATIONS: &str = "revocations";
 /// Where other users' homeservers were last found (JSON).
 pub(crate) const KNOWN_HOMES: &str = "known_homes";
+/// Set while something hangs on what witness logs say; every new wish sets another value.
+pub(crate) const LOGS_WANTED: &str = "logs_wanted";
 /// The published profile (JWS).
 pub(crate) const PROFILE: &str = "profile";
 
@@ -109,6 +111,14 @@ pub(crate) async fn set(
     )
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Removes a setting.
+pub(crate) async fn remove(conn: &mut SqliteConnection, name: &str) -> Result<(), ClientError> {
+    sqlx::query!("DELETE FROM setting WHERE name = ?", name)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

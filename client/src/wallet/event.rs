@@ -1,6 +1,9 @@
 //! What happened, for those who watch.
 
-use atomicity_ledger::{Balance, Unit, UserKey};
+use atomicity_ledger::record::ReleaseReason;
+use atomicity_ledger::{Balance, PaymentHash, Preimage, RecordHash, Unit, UserKey};
+
+use crate::store::history::Direction;
 
 /// Something that happened to one friend's books, or on the way to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,81 @@ pub enum WalletEventKind {
         memo: Option<String>,
         /// What the friend owes now, net.
         net: Balance,
+    },
+    /// The friend promised something that may become due.
+    Promised {
+        /// The promise's own name: its hash.
+        iou: RecordHash,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: u64,
+        /// What it hangs on.
+        hash: PaymentHash,
+        /// Until when it may become due, Unix milliseconds.
+        deadline: u64,
+    },
+    /// The friend has a promise of this wallet.
+    PromiseArrived {
+        /// The promise.
+        iou: RecordHash,
+    },
+    /// A promise was given up: nothing is owed under it.
+    Released {
+        /// The promise.
+        iou: RecordHash,
+        /// Whose promise it was: the user's own go out.
+        direction: Direction,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: u64,
+        /// Why.
+        reason: ReleaseReason,
+    },
+    /// A promise of the friend is due: owed, whether it is booked yet or not.
+    Due {
+        /// The promise.
+        iou: RecordHash,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: u64,
+        /// What was published.
+        preimage: Preimage,
+    },
+    /// Promises that were due are booked now.
+    Merged {
+        /// The promise, if it is the user's own.
+        iou: Option<RecordHash>,
+        /// Whose promise it was: the user's own go out.
+        direction: Direction,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: u64,
+        /// What the friend owes now, net.
+        net: Balance,
+    },
+    /// It is proven that a promise was not published in time: what it reserved is free.
+    Expired {
+        /// The promise.
+        iou: RecordHash,
+        /// Whose promise it was: the user's own go out.
+        direction: Direction,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: u64,
+    },
+    /// It is proven that a log, or one of its cosigners, lied.
+    LogCaught {
+        /// The log.
+        origin: String,
+        /// The verifier key of who lied.
+        culprit: String,
+        /// What was done, in words.
+        what: String,
     },
     /// The friend took what was sent up to this state.
     Acknowledged {

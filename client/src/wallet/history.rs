@@ -1,5 +1,7 @@
 //! Telling people and watchers what the ledger reports.
 
+mod promises;
+
 use atomicity_ledger::pair::{Event, Pair};
 use atomicity_ledger::record::Payment;
 use atomicity_ledger::{Epoch, Seq, Unit};
@@ -21,7 +23,7 @@ struct Growth {
 /// Writes the history of what happened and returns it for watchers.
 pub(crate) async fn tell(
     change: &mut Change,
-    pair: &Pair,
+    (before, pair): (&Pair, &Pair),
     contact: &Contact,
     events: Vec<Event>,
 ) -> Result<Vec<WalletEvent>, ClientError> {
@@ -29,6 +31,7 @@ pub(crate) async fn tell(
         change,
         pair,
         contact,
+        booked: promises::booked(before, pair),
         growths: Vec::new(),
         payments: Vec::new(),
         given_back: Vec::new(),
@@ -37,6 +40,7 @@ pub(crate) async fn tell(
     for event in events {
         teller.take(event).await?;
     }
+    teller.tell_booked().await?;
     teller.match_payments().await?;
     Ok(teller.told)
 }
@@ -46,6 +50,8 @@ struct Teller<'a> {
     pair: &'a Pair,
     contact: &'a Contact,
     growths: Vec<Growth>,
+    /// What of the growths came from promises that were due.
+    booked: Vec<(Unit, u64)>,
     payments: Vec<Payment>,
     given_back: Vec<(Unit, u64)>,
     told: Vec<WalletEvent>,
@@ -121,6 +127,7 @@ impl Teller<'_> {
                     accept,
                 });
             }
+            event if promises::is_one(&event) => self.take_promise(event).await?,
             other => self.take_rare(other).await?,
         }
         Ok(())
@@ -285,7 +292,7 @@ impl Teller<'_> {
                         .await?;
                 }
             }
-            for (unit, amount) in &mut self.given_back {
+            for (unit, amount) in self.booked.iter_mut().chain(&mut self.given_back) {
                 if *unit == growth.unit {
                     let explained = left.min(*amount);
                     left -= explained;

@@ -129,7 +129,7 @@ impl Wallet {
     }
 
     /// Sends what was committed, and says how far it got. What can't be sent now is sent later.
-    async fn send_now(&self, user: &UserKey) -> Result<Delivery, ClientError> {
+    pub(super) async fn send_now(&self, user: &UserKey) -> Result<Delivery, ClientError> {
         match self.flush().await {
             Ok(_) => self.delivery(user).await,
             Err(error) => {
@@ -143,7 +143,7 @@ impl Wallet {
     }
 
     /// Looks for a friend's news, for a short time. What the store says counts; what the network says doesn't.
-    async fn refresh(&self, user: &UserKey) -> Result<(), ClientError> {
+    pub(super) async fn refresh(&self, user: &UserKey) -> Result<(), ClientError> {
         let contact = contacts::get(&mut *self.store().read().await?, user).await?;
         let Some(contact) = contact else {
             return Ok(());
@@ -209,7 +209,7 @@ async fn sign(
 }
 
 /// The ledger's refusal with names and figures.
-fn explain(
+pub(super) fn explain(
     error: LedgerError,
     pair: &Pair,
     contact: &Contact,

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 
 use atomicity_ledger::authority::{Credentials, Purpose};
 use atomicity_ledger::jws::peek_typ;
-use atomicity_ledger::pair::{Event, Outcome, Pair, PendingReason};
-use atomicity_ledger::record::Profile;
+use atomicity_ledger::pair::{Event, KnownLogs, Outcome, Pair, PendingReason};
+use atomicity_ledger::record::{ConditionalIou, Profile};
 use atomicity_ledger::{AnyRecord, LedgerError, Record as _, Signed, SignerKey, UserKey};
 
 use super::books::Change;
 use super::event::{WalletEvent, WalletEventKind};
-use super::{Wallet, directory};
+use super::{Wallet, decide, directory, logs};
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact, ContactStatus};
 use crate::store::{inbox, pairs, settings};
@@ -78,7 +78,11 @@ struct Intake<'a> {
     pair: Pair,
     change: &'a mut Change,
     ledger_events: Vec<Event>,
-    replies: Vec<String>,
+    replies: Vec<AnyRecord>,
+    /// Whether a record waits until a log was read.
+    waits_for_logs: bool,
+    /// The logs that the wallet knows, once a promise asks.
+    logs: Option<KnownLogs>,
     received: Received,
 }
 
@@ -163,6 +167,8 @@ async fn receive_in(
         change,
         ledger_events: Vec::new(),
         replies: Vec::new(),
+        waits_for_logs: false,
+        logs: None,
         received: Received::default(),
     };
     intake.show_own(own);
@@ -244,13 +250,17 @@ impl Intake<'_> {
             Ok(record) => record,
             Err(error) => return Ok(self.refuse(&kind, &error)),
         };
-        let now = self.change.now;
-        match self.pair.receive(&record, now, Some(&self.change.keys.pen)) {
+        if kind == ConditionalIou::TYP && self.logs.is_none() {
+            self.logs = Some(logs::known(self.change.conn()).await?);
+        }
+        let none = KnownLogs::default();
+        let (known, now) = (self.logs.as_ref().unwrap_or(&none), self.change.now);
+        let pen = Some(&self.change.keys.pen);
+        match self.pair.receive_with(&record, known, now, pen) {
             Ok(Outcome::Applied { events, replies }) => {
                 self.received.applied += 1;
                 self.ledger_events.extend(events);
-                self.replies
-                    .extend(replies.iter().map(|r| r.jws().to_owned()));
+                self.replies.extend(replies);
                 Ok(Fate::Done)
             }
             Ok(Outcome::Duplicate | Outcome::Stale) => {
@@ -272,6 +282,11 @@ impl Intake<'_> {
             PendingReason::NoPen => "no_pen",
             PendingReason::HeldUnknown => "held_unknown",
             PendingReason::StateUnknown => "state_unknown",
+            PendingReason::PromiseUnknown => "promise_unknown",
+            PendingReason::LogUnread => {
+                self.waits_for_logs = true;
+                "log_unread"
+            }
             _ => "unknown",
         };
         Fate::Waits { kind, reason }
@@ -345,15 +360,23 @@ impl Intake<'_> {
     async fn finish(mut self, before: &Pair) -> Result<Received, ClientError> {
         let user = self.contact.user;
         if self.pair != *before {
+            // What came due while this wallet could not sign is booked as soon as it can.
+            if let Ok(states) = self.pair.book_due(&self.change.keys.pen, self.change.now) {
+                self.replies
+                    .extend(states.into_iter().map(AnyRecord::State));
+            }
             self.change.save(&self.pair).await?;
         }
         if !self.replies.is_empty() {
-            self.change.signed();
             let replies = std::mem::take(&mut self.replies);
-            self.change.send(&user, &replies).await?;
+            decide::dispatch(self.change, self.me, &self.pair, replies).await?;
         }
         let events = std::mem::take(&mut self.ledger_events);
-        let told = super::history::tell(self.change, &self.pair, &self.contact, events).await?;
+        if decide::concerns_logs(&events) || self.waits_for_logs {
+            decide::want_logs(self.change).await?;
+        }
+        let pairs = (before, &self.pair);
+        let told = super::history::tell(self.change, pairs, &self.contact, events).await?;
         self.received.events.extend(told);
         let now = self.change.now.millis();
         contacts::seen(self.change.conn(), &user, now).await?;

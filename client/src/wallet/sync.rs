@@ -58,6 +58,12 @@ pub struct SyncReport {
     pub unreachable: Vec<UnreachableFriend>,
     /// The own inbox.
     pub inbox: InboxReport,
+    /// Promises that were decided now, because their logs have spoken.
+    pub decided: u64,
+    /// Promises that hang on logs and are still not decided.
+    pub undecided: u64,
+    /// Logs that could not be read, and why.
+    pub unreadable_logs: Vec<(String, Fault)>,
     /// What is wrong with the own homeserver or plugin.
     pub fault: Option<Fault>,
     /// What happened.
@@ -112,6 +118,12 @@ impl Wallet {
         );
         looked?;
         self.take_inbox(read?, &mut report).await?;
+        let decided = self.decide().await?;
+        report.applied += decided.applied;
+        report.decided = decided.decided;
+        report.undecided = decided.open;
+        report.unreadable_logs = decided.unreadable;
+        report.events.extend(decided.events);
         let flushed = self.flush().await?;
         report.sent = flushed.sent;
         report.queued = flushed.queued;

@@ -47,6 +47,14 @@ pub struct ChannelView {
     pub can_issue: u64,
     /// What the friend can pay now, as far as this wallet knows.
     pub can_receive: u64,
+    /// What the friend owes beyond `net`: due by proof, and not booked yet.
+    pub due_to_me: u64,
+    /// What the user owes beyond `net` in the same way.
+    pub due_to_them: u64,
+    /// What the friend has promised and is not decided.
+    pub promised_to_me: u64,
+    /// What the user has promised and is not decided.
+    pub promised_to_them: u64,
     /// What the user issued and the friend has not acknowledged yet.
     pub unacknowledged: u64,
     /// Records of the friend that can't be judged yet.
@@ -229,6 +237,10 @@ pub(crate) async fn channel(
         own_ceiling: ceiling.map(Total::minor),
         can_issue: limits.can_issue,
         can_receive: limits.can_receive,
+        due_to_me: limits.due_to_me,
+        due_to_them: limits.due_to_them,
+        promised_to_me: limits.promised_to_me,
+        promised_to_them: limits.promised_to_them,
         unacknowledged: pair
             .own()
             .unit(unit)

@@ -5,6 +5,7 @@
 
 mod work;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use atomicity_ledger::UserKey;
@@ -14,18 +15,22 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{WalletEvent, WalletEventKind};
-use super::{Fault, Wallet, now};
+use super::{DecideReport, Fault, Wallet, now};
 use crate::error::ClientError;
 use crate::net::plugin::{InboxEvent, InboxItem, PluginClient};
 use crate::net::watch::Hint;
 use crate::store::contacts::{self, ContactStatus};
-use crate::store::{outbox, pairs};
+use crate::store::{outbox, pairs, settings};
 use work::{Done, Work};
 
 /// How often to look whether another process left something to send, or added a friend.
 const TICK: Duration = Duration::from_millis(500);
 /// How long to wait before an inbox that could not be read in full is read again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How often undecided promises are looked at while a deadline is near, and else.
+const DECIDE_OFTEN: Duration = Duration::from_secs(1);
+const DECIDE_RARELY: Duration = Duration::from_secs(15);
 
 /// How to watch.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +63,12 @@ struct Watcher<'a, F> {
     work: Work,
     /// When an inbox must be read again, and how long to wait the next time.
     reread: Option<(Instant, Duration)>,
+    /// The wish to have logs read that was seen last.
+    wanted: Option<String>,
+    /// When the promises that are not decided are looked at again.
+    decide_at: Instant,
+    /// The logs that could not be read the last time.
+    silent_logs: BTreeSet<String>,
     /// The fault of the own servers that was reported last.
     reported: Option<String>,
     report: F,
@@ -83,6 +94,9 @@ impl Wallet {
             news: SelectAll::new(),
             work: Work::new(self.clone()),
             reread: None,
+            wanted: None,
+            decide_at: Instant::now(),
+            silent_logs: BTreeSet::new(),
             reported: None,
             report,
         };
@@ -216,6 +230,14 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
                 self.work.flush();
                 Ok(())
             }
+            Done::Decided(Ok(report)) => {
+                self.decided(report);
+                Ok(())
+            }
+            Done::Decided(Err(error)) => {
+                self.decide_at = Instant::now() + DECIDE_RARELY;
+                self.bear(error)
+            }
             Done::Acknowledged(Ok(())) => Ok(()),
             // It is applied; reading it again changes nothing, and then it is acknowledged.
             Done::Acknowledged(Err(_)) => {
@@ -235,15 +257,25 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
     }
 
     async fn tick(&mut self) -> Result<(), ClientError> {
-        let (waits, friends) = {
+        let (waits, wanted, friends) = {
             let mut conn = self.wallet.store().read().await?;
             let due = outbox::due(&mut conn, now().millis(), 1).await?;
             let unwritten = pairs::unpublished(&mut conn, 1).await?;
             let friends = contacts::count(&mut conn, ContactStatus::Friend).await?;
-            (!due.is_empty() || !unwritten.is_empty(), friends)
+            let wanted = settings::get(&mut conn, settings::LOGS_WANTED).await?;
+            // A new wish is granted at once.
+            if wanted != self.wanted {
+                self.decide_at = Instant::now();
+                self.wanted.clone_from(&wanted);
+            }
+            let waits = !due.is_empty() || !unwritten.is_empty();
+            (waits, wanted.is_some(), friends)
         };
         if waits {
             self.work.flush_if_idle();
+        }
+        if wanted && self.decide_at <= Instant::now() {
+            self.work.decide();
         }
         if let Some((at, waited)) = self.reread
             && at <= Instant::now()
@@ -258,6 +290,35 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
             self.follow(friends);
         }
         Ok(())
+    }
+
+    /// Looks again soon while a deadline is near.
+    fn decided(&mut self, report: DecideReport) {
+        let pause = if report.soon {
+            DECIDE_OFTEN
+        } else {
+            DECIDE_RARELY
+        };
+        self.decide_at = Instant::now() + pause;
+        if report.decided > 0 || report.applied > 0 {
+            self.work.flush();
+        }
+        let silent: BTreeSet<String> = report.unreadable.iter().map(|(o, _)| o.clone()).collect();
+        for (origin, fault) in &report.unreadable {
+            if !self.silent_logs.contains(origin) {
+                self.unreachable("log", origin.clone(), fault, None);
+            }
+        }
+        for origin in self
+            .silent_logs
+            .difference(&silent)
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.reachable("log", origin);
+        }
+        self.silent_logs = silent;
+        self.tell_all(report.events);
     }
 
     fn read_again(&mut self) {

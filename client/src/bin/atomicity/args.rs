@@ -61,6 +61,16 @@ pub enum Command {
     Friend(FriendCommand),
     /// Give a friend credit on you: pay them by owing them
     Issue(Issue),
+    /// Promise a friend an amount that becomes due if a secret is published in time
+    Pay(Pay),
+    /// Promises that may become due, and what has become of them
+    Promises(Promises),
+    /// Secrets that promises hang on
+    #[command(subcommand)]
+    Secret(SecretCommand),
+    /// Logs that decide whether a secret was published in time
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Show what friends owe you and what you owe them
     Balance(Balance),
     /// Show what this wallet knows to have happened
@@ -200,6 +210,124 @@ pub struct Issue {
     /// Only sign and keep it: a running `watch`, or the next `sync`, sends it
     #[arg(long)]
     pub no_wait: bool,
+}
+
+/// `pay`
+#[derive(Debug, Args)]
+pub struct Pay {
+    /// Their name or key
+    pub friend: String,
+    /// Such as "2.00 BREAD/2"
+    pub amount: String,
+    /// The hash of the secret that it hangs on, in base64url or hex
+    #[arg(long, value_name = "HASH")]
+    pub on: String,
+    /// A log that decides, by its name or address; may be repeated [default: all known ones that can be relied on]
+    #[arg(long = "log", value_name = "LOG")]
+    pub logs: Vec<String>,
+    /// How long the secret may take: 60s, 2m, or a number of seconds
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = super::promise::duration)]
+    pub deadline: std::time::Duration,
+    /// Without log and deadline: due as soon as the friend shows you the secret
+    #[arg(long, conflicts_with_all = ["logs", "deadline"])]
+    pub shown: bool,
+}
+
+/// `promises`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Promises {
+    /// Only this friend
+    #[arg(long)]
+    pub friend: Option<String>,
+    /// What to do; without it, they are listed
+    #[command(subcommand)]
+    pub command: Option<PromiseCommand>,
+}
+
+/// `promises …`
+#[derive(Debug, Subcommand)]
+pub enum PromiseCommand {
+    /// Give a friend's promise up: nothing is claimed under it any more
+    Release {
+        /// Its name, as `promises` shows it
+        id: String,
+    },
+}
+
+/// `secret …`
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Draw a secret, keep it sealed, and print its hash
+    New,
+    /// List the secrets that are kept, by their hashes
+    List,
+    /// Print a secret: whoever knows it can publish it
+    Show {
+        /// Its hash
+        hash: String,
+    },
+    /// Publish a secret: what hangs on it becomes due
+    Publish {
+        /// Its hash, or the secret itself; base64url or hex
+        secret: String,
+        /// In this log, whether or not a promise hangs on it
+        #[arg(long, value_name = "LOG")]
+        log: Option<String>,
+    },
+}
+
+/// `log …`
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Take a log into the list of those that promises may hang on
+    Add {
+        /// Its address, or a file with its policy
+        source: String,
+    },
+    /// List the logs, whose signatures count for each, and proofs against them
+    List,
+    /// Forget a log; proofs against it are kept
+    Remove {
+        /// Its name
+        origin: String,
+    },
+    /// Refuse a log from now on
+    Refuse {
+        /// Its name
+        origin: String,
+        /// A proof that it lied
+        #[arg(long, value_name = "FILE")]
+        proof: Option<PathBuf>,
+    },
+    /// Write the proof against a log, or its cosigner, into a file
+    Proof {
+        /// The log's name
+        origin: String,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Watchtowers, which know of logs that lied
+    #[command(subcommand)]
+    Watchtower(WatchtowerCommand),
+}
+
+/// `log watchtower …`
+#[derive(Debug, Subcommand)]
+pub enum WatchtowerCommand {
+    /// Ask a watchtower from now on, and hand it what this wallet is shown
+    Add {
+        /// Its address
+        url: String,
+    },
+    /// List the watchtowers
+    List,
+    /// Ask a watchtower no more
+    Remove {
+        /// Its address
+        url: String,
+    },
 }
 
 /// `balance`

@@ -107,6 +107,10 @@ fn report_value(report: &Report) -> Value {
                 "to": channel.to,
                 "issued": channel.issued,
                 "issued_text": minor_text(&channel.unit, channel.issued.minor()),
+                "due": channel.due.to_string(),
+                "due_text": minor_text(&channel.unit, channel.due),
+                "undecided": channel.undecided.to_string(),
+                "undecided_text": minor_text(&channel.unit, channel.undecided),
                 "epoch": channel.epoch.get(),
                 "seq": channel.seq.get().to_string(),
                 "key": channel.key,
@@ -157,6 +161,21 @@ fn report_text(report: &Report) -> String {
             net.creditor,
             minor_text(&net.unit, net.amount.minor())
         ));
+    }
+    for channel in &report.channels {
+        let (from, to) = (&channel.from, &channel.to);
+        if channel.due > 0 {
+            let due = minor_text(&channel.unit, channel.due);
+            lines.push(format!(
+                "of it, {from} owes {to} {due} by proofs of publication, not booked yet"
+            ));
+        }
+        if channel.undecided > 0 {
+            let promised = minor_text(&channel.unit, channel.undecided);
+            lines.push(format!(
+                "{from} has promised {to} {promised} more, and that is not decided"
+            ));
+        }
     }
     lines.extend(notes(report));
     lines.join("\n")

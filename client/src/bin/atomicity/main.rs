@@ -8,9 +8,11 @@ mod doctor;
 mod evidence;
 mod friend;
 mod identity;
+mod log;
 mod output;
 mod pay;
 mod profile;
+mod promise;
 mod recover;
 mod secrets;
 mod sync;
@@ -124,6 +126,10 @@ async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
         Command::Unit(command) => unit::run(context, command).await,
         Command::Friend(command) => friend::run(context, command).await,
         Command::Issue(args) => pay::issue(context, args).await,
+        Command::Pay(args) => promise::pay(context, args).await,
+        Command::Promises(args) => promise::promises(context, args).await,
+        Command::Secret(command) => promise::secret(context, command).await,
+        Command::Log(command) => log::run(context, command).await,
         Command::Balance(args) => pay::balance(context, args).await,
         Command::History(args) => pay::history(context, args).await,
         Command::Sync(args) => sync::sync(context, args).await,

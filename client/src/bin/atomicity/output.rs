@@ -148,12 +148,31 @@ pub fn channel_value(view: &ChannelView) -> Value {
         "can_issue_text": text(view.can_issue),
         "can_receive": view.can_receive.to_string(),
         "can_receive_text": text(view.can_receive),
+        "due_to_me": view.due_to_me.to_string(),
+        "due_to_me_text": text(view.due_to_me),
+        "due_to_them": view.due_to_them.to_string(),
+        "due_to_them_text": text(view.due_to_them),
+        "promised_to_me": view.promised_to_me.to_string(),
+        "promised_to_me_text": text(view.promised_to_me),
+        "promised_to_them": view.promised_to_them.to_string(),
+        "promised_to_them_text": text(view.promised_to_them),
         "unacknowledged": view.unacknowledged.to_string(),
         "unacknowledged_text": text(view.unacknowledged),
         "pending": view.pending,
         "state": state_name(view.state),
         "epoch": { "mine": view.epoch_mine, "theirs": view.epoch_theirs },
     })
+}
+
+/// A thing that takes longer than a moment, for people to see.
+pub fn spinner(out: Output, what: &'static str) -> indicatif::ProgressBar {
+    if !out.shows_progress() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let target = indicatif::ProgressDrawTarget::stderr();
+    let bar = indicatif::ProgressBar::with_draw_target(None, target).with_message(what);
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar
 }
 
 /// Columns of text, padded so that they line up; the first is left-aligned, the others right-aligned.

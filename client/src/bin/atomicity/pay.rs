@@ -77,6 +77,15 @@ pub fn channel_row(view: &ChannelView) -> Vec<String> {
     if view.state != ChannelState::Active {
         marks.push(state_name(view.state).replace('_', " "));
     }
+    let beyond = [
+        (view.due_to_me, "owed to you, not booked yet"),
+        (view.due_to_them, "you owe, not booked yet"),
+        (view.promised_to_me, "promised to you"),
+        (view.promised_to_them, "promised by you"),
+    ];
+    for (minor, what) in beyond.into_iter().filter(|(minor, _)| *minor > 0) {
+        marks.push(format!("{} {what}", text(minor)));
+    }
     if view.unacknowledged > 0 {
         marks.push(format!(
             "{} not acknowledged yet",
@@ -233,6 +242,21 @@ fn item_text(item: &HistoryItem, friend: Option<&str>) -> String {
         "refusal" => format!("{friend} gave {amount} back: above their limit"),
         "line" if outward => format!("you let {friend} owe you up to {amount}"),
         "line" => format!("{friend} lets you owe up to {amount}"),
+        "promised" if outward => format!("you promised {friend} {amount}"),
+        "promised" => format!("{friend} promised you {amount}"),
+        "due" => format!("{amount} that {friend} had promised is due"),
+        "merged" if outward => {
+            format!("{amount} that you had promised {friend} was due and is booked")
+        }
+        "merged" => format!("{friend} booked {amount} that was due to you"),
+        "expired" if outward => {
+            format!("your promise of {amount} to {friend} has expired, by proof")
+        }
+        "expired" => format!("{friend}'s promise of {amount} has expired, by proof"),
+        "released" if outward => format!("{friend} gave up your promise of {amount}"),
+        "released" => format!("you gave up {friend}'s promise of {amount}"),
+        "published" => format!("you published a secret on which a promise of {friend} hung"),
+        "log_caught" => "a log was caught in a lie".to_owned(),
         kind => format!("{kind} {friend} {amount}").trim_end().to_owned(),
     };
     let mut text = format!("{:>6}  {}  {what}", item.id, time_text(item.at));

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use atomicity_client::ClientError;
-use atomicity_client::wallet::{Fault, SyncReport, WalletEvent, WalletEventKind, WatchOptions};
+use atomicity_client::wallet::{
+    Direction, Fault, SyncReport, WalletEvent, WalletEventKind, WatchOptions,
+};
 use atomicity_ledger::Unit;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
@@ -53,6 +55,11 @@ pub async fn sync(context: &Context, args: Sync) -> Result<u8, ClientError> {
         "pending": report.pending,
         "refused": report.refused,
         "sent": report.sent,
+        "decided": report.decided,
+        "undecided": report.undecided,
+        "logs": report.unreadable_logs.iter().map(|(origin, why)| {
+            json!({ "origin": origin, "code": why.code, "message": why.message })
+        }).collect::<Vec<_>>(),
         "queued": report.queued,
         "friends": report.friends,
         "unreachable": unreachable,
@@ -82,6 +89,12 @@ fn sync_text(report: &SyncReport) -> String {
         lines.push(format!(
             "{} could not be looked at: {}",
             friend.friend, friend.fault.message
+        ));
+    }
+    for (origin, fault) in &report.unreadable_logs {
+        lines.push(format!(
+            "the log {origin} could not be read: {}",
+            fault.message
         ));
     }
     for fault in report.inbox.fault.iter().chain(&report.fault) {
@@ -188,6 +201,87 @@ fn event_fields(kind: &WalletEventKind, put: &mut impl FnMut(&str, Value)) -> &'
             put("seq", json!(seq.to_string()));
             "acknowledged"
         }
+        WalletEventKind::Promised {
+            iou,
+            unit,
+            amount,
+            hash,
+            deadline,
+        } => {
+            put("promise", json!(iou));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            put("hash", json!(hash));
+            put("deadline", json!(deadline));
+            "promised"
+        }
+        WalletEventKind::PromiseArrived { iou } => {
+            put("promise", json!(iou));
+            "promise_arrived"
+        }
+        WalletEventKind::Released {
+            iou,
+            direction,
+            unit,
+            amount,
+            reason,
+        } => {
+            put("promise", json!(iou));
+            put("direction", json!(direction.as_str()));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            put("reason", json!(reason));
+            "released"
+        }
+        WalletEventKind::Due {
+            iou,
+            unit,
+            amount,
+            preimage,
+        } => {
+            put("promise", json!(iou));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            put("preimage", json!(preimage));
+            "due"
+        }
+        WalletEventKind::Merged {
+            iou,
+            direction,
+            unit,
+            amount,
+            net,
+        } => {
+            put("promise", json!(iou));
+            put("direction", json!(direction.as_str()));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            put("net", json!(net.minor().to_string()));
+            put("net_text", json!(unit.format_balance(*net)));
+            "merged"
+        }
+        WalletEventKind::Expired {
+            iou,
+            direction,
+            unit,
+            amount,
+        } => {
+            put("promise", json!(iou));
+            put("direction", json!(direction.as_str()));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            "expired"
+        }
+        WalletEventKind::LogCaught {
+            origin,
+            culprit,
+            what,
+        } => {
+            put("origin", json!(origin));
+            put("culprit", json!(culprit));
+            put("what", json!(what));
+            "log_caught"
+        }
         WalletEventKind::Refused { unit, amount } | WalletEventKind::PaidBack { unit, amount } => {
             put("unit", json!(unit));
             money(put, "amount", unit, *amount);
@@ -251,7 +345,7 @@ fn event_fields(kind: &WalletEventKind, put: &mut impl FnMut(&str, Value)) -> &'
 }
 
 /// An event in words.
-fn event_text(event: &WalletEvent) -> String {
+pub fn event_text(event: &WalletEvent) -> String {
     let friend = event
         .friend
         .as_deref()
@@ -292,6 +386,65 @@ fn event_text(event: &WalletEvent) -> String {
         }
         WalletEventKind::Line { unit, accept } => {
             format!("{friend} lets you owe up to {}", minor_text(unit, *accept))
+        }
+        WalletEventKind::Promised { unit, amount, .. } => format!(
+            "{friend} promises you {}, due if a secret is published in time",
+            minor_text(unit, *amount)
+        ),
+        WalletEventKind::PromiseArrived { .. } => format!("{friend} has your promise"),
+        WalletEventKind::Released {
+            direction,
+            unit,
+            amount,
+            ..
+        } => match direction {
+            Direction::Out => format!(
+                "{friend} gave up your promise of {}",
+                minor_text(unit, *amount)
+            ),
+            Direction::In => format!(
+                "you gave up {friend}'s promise of {}",
+                minor_text(unit, *amount)
+            ),
+        },
+        WalletEventKind::Due { unit, amount, .. } => format!(
+            "{friend} owes you {} more: the secret was published in time",
+            minor_text(unit, *amount)
+        ),
+        WalletEventKind::Merged {
+            direction,
+            unit,
+            amount,
+            net,
+            ..
+        } => {
+            let who = match direction {
+                Direction::Out => "you".to_owned(),
+                Direction::In => friend.to_owned(),
+            };
+            format!(
+                "{who} booked {} that was promised and due; balance {}",
+                minor_text(unit, *amount),
+                unit.format_balance(*net)
+            )
+        }
+        WalletEventKind::Expired {
+            direction,
+            unit,
+            amount,
+            ..
+        } => {
+            let whose = match direction {
+                Direction::Out => format!("your promise to {friend}"),
+                Direction::In => format!("{friend}'s promise"),
+            };
+            format!(
+                "{whose} of {} has expired: the log proves that the secret was not published in time",
+                minor_text(unit, *amount)
+            )
+        }
+        WalletEventKind::LogCaught { origin, what, .. } => {
+            format!("CAUGHT: {what}; the proof is kept, see: atomicity log list ({origin})")
         }
         WalletEventKind::Hello => match &event.user {
             Some(user) => {

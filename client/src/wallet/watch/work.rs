@@ -6,6 +6,7 @@ use std::time::Duration;
 use atomicity_ledger::UserKey;
 use tokio::task::JoinSet;
 
+use super::super::decide::DecideReport;
 use super::super::flush::FlushReport;
 use super::super::inbox::InboxReport;
 use super::super::receive::Received;
@@ -28,6 +29,8 @@ pub(super) enum Done {
     Flushed(Result<FlushReport, ClientError>),
     /// The inboxes were read again, after having waited this long.
     Read(Result<(InboxReport, Duration), (ClientError, Duration)>),
+    /// Undecided promises were looked at.
+    Decided(Result<DecideReport, ClientError>),
     /// An envelope was acknowledged.
     Acknowledged(Result<(), NetError>),
 }
@@ -47,6 +50,7 @@ pub(super) struct Work {
     wanted: BTreeSet<UserKey>,
     flushing: usize,
     flush_wanted: bool,
+    deciding: bool,
 }
 
 impl Work {
@@ -58,6 +62,7 @@ impl Work {
             wanted: BTreeSet::new(),
             flushing: 0,
             flush_wanted: false,
+            deciding: false,
         }
     }
 
@@ -89,6 +94,21 @@ impl Work {
         if self.flushing == 0 {
             self.flush();
         }
+    }
+
+    /// Looks at undecided promises, unless that is under way.
+    pub(super) fn decide(&mut self) {
+        if std::mem::replace(&mut self.deciding, true) {
+            return;
+        }
+        let wallet = self.wallet.clone();
+        self.tasks.spawn(async move {
+            let decide = async {
+                wallet.ensure_may_sign().await?;
+                wallet.decide().await
+            };
+            Ended::Other(Done::Decided(decide.await))
+        });
     }
 
     /// Reads the own inboxes again.
@@ -133,7 +153,10 @@ impl Work {
                 }
                 Done::Flushed(flushed)
             }
-            Ok(Ended::Other(done)) => done,
+            Ok(Ended::Other(done)) => {
+                self.deciding &= !matches!(done, Done::Decided(_));
+                done
+            }
             Err(error) => Done::Looked(Err(ClientError::Internal(error.to_string()))),
         })
     }

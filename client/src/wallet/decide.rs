@@ -1,0 +1,549 @@
+//! Deciding promises: reading the logs on which they hang, and settling each as soon as its log has spoken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use atomicity_ledger::pair::{Event, Expiry, Pair, Standing};
+use atomicity_ledger::record::{ConditionalIou, LogProof, LogTerm, View};
+use atomicity_ledger::text::ProofText;
+use atomicity_ledger::{AnyRecord, Preimage, RecordHash, Signed, UserKey};
+use atomicity_witness_log::{ExpiryProof, ForkProof, LogTerms, Policy, PublicationProof, Verdict};
+use futures_util::{StreamExt as _, stream};
+
+use super::books::{self, Change};
+use super::event::{WalletEvent, WalletEventKind};
+use super::logs::{End, ForkView, Log, Window};
+use super::receive::Source;
+use super::{Fault, Wallet, history, now, promise};
+use crate::error::ClientError;
+use crate::net::now_ms;
+use crate::store::{contacts, inbox, logs, pairs, preimages, settings, windows};
+
+/// Logs that are read side by side.
+const LOGS_AT_ONCE: usize = 8;
+/// A log that shows nothing newer than this may be dead, in milliseconds.
+const SILENT_MS: u64 = 10_000;
+/// How long own proofs of expiry are kept, in milliseconds.
+const KEEP_PROOFS_MS: u64 = 90 * 24 * 60 * 60 * 1000;
+/// Larger proofs of expiry are not kept.
+const MAX_KEPT_PROOF: usize = 1024 * 1024;
+/// The most checkpoints that are shown beside a promise or a publication.
+const MAX_SHOWN: usize = 8;
+
+/// A promise that is not decided.
+#[derive(Clone, Debug)]
+pub(crate) struct Open {
+    pub(crate) user: UserKey,
+    pub(crate) iou: Signed<ConditionalIou>,
+}
+
+impl Open {
+    fn term(&self, origin: &str) -> Option<&LogTerm> {
+        let logs = &self.iou.record().terms.logs;
+        logs.iter().find(|log| log.origin.as_str() == origin)
+    }
+
+    /// Whether the promise hangs on this log.
+    pub(crate) fn names(&self, origin: &str) -> bool {
+        self.term(origin).is_some()
+    }
+}
+
+/// What looking at the undecided promises brought.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DecideReport {
+    /// Promises that are still not decided.
+    pub open: u64,
+    /// Promises that were decided now.
+    pub decided: u64,
+    /// Records that waited for a log and could be taken.
+    pub applied: u64,
+    /// Whether a deadline is near or has just passed.
+    pub soon: bool,
+    /// Logs that could not be read, and why.
+    pub unreadable: Vec<(String, Fault)>,
+    /// What happened.
+    pub events: Vec<WalletEvent>,
+}
+
+/// What a log says.
+struct Reading {
+    policies: BTreeMap<String, (String, Policy)>,
+    window: Option<Window>,
+    end: Option<End>,
+    news: Vec<ForkView>,
+    fault: Option<Fault>,
+}
+
+/// What is to be done with a promise.
+enum Decision {
+    Published(Preimage, LogProof),
+    Expired(Vec<(String, Expiry)>),
+}
+
+impl Wallet {
+    /// Looks at every undecided promise of every friend, the own ones and theirs: reads the logs, and settles what is decided. The
+    /// records that this brings are committed, and sent by the next [`Wallet::flush`].
+    ///
+    /// # Errors
+    /// What stops the wallet itself. A log that can't be read is reported.
+    pub async fn decide(&self) -> Result<DecideReport, ClientError> {
+        let mut report = DecideReport::default();
+        let wanted = settings::get(&mut *self.store().read().await?, settings::LOGS_WANTED).await?;
+        if wanted.is_none() {
+            return Ok(report);
+        }
+        let mut open = self.open_promises().await?;
+        let waiting = inbox::waiting_for_logs(&mut *self.store().read().await?).await?;
+        let readings = self
+            .read_logs(&open, !waiting.is_empty(), &mut report)
+            .await?;
+        for user in waiting {
+            let taken = self.receive(&user, &[], &[], Source::Nowhere).await?;
+            report.applied += taken.applied;
+            report.events.extend(taken.events);
+        }
+        self.tell_forks(self.compare_notes().await?, &mut report);
+        self.tell_forks(self.ask_watchtowers().await?, &mut report);
+        let mut settled: BTreeMap<UserKey, Vec<(RecordHash, Decision)>> = BTreeMap::new();
+        open.retain(|promise| match decision(promise, &readings) {
+            Some(decision) => {
+                let of_user = settled.entry(promise.user).or_default();
+                of_user.push((promise.iou.hash(), decision));
+                false
+            }
+            None => true,
+        });
+        for (user, decisions) in settled {
+            report.decided += decisions.len() as u64;
+            report
+                .events
+                .extend(self.settle_promises(&user, decisions).await?);
+        }
+        self.tell_forks(self.contradictions().await?, &mut report);
+        report.open = open.len() as u64;
+        let now = now_ms();
+        report.soon = open.iter().any(|promise| {
+            promise
+                .iou
+                .record()
+                .terms
+                .deadline_ms
+                .saturating_add(60_000)
+                > now
+        });
+        self.tidy(wanted, &open).await?;
+        Ok(report)
+    }
+
+    /// Every promise that hangs on a log and is not decided.
+    pub(crate) async fn open_promises(&self) -> Result<Vec<Open>, ClientError> {
+        let mut open = Vec::new();
+        for row in pairs::list(&mut *self.store().read().await?).await? {
+            let pair = books::parse(&row.body)?;
+            for promise in promise::all(&pair) {
+                let direct = promise.iou().record().terms.is_direct();
+                if promise.standing() == Standing::Undecided && !direct {
+                    open.push(Open {
+                        user: row.user,
+                        iou: promise.iou().clone(),
+                    });
+                }
+            }
+        }
+        Ok(open)
+    }
+
+    async fn read_logs(
+        &self,
+        open: &[Open],
+        all: bool,
+        report: &mut DecideReport,
+    ) -> Result<BTreeMap<String, Reading>, ClientError> {
+        let mut origins: BTreeSet<String> = open
+            .iter()
+            .flat_map(|promise| &promise.iou.record().terms.logs)
+            .map(|log| log.origin.as_str().to_owned())
+            .collect();
+        if all {
+            origins.extend(self.logs().await?.into_iter().map(|log| log.origin));
+        }
+        let mut reads = stream::iter(origins)
+            .map(|origin| async move {
+                let from = open.iter().filter_map(|promise| promise.term(&origin));
+                let from = from.map(|term| term.from_size).min();
+                let read = self.read_log(&origin, from).await;
+                (origin, read)
+            })
+            .buffer_unordered(LOGS_AT_ONCE);
+        let mut readings = BTreeMap::new();
+        while let Some((origin, read)) = reads.next().await {
+            match read {
+                Ok(mut reading) => {
+                    self.tell_forks(std::mem::take(&mut reading.news), report);
+                    if let Some(fault) = reading.fault.take() {
+                        report.unreadable.push((origin.clone(), fault));
+                    }
+                    readings.insert(origin, reading);
+                }
+                Err(error @ (ClientError::Store(_) | ClientError::StoreFull)) => return Err(error),
+                Err(error) => report.unreadable.push((origin, Fault::from(&error))),
+            }
+        }
+        Ok(readings)
+    }
+
+    /// Reads what a log shows, from the entry `from` on if anything hangs on it.
+    async fn read_log(&self, origin: &str, from: Option<u64>) -> Result<Reading, ClientError> {
+        let mut log = self.log(origin).await?;
+        let mut reading = Reading {
+            policies: BTreeMap::new(),
+            window: None,
+            end: None,
+            news: Vec::new(),
+            fault: None,
+        };
+        match self.refresh_pin(&mut log).await {
+            Ok(news) => reading.news = news,
+            Err(error @ (ClientError::Store(_) | ClientError::StoreFull)) => return Err(error),
+            Err(error) => reading.fault = Some(Fault::from(&error)),
+        }
+        let mut conn = self.store().read().await?;
+        for (hash, text) in logs::policies(&mut conn, origin).await? {
+            let policy = Policy::parse(text.as_bytes())?;
+            reading.policies.insert(hash, (text, policy));
+        }
+        drop(conn);
+        let Some(from) = from else {
+            return Ok(reading);
+        };
+        match self.read_window(&log, from).await {
+            Ok(window) => reading.window = Some(window),
+            Err(error @ (ClientError::Store(_) | ClientError::StoreFull)) => return Err(error),
+            Err(error) => {
+                reading.fault.get_or_insert(Fault::from(&error));
+            }
+        }
+        if self.seems_dead(&reading) {
+            self.look_for_end(&log, from, &mut reading).await?;
+        }
+        Ok(reading)
+    }
+
+    fn seems_dead(&self, reading: &Reading) -> bool {
+        let newest = reading.window.as_ref().and_then(Window::last_time_ms);
+        let silent = newest.is_none_or(|at| at.saturating_add(SILENT_MS) < now_ms());
+        reading.fault.is_some() || silent
+    }
+
+    async fn look_for_end(
+        &self,
+        log: &Log,
+        from: u64,
+        reading: &mut Reading,
+    ) -> Result<(), ClientError> {
+        match self.read_end(log, from).await {
+            Ok(end) => reading.end = end,
+            Err(error @ (ClientError::Store(_) | ClientError::StoreFull)) => return Err(error),
+            Err(error) => {
+                reading.fault.get_or_insert(Fault::from(&error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles decided promises of one friend in one transaction.
+    async fn settle_promises(
+        &self,
+        user: &UserKey,
+        decisions: Vec<(RecordHash, Decision)>,
+    ) -> Result<Vec<WalletEvent>, ClientError> {
+        let mut change = self.change().await?;
+        let Some(contact) = contacts::get(change.conn(), user).await? else {
+            return Ok(Vec::new());
+        };
+        let mut pair = change.load(self.user(), *user).await?;
+        let before = pair.clone();
+        let (mut events, mut records) = (Vec::new(), Vec::new());
+        for (iou, decision) in decisions {
+            let done = match &decision {
+                Decision::Published(preimage, proof) => {
+                    let (pen, now) = (&change.keys.pen, change.now);
+                    pair.publish(iou, *preimage, Some(proof.clone()), pen, now)
+                }
+                Decision::Expired(proofs) => {
+                    let shown: Vec<Expiry> = proofs.iter().map(|(_, p)| p.clone()).collect();
+                    pair.expire(iou, &shown, &change.keys.pen, change.now)
+                }
+            };
+            match done {
+                Ok(done) => {
+                    events.extend(done.events);
+                    records.extend(done.records);
+                }
+                Err(error) => {
+                    tracing::warn!(code = error.code(), "a promise is not settled: {error}");
+                    continue;
+                }
+            }
+            if let Decision::Expired(proofs) = decision {
+                keep_proofs(&mut change, &iou, &proofs).await?;
+            }
+        }
+        if pair == before {
+            return Ok(Vec::new());
+        }
+        if let Ok(states) = pair.book_due(&change.keys.pen, change.now) {
+            records.extend(states.into_iter().map(AnyRecord::State));
+        }
+        change.save(&pair).await?;
+        dispatch(&mut change, self.user(), &pair, records).await?;
+        let told = history::tell(&mut change, (&before, &pair), &contact, events).await?;
+        change.commit().await?;
+        Ok(told)
+    }
+
+    /// Promises that this wallet had proven to be expired, and that turn out to be published: somebody signed both.
+    async fn contradictions(&self) -> Result<Vec<ForkView>, ClientError> {
+        let mut conn = self.store().read().await?;
+        let kept = preimages::proven_expired(&mut conn).await?;
+        if kept.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut lies = Vec::new();
+        for row in pairs::list(&mut conn).await? {
+            let pair = books::parse(&row.body)?;
+            for promise in promise::all(&pair) {
+                let hash = promise.iou().hash();
+                let proof = promise.publication().and_then(|p| p.record().proof.clone());
+                let Some(proof) = proof.filter(|_| kept.contains(&hash.to_string())) else {
+                    continue;
+                };
+                for (origin, _, expiry) in preimages::expiry_proofs(&mut conn, &hash).await? {
+                    lies.extend(convict(promise.iou(), &origin, &proof, &expiry));
+                }
+            }
+        }
+        drop(conn);
+        let mut news = Vec::new();
+        for lie in lies {
+            news.extend(self.caught(lie).await?);
+        }
+        Ok(news)
+    }
+
+    fn tell_forks(&self, forks: Vec<ForkView>, report: &mut DecideReport) {
+        report
+            .events
+            .extend(forks.into_iter().map(|fork| WalletEvent {
+                at: now_ms(),
+                user: None,
+                friend: None,
+                kind: WalletEventKind::LogCaught {
+                    origin: fork.origin,
+                    culprit: fork.culprit,
+                    what: fork.words,
+                },
+            }));
+    }
+
+    /// Forgets what nobody asks about any more.
+    async fn tidy(&self, wanted: Option<String>, open: &[Open]) -> Result<(), ClientError> {
+        let mut tx = self.store().write().await?;
+        for origin in windows::origins(tx.conn()).await? {
+            if !open.iter().any(|promise| promise.names(&origin)) {
+                windows::forget(tx.conn(), &origin).await?;
+            }
+        }
+        preimages::forget_expired(tx.conn(), now_ms().saturating_sub(KEEP_PROOFS_MS)).await?;
+        let idle = open.is_empty()
+            && inbox::waiting_for_logs(tx.conn()).await?.is_empty()
+            && logs::notes(tx.conn()).await?.is_empty();
+        // Whoever wants the logs read since then has set another value.
+        let now = settings::get(tx.conn(), settings::LOGS_WANTED).await?;
+        if idle && now == wanted {
+            settings::remove(tx.conn(), settings::LOGS_WANTED).await?;
+        }
+        tx.commit().await
+    }
+}
+
+/// Puts records for the peer into the outbox; beside a promise or a proof goes what this wallet was shown of the logs.
+pub(crate) async fn dispatch(
+    change: &mut Change,
+    me: UserKey,
+    pair: &Pair,
+    records: Vec<AnyRecord>,
+) -> Result<(), ClientError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    change.signed();
+    let mut sent: Vec<String> = records.iter().map(|r| r.jws().to_owned()).collect();
+    let hangs = |record: &AnyRecord| {
+        matches!(
+            record,
+            AnyRecord::ConditionalIou(_) | AnyRecord::Publication(_)
+        )
+    };
+    if records.iter().any(hangs)
+        && let Some(view) = view_for(change, me, pair).await?
+    {
+        sent.push(view);
+    }
+    change.send(&pair.peer(), &sent).await
+}
+
+/// Whether one of these makes it necessary to read logs.
+pub(crate) fn concerns_logs(events: &[Event]) -> bool {
+    let concerns = |event: &Event| {
+        matches!(
+            event,
+            Event::Promised(_) | Event::View(_) | Event::Due { .. } | Event::Merged { .. }
+        )
+    };
+    events.iter().any(concerns)
+}
+
+/// Says that the logs have to be read.
+pub(crate) async fn want_logs(change: &mut Change) -> Result<(), ClientError> {
+    let mark = atomicity_ledger::RecordId::from_entropy(super::entropy()).to_string();
+    settings::set(change.conn(), settings::LOGS_WANTED, &mark).await
+}
+
+/// The newest checkpoints that this wallet relied on, signed for a friend; `None` if there are none.
+async fn view_for(
+    change: &mut Change,
+    me: UserKey,
+    pair: &Pair,
+) -> Result<Option<String>, ClientError> {
+    let rows = logs::list(change.conn()).await?;
+    let notes = rows.into_iter().filter_map(|row| row.checkpoint);
+    let fits = notes.filter(|note| note.len() <= 4096);
+    let checkpoints: Vec<ProofText> = fits
+        .filter_map(|note| ProofText::try_from(note).ok())
+        .take(MAX_SHOWN)
+        .collect();
+    if checkpoints.is_empty() {
+        return Ok(None);
+    }
+    let view = View {
+        v: atomicity_ledger::jws::Version,
+        from: me,
+        to: pair.peer(),
+        checkpoints,
+        at: now(),
+    };
+    let signed = Signed::sign(view, &change.keys.pen)?;
+    Ok(Some(signed.jws().to_owned()))
+}
+
+async fn keep_proofs(
+    change: &mut Change,
+    iou: &RecordHash,
+    proofs: &[(String, Expiry)],
+) -> Result<(), ClientError> {
+    for (origin, expiry) in proofs
+        .iter()
+        .filter(|(_, e)| e.proof.len() <= MAX_KEPT_PROOF)
+    {
+        let hash = atomicity_ledger::PolicyHash::of(&expiry.policy).to_string();
+        let at = change.now.millis();
+        preimages::expired(change.conn(), iou, (origin, &hash), &expiry.proof, at).await?;
+    }
+    Ok(())
+}
+
+/// What the logs have decided about a promise; `None` if nothing yet.
+fn decision(promise: &Open, readings: &BTreeMap<String, Reading>) -> Option<Decision> {
+    let terms = &promise.iou.record().terms;
+    let mut expired = Vec::new();
+    for log in &terms.logs {
+        let said = readings.get(log.origin.as_str()).and_then(|reading| {
+            let (text, policy) = reading.policies.get(&log.policy_hash.to_string())?;
+            let terms = LogTerms {
+                policy,
+                origin: log.origin.as_str(),
+                hash: terms.hash.as_bytes(),
+                from_size: log.from_size,
+                deadline_ms: terms.deadline_ms,
+            };
+            let said = said_by(reading, &terms, text);
+            if let Err(error) = &said {
+                tracing::warn!(origin = terms.origin, "no proof can be made: {error}");
+            }
+            said.ok().flatten()
+        });
+        match said {
+            Some(Decision::Expired(proofs)) => expired.extend(proofs),
+            Some(published) => return Some(published),
+            None => {}
+        }
+    }
+    (expired.len() == terms.logs.len()).then_some(Decision::Expired(expired))
+}
+
+/// What one log says, with its proof.
+fn said_by(
+    reading: &Reading,
+    terms: &LogTerms<'_>,
+    policy: &str,
+) -> Result<Option<Decision>, ClientError> {
+    let verdict = match &reading.window {
+        Some(window) => window.verdict(terms),
+        None => Verdict::Open,
+    };
+    let expiry = |proof: ExpiryProof| -> Result<Option<Decision>, ClientError> {
+        proof.verify(terms)?;
+        let expiry = Expiry {
+            policy: policy.to_owned(),
+            proof: proof.encode(),
+        };
+        Ok(Some(Decision::Expired(vec![(
+            terms.origin.to_owned(),
+            expiry,
+        )])))
+    };
+    match (verdict, &reading.window) {
+        (Verdict::Published { index }, Some(window)) => {
+            let proof = window.publication(index)?;
+            let published = proof.verify(terms)?;
+            let proof = LogProof {
+                policy: ProofText::try_from(policy.to_owned())?,
+                proof: ProofText::try_from(proof.to_string())?,
+            };
+            let preimage = Preimage::from_bytes(published.preimage);
+            Ok(Some(Decision::Published(preimage, proof)))
+        }
+        (Verdict::Expired { index }, Some(window)) => expiry(window.expiry(terms, index)?),
+        _ => match &reading.end {
+            Some(end) => end.expiry(terms)?.map_or(Ok(None), expiry),
+            None => Ok(None),
+        },
+    }
+}
+
+/// Who lied, if a proof of publication and one of expiry both hold.
+fn convict(
+    iou: &Signed<ConditionalIou>,
+    origin: &str,
+    publication: &LogProof,
+    expiry: &[u8],
+) -> Option<ForkProof> {
+    let terms = &iou.record().terms;
+    let log = terms
+        .logs
+        .iter()
+        .find(|log| log.origin.as_str() == origin)?;
+    let policy = Policy::parse(publication.policy.as_str().as_bytes()).ok()?;
+    let log_terms = LogTerms {
+        policy: &policy,
+        origin,
+        hash: terms.hash.as_bytes(),
+        from_size: log.from_size,
+        deadline_ms: terms.deadline_ms,
+    };
+    let publication = PublicationProof::parse(publication.proof.as_str().as_bytes()).ok()?;
+    let expiry = ExpiryProof::decode(expiry).ok()?;
+    ForkProof::from_contradiction(&log_terms, &publication, &expiry).ok()
+}
