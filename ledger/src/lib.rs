@@ -17,6 +17,10 @@ pub mod jws;
 pub mod key;
 pub mod money;
 pub mod pair;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 pub mod policy;
 pub mod record;
 pub mod seal;

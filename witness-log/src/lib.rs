@@ -29,6 +29,10 @@ mod fork_verify;
 mod key;
 pub mod leaf;
 pub mod note;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 pub mod policy;
 mod policy_parse;
 pub mod proof;

@@ -135,6 +135,12 @@ impl UnitSide {
         &self.promises
     }
 
+    /// How much of the totals came from conditional IOUs that are no longer kept.
+    #[must_use]
+    pub fn merged_before(&self) -> Total {
+        self.merged_before
+    }
+
     /// What the other user can claim in all: what is booked, and what is due beyond it.
     #[must_use]
     pub fn claim(&self) -> Total {

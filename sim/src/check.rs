@@ -1,0 +1,478 @@
+//! What must hold after every step, kept beside the ledger and reckoned in another way.
+//!
+//! For each honest user and friend: which promises there were and what became of them, by what the user was told; what was paid; how far
+//! totals and claims have come. From that follows what the ledger must say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use atomicity_ledger::pair::{Expiry, Pair, Totals, UnitSide};
+use atomicity_ledger::record::{ConditionalIou, LogProof, Terms};
+use atomicity_ledger::{AnyRecord, PaymentHash, RecordHash, Signed, Unit};
+
+use crate::receive::promises;
+use crate::work::{Fact, Work};
+use crate::world::World;
+
+/// What became of a friend's promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Undecided,
+    Due,
+    Expired,
+    Released,
+}
+
+/// One user's channels with one friend.
+#[derive(Clone, Debug, Default)]
+struct Track {
+    /// The friend's promises that are kept.
+    phases: BTreeMap<RecordHash, (Unit, u64, Phase)>,
+    /// The numbers that the friend has used.
+    numbers: BTreeMap<(Unit, u64), RecordHash>,
+    units: BTreeMap<Unit, Sum>,
+}
+
+/// The same in one unit.
+#[derive(Clone, Debug, Default)]
+struct Sum {
+    /// What the user paid.
+    paid: u64,
+    /// What came due of the friend's promises.
+    due: u64,
+    /// What was there when this began, beyond what was paid.
+    base: u64,
+    /// What was given back of what the friend booked as promised, and was not.
+    extra: u64,
+    own: Totals,
+    theirs: Totals,
+    claim: u64,
+}
+
+/// What is kept to be compared at the end.
+pub type Key = (PaymentHash, u64, String, u64);
+
+/// Everything that is watched.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    /// What must not have happened.
+    pub violations: Vec<String>,
+    tracks: BTreeMap<(usize, usize), Track>,
+    /// Every promise that an honest user made or took.
+    pub ious: BTreeMap<RecordHash, Signed<ConditionalIou>>,
+    by_pair: BTreeMap<(usize, usize), BTreeSet<RecordHash>>,
+    /// What was booked, by whom.
+    pub merged: BTreeSet<(usize, RecordHash)>,
+    /// What came due, for whom.
+    pub due: BTreeSet<(usize, RecordHash)>,
+    /// Incoming and outgoing promises of those in the middle.
+    pub links: BTreeSet<(usize, RecordHash, RecordHash)>,
+    directs: BTreeSet<PaymentHash>,
+    publications: BTreeMap<RecordHash, LogProof>,
+    expiries: Vec<(Terms, Vec<Expiry>)>,
+}
+
+impl Watch {
+    /// Notes what must not have happened.
+    pub fn violated(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
+    /// A preimage that no log is asked about.
+    pub fn note_direct(&mut self, hash: &PaymentHash) {
+        self.directs.insert(*hash);
+    }
+
+    /// Keeps a proof that was accepted.
+    pub fn keep_publication(&mut self, iou: RecordHash, proof: LogProof) {
+        self.publications.insert(iou, proof);
+    }
+
+    /// Keeps proofs that were accepted.
+    pub fn keep_expiry(&mut self, terms: &Terms, proofs: &[Expiry]) {
+        if !self.expiries.iter().any(|(known, _)| known == terms) {
+            self.expiries.push((terms.clone(), proofs.to_vec()));
+        }
+    }
+
+    /// Terms for which proofs of both kinds were accepted.
+    #[must_use]
+    pub fn contradictions(&self) -> Vec<(Terms, LogProof, Vec<Expiry>)> {
+        let mut found = Vec::new();
+        for (iou, proof) in &self.publications {
+            let Some(iou) = self.ious.get(iou) else {
+                continue;
+            };
+            let terms = &iou.record().terms;
+            if let Some((_, expiry)) = self.expiries.iter().find(|(known, _)| known == terms) {
+                found.push((terms.clone(), proof.clone(), expiry.clone()));
+            }
+        }
+        found
+    }
+
+    fn note_iou(&mut self, from: usize, to: usize, record: &AnyRecord) {
+        if let AnyRecord::ConditionalIou(iou) = record {
+            self.by_pair.entry((from, to)).or_default().insert(iou.hash());
+            self.ious.insert(iou.hash(), iou.clone());
+        }
+    }
+
+    /// The promises of one user to another.
+    pub fn between(&self, from: usize, to: usize) -> impl Iterator<Item = &Signed<ConditionalIou>> {
+        let hashes = self.by_pair.get(&(from, to)).into_iter().flatten();
+        hashes.filter_map(|hash| self.ious.get(hash))
+    }
+}
+
+impl World {
+    /// The watch sees what a user has stored, before it is sent.
+    pub(crate) fn see(&mut self, n: usize, work: &Work) {
+        if !self.nodes[n].is_honest() {
+            return;
+        }
+        let mut unbound = BTreeSet::new();
+        for fact in &work.facts {
+            self.see_fact(n, fact, &mut unbound);
+        }
+        for (incoming, link) in self.nodes[n].live.links.clone() {
+            self.watch.links.insert((n, incoming, link.onward));
+        }
+        for (peer, record) in &work.out {
+            if let AnyRecord::Release(release) = record {
+                self.see_release(n, *peer, release.record().iou);
+            }
+        }
+        for peer in &work.touched {
+            if self.nodes[n].live.pairs.contains_key(peer) {
+                self.see_pair(n, *peer, unbound.contains(peer));
+            }
+        }
+    }
+
+    fn see_fact(&mut self, n: usize, fact: &Fact, unbound: &mut BTreeSet<usize>) {
+        match fact {
+            Fact::Signed { peer, iou } => self.watch.note_iou(n, *peer, iou),
+            Fact::Promised { peer, iou } => self.see_promised(n, *peer, iou),
+            Fact::Due { peer, iou } => self.see_due(n, *peer, *iou),
+            Fact::Merged { iou, .. } => self.see_merged(n, *iou),
+            Fact::Released { peer, iou } => {
+                self.trace
+                    .line(format_args!("{peer} gives up what {n} promised"));
+                self.trace.bytes(iou.as_bytes());
+            }
+            Fact::Expired { peer, iou } => {
+                let track = self.watch.tracks.entry((n, *peer)).or_default();
+                if let Some((.., phase)) = track.phases.get_mut(iou) {
+                    *phase = Phase::Expired;
+                }
+            }
+            Fact::Paid { peer, unit, amount } => {
+                let track = self.watch.tracks.entry((n, *peer)).or_default();
+                track.units.entry(unit.clone()).or_default().paid += amount.minor();
+            }
+            Fact::Took {
+                peer,
+                unit,
+                paid,
+                returned,
+                back,
+            } => self.see_taken(n, *peer, unit, (*paid, *returned, *back)),
+            Fact::Booked { peer } => {
+                unbound.insert(*peer);
+            }
+            Fact::Recovered { peer } => {
+                unbound.insert(*peer);
+                self.see_recovered(n, *peer);
+            }
+        }
+    }
+
+    /// A promise was taken: within the line, under a fresh number, in an epoch that counts.
+    fn see_promised(&mut self, n: usize, peer: usize, record: &AnyRecord) {
+        self.watch.note_iou(peer, n, record);
+        let AnyRecord::ConditionalIou(signed) = record else {
+            return;
+        };
+        let (iou, hash) = (signed.record(), signed.hash());
+        let track = self.watch.tracks.entry((n, peer)).or_default();
+        let number = (iou.unit.clone(), iou.number.get());
+        let first = *track.numbers.entry(number).or_insert(hash);
+        let entry = (iou.unit.clone(), iou.amount.minor(), Phase::Undecided);
+        track.phases.insert(hash, entry);
+        if first != hash {
+            self.watch
+                .violated(format!("{n} takes two promises of {peer} with one number"));
+        }
+        let pair = &self.nodes[n].live.pairs[&peer];
+        let book = pair.theirs().book().map(Signed::record);
+        let named = book.is_some_and(|book| {
+            let carried = book.carried(&iou.unit);
+            iou.epoch == book.epoch || carried.is_some_and(|c| c.open.contains(&iou.number))
+        });
+        if !named {
+            self.watch
+                .violated(format!("{n} takes a promise of {peer} of an epoch that ended"));
+        }
+        self.see_limit(n, peer, &iou.unit.clone(), "a promise");
+    }
+
+    /// What a friend may come to owe is within what the user accepts.
+    fn see_limit(&mut self, n: usize, peer: usize, unit: &Unit, what: &str) {
+        let pair = &self.nodes[n].live.pairs[&peer];
+        let accept = pair.own().accept_at(unit, self.clock(n)).minor();
+        let reach = self.reach(pair, (n, peer), unit, true);
+        let own = pair.own().unit(unit).map_or(0, |side| side.claim().minor());
+        let debt = i128::from(reach) - i128::from(own);
+        if debt > i128::from(accept) && !pair.is_waiting() {
+            self.watch.violated(format!(
+                "{n} takes {what} of {peer} in {unit}: {debt} of {accept}"
+            ));
+        }
+    }
+
+    /// What the friend owes in all, by what became of its promises; with those undecided, if asked.
+    fn reach(&self, pair: &Pair, who: (usize, usize), unit: &Unit, undecided: bool) -> u64 {
+        let Some(side) = pair.theirs().unit(unit) else {
+            return 0;
+        };
+        let totals = side.totals();
+        let booked = totals.merged.growth_since(side.merged_before());
+        let track = self.watch.tracks.get(&who);
+        let counts = |hash: RecordHash| {
+            let phase = track.and_then(|track| track.phases.get(&hash));
+            phase.is_some_and(|(.., phase)| match phase {
+                Phase::Due => true,
+                Phase::Undecided => undecided,
+                Phase::Expired | Phase::Released => false,
+            })
+        };
+        let sum: u64 = side
+            .promises()
+            .iter()
+            .filter(|p| counts(p.iou().hash()))
+            .map(|p| p.iou().record().amount.minor())
+            .sum();
+        totals.issued.minor() + sum.saturating_sub(booked)
+    }
+
+    fn see_due(&mut self, n: usize, peer: usize, iou: RecordHash) {
+        self.stats.merged += 1;
+        self.see_truth(n, iou, "claims");
+        self.watch.due.insert((n, iou));
+        let track = self.watch.tracks.entry((n, peer)).or_default();
+        if let Some((unit, minor, phase)) = track.phases.get_mut(&iou) {
+            if *phase == Phase::Released {
+                self.watch
+                    .violations
+                    .push(format!("{n} claims from {peer} what it gave up"));
+            }
+            *phase = Phase::Due;
+            track.units.entry(unit.clone()).or_default().due += *minor;
+        }
+    }
+
+    fn see_merged(&mut self, n: usize, iou: RecordHash) {
+        self.see_truth(n, iou, "books");
+        if !self.watch.merged.insert((n, iou)) {
+            self.watch.violated(format!("{n} books a promise twice"));
+        }
+    }
+
+    /// Only what was published in time is claimed or booked.
+    fn see_truth(&mut self, n: usize, iou: RecordHash, does: &str) {
+        if !self.is_published(iou) {
+            self.watch
+                .violated(format!("{n} {does} what was not published"));
+        }
+    }
+
+    /// Whether a promise came due, by what the logs hold.
+    #[must_use]
+    pub fn is_published(&self, iou: RecordHash) -> bool {
+        let Some(iou) = self.watch.ious.get(&iou) else {
+            return false;
+        };
+        let terms = &iou.record().terms;
+        if terms.is_direct() {
+            return self.watch.directs.contains(&terms.hash);
+        }
+        terms.logs.iter().any(|term| {
+            let mut logs = self.logs.logs.iter();
+            let log = logs.find(|log| log.origin == term.origin.as_str());
+            log.is_some_and(|log| {
+                log.has_published(terms.hash.as_bytes(), term.from_size, terms.deadline_ms)
+            })
+        })
+    }
+
+    fn see_taken(
+        &mut self,
+        n: usize,
+        peer: usize,
+        unit: &Unit,
+        (paid, returned, back): (u64, u64, u64),
+    ) {
+        let beyond = back.saturating_sub(paid + returned);
+        if beyond > 0 && self.nodes[peer].is_honest() {
+            self.watch.violated(format!(
+                "{n} gives {beyond} back to {peer} of what was promised"
+            ));
+        }
+        let track = self.watch.tracks.entry((n, peer)).or_default();
+        track.units.entry(unit.clone()).or_default().extra += beyond;
+        if paid > 0 && back == 0 {
+            self.see_limit(n, peer, unit, "a payment");
+        }
+    }
+
+    fn see_release(&mut self, n: usize, peer: usize, iou: RecordHash) {
+        if self.nodes[n].live.links.contains_key(&iou) {
+            self.watch.violated(format!(
+                "{n} gives up a promise of {peer} that it has passed on"
+            ));
+        }
+        let track = self.watch.tracks.entry((n, peer)).or_default();
+        if let Some((.., phase)) = track.phases.get_mut(&iou) {
+            if *phase == Phase::Due {
+                self.watch
+                    .violations
+                    .push(format!("{n} gives up what {peer} owes"));
+            }
+            *phase = Phase::Released;
+        }
+    }
+
+    /// Everything is known anew, from the files.
+    fn see_recovered(&mut self, n: usize, peer: usize) {
+        let pair = &self.nodes[n].live.pairs[&peer];
+        let known = self.watch.tracks.remove(&(n, peer)).unwrap_or_default();
+        let mut track = Track {
+            numbers: known.numbers,
+            ..Track::default()
+        };
+        for promise in promises(pair.theirs(), &self.units) {
+            use atomicity_ledger::pair::Standing;
+            let phase = match promise.standing() {
+                Standing::Undecided => Phase::Undecided,
+                Standing::Due | Standing::Merged => Phase::Due,
+                Standing::Released => Phase::Released,
+                Standing::Expired => Phase::Expired,
+            };
+            let record = promise.iou().record();
+            let entry = (record.unit.clone(), record.amount.minor(), phase);
+            track.phases.insert(promise.iou().hash(), entry);
+        }
+        for unit in &self.units {
+            let (own, theirs) = (pair.own().unit(unit), pair.theirs().unit(unit));
+            let own = own.map(UnitSide::totals).unwrap_or_default();
+            let claim = theirs.map_or(0, |side| side.claim().minor());
+            let theirs = theirs.map(UnitSide::totals).unwrap_or_default();
+            let sum = Sum {
+                paid: own.paid(),
+                base: claim.saturating_sub(direct(&theirs)),
+                own,
+                theirs,
+                claim,
+                ..Sum::default()
+            };
+            track.units.insert(unit.clone(), sum);
+        }
+        self.watch.merged.retain(|(who, iou)| {
+            let to_peer = self.watch.by_pair.get(&(n, peer));
+            *who != n || !to_peer.is_some_and(|ious| ious.contains(iou))
+        });
+        self.watch.tracks.insert((n, peer), track);
+    }
+
+    /// Totals and claims with one friend.
+    fn see_pair(&mut self, n: usize, peer: usize, unbound: bool) {
+        self.see_gone(n, peer, unbound);
+        for unit in self.units.clone() {
+            if let Some(what) = self.unit_fault(n, peer, &unit) {
+                self.watch
+                    .violated(format!("{what} (of {n} with {peer} in {unit})"));
+            }
+        }
+    }
+
+    /// Promises that are no longer kept: released, or covered by what was booked.
+    fn see_gone(&mut self, n: usize, peer: usize, unbound: bool) {
+        let pair = &self.nodes[n].live.pairs[&peer];
+        let kept: BTreeSet<RecordHash> = promises(pair.theirs(), &self.units)
+            .map(|promise| promise.iou().hash())
+            .collect();
+        let links = &self.nodes[n].live.links;
+        let Some(track) = self.watch.tracks.get_mut(&(n, peer)) else {
+            return;
+        };
+        let gone: Vec<RecordHash> = track
+            .phases
+            .keys()
+            .filter(|hash| !kept.contains(*hash))
+            .copied()
+            .collect();
+        for hash in gone {
+            let Some((unit, minor, phase)) = track.phases.remove(&hash) else {
+                continue;
+            };
+            let passed_on = links.contains_key(&hash);
+            let owed = match phase {
+                Phase::Undecided => !unbound,
+                Phase::Expired => passed_on,
+                Phase::Due | Phase::Released => false,
+            };
+            if owed {
+                track.units.entry(unit).or_default().due += minor;
+            }
+        }
+    }
+
+    fn unit_fault(&mut self, n: usize, peer: usize, unit: &Unit) -> Option<String> {
+        let pair = &self.nodes[n].live.pairs[&peer];
+        let none = UnitSide::default();
+        let own = pair.own().unit(unit).unwrap_or(&none);
+        let theirs = pair.theirs().unit(unit).unwrap_or(&none);
+        let (own, claim, totals) = (own.totals(), theirs.claim().minor(), theirs.totals());
+        let reach = self.reach(pair, (n, peer), unit, false);
+        let booked: u64 = self
+            .watch
+            .by_pair
+            .get(&(n, peer))
+            .into_iter()
+            .flatten()
+            .filter_map(|hash| self.watch.ious.get(hash))
+            .filter(|iou| iou.record().unit == *unit && self.is_published(iou.hash()))
+            .map(|iou| iou.record().amount.minor())
+            .sum();
+        let track = self.watch.tracks.entry((n, peer)).or_default();
+        let sum = track.units.entry(unit.clone()).or_default();
+        let floor = direct(&totals) + sum.base + sum.due;
+        let before = std::mem::replace(&mut sum.own, own);
+        let before_theirs = std::mem::replace(&mut sum.theirs, totals);
+        let before_claim = std::mem::replace(&mut sum.claim, claim);
+        let merged = own.merged.minor();
+        let fault = if before.falls_to(&own) {
+            "an own total falls".to_owned()
+        } else if before_theirs.falls_to(&totals) {
+            "a friend's total falls".to_owned()
+        } else if claim < before_claim {
+            format!("a claim falls from {before_claim} to {claim}")
+        } else if claim < floor {
+            format!("a claim of {floor} is only {claim}")
+        } else if claim != reach {
+            format!("a claim is {claim}, and {reach} by what came due")
+        } else if own.paid() != sum.paid {
+            format!("{} was paid, and {} is signed", sum.paid, own.paid())
+        } else if merged > booked {
+            format!("{merged} is booked, and {booked} was published")
+        } else {
+            return None;
+        };
+        Some(fault)
+    }
+}
+
+/// What was paid and given back: all but what was promised.
+fn direct(totals: &Totals) -> u64 {
+    totals.issued.minor().saturating_sub(totals.merged.minor())
+}

@@ -1,0 +1,218 @@
+//! One thing that a user does: what it changed, what it sends, and how it becomes lasting. Store, then send.
+
+use std::collections::BTreeSet;
+
+use atomicity_ledger::pair::Pair;
+use atomicity_ledger::{Amount, AnyRecord, RecordHash, Unit};
+
+use crate::error::SimError;
+use crate::plan::Lie;
+use crate::world::World;
+
+/// Something that a user did or learnt, for those who watch.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// Signed a promise.
+    Signed {
+        /// To whom.
+        peer: usize,
+        /// The promise.
+        iou: AnyRecord,
+    },
+    /// Took a promise.
+    Promised {
+        /// Of whom.
+        peer: usize,
+        /// The promise.
+        iou: AnyRecord,
+    },
+    /// Has the proof that a promise of a friend is due.
+    Due {
+        /// Of whom.
+        peer: usize,
+        /// Which.
+        iou: RecordHash,
+    },
+    /// Booked a promise of its own.
+    Merged {
+        /// To whom.
+        peer: usize,
+        /// Which.
+        iou: RecordHash,
+    },
+    /// A friend gave one of its promises up.
+    Released {
+        /// Who.
+        peer: usize,
+        /// Which.
+        iou: RecordHash,
+    },
+    /// It is proven that a promise was not published.
+    Expired {
+        /// Between whom.
+        peer: usize,
+        /// Which.
+        iou: RecordHash,
+    },
+    /// Paid directly.
+    Paid {
+        /// Whom.
+        peer: usize,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: Amount,
+    },
+    /// Took a state.
+    Took {
+        /// Of whom.
+        peer: usize,
+        /// In what.
+        unit: Unit,
+        /// By how much what was paid grew.
+        paid: u64,
+        /// By how much what was given back grew.
+        returned: u64,
+        /// How much was given back for it.
+        back: u64,
+    },
+    /// A friend's book came.
+    Booked {
+        /// Whose.
+        peer: usize,
+    },
+    /// Began anew from the files.
+    Recovered {
+        /// Towards whom.
+        peer: usize,
+    },
+}
+
+/// What a user does in one step.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// What is sent once all is stored.
+    pub out: Vec<(usize, AnyRecord)>,
+    /// What the watch is told.
+    pub facts: Vec<Fact>,
+    /// The friends whose channels changed.
+    pub touched: BTreeSet<usize>,
+}
+
+impl Work {
+    /// Something about one friend.
+    #[must_use]
+    pub fn of(peer: usize) -> Self {
+        Self {
+            touched: BTreeSet::from([peer]),
+            ..Self::default()
+        }
+    }
+
+    /// Sends a record when all is stored.
+    pub fn send(&mut self, peer: usize, record: impl Into<AnyRecord>) {
+        self.touched.insert(peer);
+        self.out.push((peer, record.into()));
+    }
+
+    /// Sends records when all is stored.
+    pub fn send_all(&mut self, peer: usize, records: impl IntoIterator<Item = AnyRecord>) {
+        self.touched.insert(peer);
+        self.out
+            .extend(records.into_iter().map(|record| (peer, record)));
+    }
+}
+
+impl World {
+    /// Stores what was done, tells the watch, and sends. Sometimes a crash comes before one of these.
+    ///
+    /// # Errors
+    /// [`SimError::Store`] if what was stored can't be read again.
+    pub fn commit(&mut self, n: usize, work: Work) -> Result<(), SimError> {
+        if self.crashes() {
+            self.trace.line(format_args!("{n} crashes before it stores"));
+            return self.restart(n);
+        }
+        for peer in &work.touched {
+            let node = &mut self.nodes[n];
+            if let Some(pair) = node.live.pairs.get(peer) {
+                node.stored.pairs.insert(*peer, pair.clone());
+            }
+        }
+        let node = &mut self.nodes[n];
+        node.stored.pens.clone_from(&node.live.pens);
+        node.stored.links.clone_from(&node.live.links);
+        node.stored.secrets.clone_from(&node.live.secrets);
+        self.see(n, &work);
+        let crash = self.crashes();
+        if crash {
+            self.trace.line(format_args!("{n} crashes before it sends"));
+            self.restart(n)?;
+            // An outbox sends again what may have been sent; a friend without one reads the file.
+            if self.rng.chance(500) {
+                return Ok(());
+            }
+        }
+        for (peer, record) in work.out {
+            self.send(n, peer, record);
+        }
+        Ok(())
+    }
+
+    fn crashes(&mut self) -> bool {
+        self.faulty && self.plan.crash > 0 && self.rng.chance(self.plan.crash)
+    }
+
+    /// The memory is lost; the store is read again, byte by byte.
+    ///
+    /// # Errors
+    /// [`SimError::Store`] if it can't be read.
+    pub fn restart(&mut self, n: usize) -> Result<(), SimError> {
+        self.stats.crashes += 1;
+        let node = &mut self.nodes[n];
+        node.pending.clear();
+        node.live = node.stored.clone();
+        for (peer, pair) in &mut node.live.pairs {
+            let text = serde_json::to_string(pair)?;
+            let read: Pair = serde_json::from_str(&text)?;
+            if read != *pair {
+                self.watch.violated(format!(
+                    "what {n} stored about {peer} is read as something else"
+                ));
+            }
+            *pair = read;
+        }
+        Ok(())
+    }
+
+    /// Gives a record to the network.
+    pub fn send(&mut self, from: usize, to: usize, record: AnyRecord) {
+        self.trace
+            .line(format_args!("{from} -> {to} {}", record.typ()));
+        self.trace.bytes(record.hash().as_bytes());
+        self.stats.records += 1;
+        let node = &mut self.nodes[from];
+        match &record {
+            AnyRecord::Release(_) => {
+                if self.old_releases.len() < 64 {
+                    self.old_releases.push((from, to, record.clone()));
+                }
+                if node.does(Lie::WithholdsReleases) {
+                    return;
+                }
+            }
+            AnyRecord::Ack(_) if node.does(Lie::WithholdsReleases) => return,
+            AnyRecord::Publication(_) if node.does(Lie::LateProofs) => {
+                node.drawer.push((to, record));
+                return;
+            }
+            _ => {}
+        }
+        if self.faulty && self.rng.chance(self.plan.drop) {
+            self.stats.dropped += 1;
+            self.trace.line(format_args!("lost"));
+            return;
+        }
+        self.net.entry((from, to)).or_default().push(record);
+    }
+}
