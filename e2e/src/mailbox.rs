@@ -81,6 +81,12 @@ impl Mailbox {
         &self.user
     }
 
+    /// The token of the user's session.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Posts `content` as the counterparty does. The answer, whatever it is.
     ///
     /// # Errors

@@ -40,6 +40,8 @@ pub struct Options {
     pub advertised_tls: Option<u16>,
     /// More settings, each as `section.key=value` in TOML.
     pub more: Vec<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Options {
@@ -62,6 +64,7 @@ impl Options {
             tls: ports::free()?,
             advertised_tls: None,
             more: Vec::new(),
+            environment: Vec::new(),
         })
     }
 
@@ -165,7 +168,7 @@ impl Plugin {
             .with_context(|| format!("no key from {init}"))?
             .trim()
             .to_owned();
-        std::fs::write(dir.join("config.toml"), plugin.options.to_toml()?)?;
+        plugin.rewrite_config()?;
         Ok(plugin)
     }
 
@@ -177,6 +180,9 @@ impl Plugin {
         command.arg("--data-dir").arg(&self.dir);
         for setting in &self.options.more {
             command.arg("--set").arg(setting);
+        }
+        for (name, value) in &self.options.environment {
+            command.env(name, value);
         }
         command
             .args(arguments)
@@ -285,6 +291,40 @@ impl Plugin {
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Writes its configuration anew, after a change of its options.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn rewrite_config(&self) -> Result<()> {
+        let text = self.options.to_toml()?;
+        Ok(std::fs::write(self.dir.join("config.toml"), text)?)
+    }
+
+    /// Whether it has ended by itself.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        match self.running.as_mut() {
+            Some(service) => Ok(service.ended()?.is_some()),
+            None => Ok(true),
+        }
+    }
+
+    /// How it is set up, to be changed before it starts again.
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
+    /// Runs a command of the plugin's program on this plugin's data, to its end.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn run(&self, arguments: &[&str]) -> Result<crate::Output> {
+        let shown = format!("{} of {}", arguments.join(" "), self.name);
+        crate::cli::finish(self.command(arguments), shown).await
     }
 
     /// The file with everything it printed.

@@ -235,7 +235,7 @@ impl Publisher {
         let size = cosigned.checkpoint().size;
         let text = cosigned.note().to_string();
         store::publish(&self.state.pool, self.log.id(), size, &text).await?;
-        fault::point("after_publish");
+        fault::point("published");
         self.log.publish(cosigned);
         Ok(())
     }

@@ -177,7 +177,9 @@ impl Sequencer {
                 },
             });
         }
-        fault::point("before_publish");
+        if !preimages.is_empty() {
+            fault::point("answered_to_waiters");
+        }
         self.log.announce(Arc::new(signed));
         Ok(())
     }
