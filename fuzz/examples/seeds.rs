@@ -81,6 +81,31 @@ fn opening(milkman: UserKey, baker: UserKey) -> Vec<Vec<u8>> {
     ]
 }
 
+/// Each vector of the log, behind the byte that says how it is to be read.
+fn write_log_seeds() -> Result<(), Failure> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../witness-log/testdata/vectors");
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kinds: &[u8] = match name.as_str() {
+            "checkpoint" => &[1, 2],
+            "tombstone" => &[1, 3],
+            "policy" => &[4],
+            "publication.tlog-proof" => &[5, 6],
+            "add-checkpoint.request" | "add-checkpoint.response" | "follower.bin" => &[9],
+            name if name.starts_with("expiry") => &[7],
+            name if name.starts_with("fork") => &[8],
+            _ => &[0, 10],
+        };
+        let bytes = fs::read(entry.path())?;
+        for kind in kinds {
+            let seed = [&[*kind], bytes.as_slice()].concat();
+            write("log_decode", &format!("{name}-{kind}"), &seed)?;
+        }
+    }
+    Ok(())
+}
+
 fn main() -> Result<(), Failure> {
     let records = texts(&read("records.json")?);
     let refused = texts(&read("refused.json")?);
@@ -113,6 +138,7 @@ fn main() -> Result<(), Failure> {
         "opening",
         &opening(milkman, baker).join(&b'\n'),
     )?;
+    write_log_seeds()?;
     let seals = read("seals.json")?;
     for name in ["envelope_known", "envelope_stranger"] {
         write(

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use atomicity_fuzz::{key, records};
-use atomicity_ledger::pair::{LineTerms, NewBook, Pair};
+use atomicity_ledger::pair::{KnownLog, KnownLogs, LineTerms, NewBook, Pair};
 use atomicity_ledger::{AnyRecord, Epoch, LedgerError, Timestamp, Total, Unit};
 use libfuzzer_sys::fuzz_target;
 
@@ -14,6 +14,22 @@ fuzz_target!(|data: &[u8]| {
     let outcome = play(data);
     assert!(outcome.is_ok(), "{outcome:?}");
 });
+
+/// Whatever a promise hangs on is known, as far as it says.
+fn known_logs(record: &AnyRecord) -> KnownLogs {
+    let mut logs = KnownLogs::default();
+    if let AnyRecord::ConditionalIou(iou) = record {
+        for log in &iou.record().terms.logs {
+            let known = KnownLog {
+                policies: [log.policy_hash].into(),
+                newest_size: log.from_size,
+                refused: false,
+            };
+            logs.insert(log.origin.clone(), known);
+        }
+    }
+    logs
+}
 
 fn play(data: &[u8]) -> Result<(), LedgerError> {
     let now = Timestamp::from_millis(NOW)?;
@@ -37,12 +53,19 @@ fn play(data: &[u8]) -> Result<(), LedgerError> {
             continue;
         };
         let learnt = pair.clone();
-        if pair.receive(&record, now, Some(&pen)).is_err() {
+        let logs = known_logs(&record);
+        if pair.receive_with(&record, &logs, now, Some(&pen)).is_err() {
             assert!(pair == learnt, "a refused record has changed the pair");
         }
         assert!(pair.own().issued(&bread) >= before.own().issued(&bread));
         let balance = pair.balance(&bread);
         assert_eq!(balance.mirrored().mirrored(), balance);
+        for side in [pair.own(), pair.theirs()] {
+            let Some(unit) = side.unit(&bread) else {
+                continue;
+            };
+            assert!(unit.totals().issued <= unit.claim() && unit.claim() <= unit.exposure());
+        }
     }
     let stored = serde_json::to_string(&pair).unwrap_or_default();
     assert!(serde_json::from_str::<Pair>(&stored).is_ok_and(|read| read == pair));
