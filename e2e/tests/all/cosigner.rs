@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use atomicity_e2e::guard::{Guard, entry};
 use atomicity_e2e::log::LogSite;
 use atomicity_e2e::lying_log::{LyingLog, Story, now_ms};
@@ -437,7 +437,7 @@ async fn a_dead_log_is_buried_for_good() {
     for guard in &guards[..2] {
         let stone = wait::until("a tombstone", || async {
             let stones = guard.tombstones().await?;
-            Ok(stones.first().cloned().ok_or(anyhow::anyhow!("none yet"))?)
+            stones.first().cloned().context("none yet")
         })
         .await
         .unwrap();
@@ -472,13 +472,9 @@ async fn a_dead_log_is_buried_for_good() {
         deadline_ms: u64::MAX,
     };
     let proof = proof.unwrap();
-    assert!(
-        proof
-            .verify(&terms(&preimage_hash(&[0xaa; 32])))
-            .unwrap()
-            .tombstoned
-    );
-    assert!(proof.verify(&terms(&preimage_hash(&[1; 32]))).is_err());
+    let (absent, present) = (preimage_hash(&[0xaa; 32]), preimage_hash(&[1; 32]));
+    assert!(proof.verify(&terms(&absent)).unwrap().tombstoned);
+    assert!(proof.verify(&terms(&present)).is_err());
 
     // It comes back, and they keep their word, also after a crash.
     guards[0].plugin.kill().await.unwrap();
@@ -537,10 +533,7 @@ async fn a_cosigner_that_comes_late_reads_a_long_log_in_bites() {
     let guard = cosigner_of(&world, &liar, "later").await;
     let verdict = wait::until("the verdict", || async {
         let verdicts = guard.verdicts().await?;
-        Ok(verdicts
-            .first()
-            .cloned()
-            .ok_or(anyhow::anyhow!("none yet"))?)
+        verdicts.first().cloned().context("none yet")
     })
     .await
     .unwrap();

@@ -1,6 +1,6 @@
 //! Watchtowers on real plugins: what different people were shown is compared, and proofs go round.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use atomicity_e2e::guard::{Guard, entry};
 use atomicity_e2e::log::LogSite;
 use atomicity_e2e::lying_log::{LyingLog, Story};
@@ -39,10 +39,7 @@ async fn mirrored(guard: &Guard, log: &LyingLog, size: u64) {
 async fn verdict(guard: &Guard) -> Value {
     wait::until("a verdict", || async {
         let verdicts = guard.verdicts().await?;
-        Ok(verdicts
-            .first()
-            .cloned()
-            .ok_or(anyhow::anyhow!("none yet"))?)
+        verdicts.first().cloned().context("none yet")
     })
     .await
     .unwrap()
