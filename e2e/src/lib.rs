@@ -6,11 +6,9 @@
 pub mod cli;
 pub mod cosigner;
 pub mod guard;
-pub mod guard;
 pub mod homeserver;
 pub mod hostile;
 pub mod log;
-pub mod lying_log;
 pub mod lying_log;
 pub mod mailbox;
 pub mod people;
