@@ -74,6 +74,14 @@ pub(crate) async fn read_up_to(
     Ok(())
 }
 
+/// Lets all verdicts be read again: there is a new log that they may be about.
+pub(crate) async fn read_again(conn: &mut SqliteConnection) -> Result<(), ClientError> {
+    sqlx::query!("UPDATE watchtower SET after = NULL")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// The newest size that a watchtower was told about `what`; 0 if it was told nothing.
 pub(crate) async fn told(
     conn: &mut SqliteConnection,

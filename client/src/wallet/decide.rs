@@ -8,6 +8,7 @@ use atomicity_ledger::text::ProofText;
 use atomicity_ledger::{AnyRecord, Preimage, RecordHash, Signed, UserKey};
 use atomicity_witness_log::{ExpiryProof, ForkProof, LogTerms, Policy, PublicationProof, Verdict};
 use futures_util::{StreamExt as _, stream};
+use sqlx::SqliteConnection;
 
 use super::books::{self, Change};
 use super::event::{WalletEvent, WalletEventKind};
@@ -407,8 +408,13 @@ pub(crate) fn concerns_logs(events: &[Event]) -> bool {
 
 /// Says that the logs have to be read.
 pub(crate) async fn want_logs(change: &mut Change) -> Result<(), ClientError> {
+    want(change.conn()).await
+}
+
+/// The same in another transaction.
+pub(crate) async fn want(conn: &mut SqliteConnection) -> Result<(), ClientError> {
     let mark = atomicity_ledger::RecordId::from_entropy(super::entropy()).to_string();
-    settings::set(change.conn(), settings::LOGS_WANTED, &mark).await
+    settings::set(conn, settings::LOGS_WANTED, &mark).await
 }
 
 /// The newest checkpoints that this wallet relied on, signed for a friend; `None` if there are none.

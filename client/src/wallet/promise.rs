@@ -322,7 +322,7 @@ impl Wallet {
 
     /// The log as it is now; refused if what it shows proves that it lies.
     async fn fresh(&self, log: &mut Log) -> Result<(), ClientError> {
-        let news = self.refresh_pin(log).await?;
+        let news = self.refresh_living(log).await?;
         match news.first() {
             Some(fork) => Err(ClientError::LogRefused {
                 origin: log.row.origin.clone(),

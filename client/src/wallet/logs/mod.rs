@@ -21,7 +21,7 @@ use super::{HistoryItem, Wallet, now};
 use crate::error::ClientError;
 use crate::net::log::LogSite;
 use crate::store::logs::{self, ForkRow, LogRow, MAX_LOGS};
-use crate::store::parse_own;
+use crate::store::{parse_own, watchtowers};
 
 pub(crate) use dead::End;
 pub(crate) use window::Window;
@@ -269,6 +269,9 @@ impl Wallet {
             )));
         }
         logs::put(tx.conn(), &origin, (&hash, &text), &url, now().millis()).await?;
+        watchtowers::read_again(tx.conn()).await?;
+        // Promises may have waited for it.
+        super::decide::want(tx.conn()).await?;
         tx.commit().await?;
         let mut log = self.log(&origin).await?;
         match self.refresh_pin(&mut log).await {

@@ -24,6 +24,9 @@ pub(crate) enum Seen {
     Lie(Vec<ForkView>),
 }
 
+/// A log whose newest checkpoint is older than this is not alive, in seconds.
+const LIVING_S: u64 = 60;
+
 /// What only proves lies is gathered here.
 type Lies = Vec<ForkProof>;
 
@@ -39,18 +42,38 @@ impl Wallet {
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
-        if !failure.is_network() {
+        if !matches!(failure, ClientError::Net(_)) {
             return Err(failure);
         }
         // What a mirror shows counts by its signatures, as if the log had shown it.
         for mirror in self.mirrors(log).await? {
             match self.refresh_from(log, mirror).await {
                 Ok(found) => return Ok(found),
-                Err(error) if error.is_network() => {}
+                Err(ClientError::Net(_)) => {}
                 Err(error) => failure = error,
             }
         }
         Err(failure)
+    }
+
+    /// Asks the log itself, as one must before something new is to hang on it: a mirror answers for a dead log too.
+    ///
+    /// # Errors
+    /// As [`Wallet::refresh_pin`]; [`ClientError::LogUnreadable`] if nobody cosigned anything of it lately.
+    pub(crate) async fn refresh_living(&self, log: &mut Log) -> Result<Vec<ForkView>, ClientError> {
+        let news = self.refresh_from(log, log.site.clone()).await?;
+        let Some(pin) = log.pin()?.filter(|_| news.is_empty()) else {
+            return Ok(news);
+        };
+        let checked = log.policy.check_origin(&pin, &log.row.origin)?;
+        let newest_s = checked.cosigned().values().max().copied();
+        if newest_s.is_some_and(|at| at.saturating_add(LIVING_S) < now().millis() / 1000) {
+            return Err(ClientError::LogUnreadable {
+                origin: log.row.origin.clone(),
+                why: "it has shown nothing new for a while".to_owned(),
+            });
+        }
+        Ok(news)
     }
 
     async fn refresh_from(
