@@ -16,6 +16,7 @@ pub mod plugin;
 pub mod ports;
 pub mod postgres;
 pub mod programs;
+pub mod promises;
 pub mod proxy;
 pub mod service;
 pub mod story;

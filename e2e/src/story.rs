@@ -5,12 +5,14 @@ mod court;
 mod hours;
 mod loss;
 mod moving;
+mod promises;
 mod village;
 
 use anyhow::{Context, Result};
 
 use crate::World;
 use crate::people::{self, Person, Site};
+use crate::promises::Cosigned;
 
 /// The unit in which milkman and baker count.
 pub const BREAD: &str = "BREAD/2";
@@ -34,6 +36,8 @@ pub struct Stage {
     pub baker: Person,
     /// A to F, once they have come.
     pub six: Vec<Person>,
+    /// A log and its cosigner, once promises hang on it.
+    pub log: Option<Cosigned>,
     /// Last, so that it ends last.
     world: World,
 }
@@ -88,6 +92,21 @@ pub async fn play(tell: fn(&str)) -> Result<Stage> {
         "H1 is stopped: the milkman moves, and a running baker finds him",
         move_house
     );
+    step!(
+        10,
+        "The baker's secret is published in time: what the milkman promised is booked",
+        publish_in_time
+    );
+    step!(
+        11,
+        "Another secret stays one: the log proves that the promise has expired",
+        let_expire
+    );
+    step!(
+        12,
+        "A log tells the milkman one thing and the baker another: it is caught and refused",
+        catch_a_liar
+    );
     tell("");
     tell("The story is told: every step went as it says.");
     Ok(stage)
@@ -109,6 +128,7 @@ impl Stage {
             h1,
             h2,
             h3: None,
+            log: None,
             world,
         })
     }

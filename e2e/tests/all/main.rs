@@ -5,6 +5,7 @@ mod browser;
 mod client_net;
 mod commands;
 mod common;
+mod conditional;
 mod cosigner;
 mod demo;
 mod faults;
