@@ -16,7 +16,7 @@ pub(crate) fn convict(
     expiry: &ExpiryProof,
 ) -> Result<ForkProof, LogError> {
     let published = publication.verify(terms)?;
-    expiry.verify(terms)?;
+    let expired = expiry.verify(terms)?;
     let log = terms
         .policy
         .log(terms.origin)
@@ -26,6 +26,7 @@ pub(crate) fn convict(
         publication: publication.tlog_proof(),
         expiry,
         index: published.index,
+        decided: expired.index,
     };
     let proof = match &expiry.ending {
         Ending::Deadline { consistency, note } => case.deadline(consistency, note)?,
@@ -43,6 +44,8 @@ struct Case<'a> {
     expiry: &'a ExpiryProof,
     /// Index of the published leaf.
     index: u64,
+    /// Index of the first leaf after the deadline, or the size at which the log ended.
+    decided: u64,
 }
 
 impl Case<'_> {
@@ -89,20 +92,30 @@ impl Case<'_> {
         })
     }
 
-    /// The log ended with a tree that has another entry where the preimage was published.
+    /// The log ended with a tree that has another entry where the preimage was published, or it was published after a later time.
     fn dead_log(&self, last: &SignedNote) -> Result<ForkProof, LogError> {
-        let (source, leaf) = self.shown(self.index)?;
+        let index = self.index.min(self.decided);
+        let (source, leaf) = self.shown(index)?;
         let size = Checkpoint::parse(last.text())?.size;
         let shown = TlogProof {
             extra: Some(leaf.encode()),
-            index: self.index,
-            path: prove_inclusion(&source, self.index, size)?,
+            index,
+            path: prove_inclusion(&source, index, size)?,
             note: last.clone(),
         };
-        Ok(ForkProof::DifferentLeaves {
-            key: self.log.clone(),
-            a: shown,
-            b: self.publication.clone(),
+        let (key, publication) = (self.log.clone(), self.publication.clone());
+        Ok(if index == self.index {
+            ForkProof::DifferentLeaves {
+                key,
+                a: shown,
+                b: publication,
+            }
+        } else {
+            ForkProof::FallingTimes {
+                key,
+                before: shown,
+                after: publication,
+            }
         })
     }
 
