@@ -15,7 +15,7 @@ use atomicity_witness_log::tree::verify_consistency;
 use atomicity_witness_log::{AddCheckpoint, ForkProof, LogError, NoteSignature, SigningKey};
 use tokio::time::timeout;
 
-pub use self::http::{BODY, add_routes, routes};
+pub use self::http::{BODY, TombstoneItem, TombstoneList, add_routes, routes};
 use crate::clock;
 use crate::error::PluginError;
 use crate::mirror::advance::{self, BITE, Outcome, Step};
@@ -99,6 +99,10 @@ impl From<MirrorError> for Refusal {
             MirrorError::Log(error) => Self::unacceptable(&error),
             MirrorError::Unserved(_) => Self::Later {
                 code: "entries_unavailable",
+                detail: error.to_string(),
+            },
+            MirrorError::Frozen => Self::Unacceptable {
+                code: "log_forked",
                 detail: error.to_string(),
             },
             MirrorError::Raced => Self::busy(),

@@ -58,6 +58,9 @@ pub enum MirrorError {
     /// Somebody else changed the mirror meanwhile.
     #[error("the mirror was changed by somebody else")]
     Raced,
+    /// A log that is cosigned here was proven to lie: its mirror stays where it is, so that the log can be buried.
+    #[error("the log was proven to lie")]
+    Frozen,
     /// The database or the network failed.
     #[error("{0}")]
     Plugin(#[from] PluginError),
@@ -71,6 +74,7 @@ impl MirrorError {
             Self::Log(error) => error.code(),
             Self::Unserved(_) => "entries_unavailable",
             Self::Raced => "raced",
+            Self::Frozen => "log_forked",
             Self::Plugin(error) => error.code(),
         }
     }

@@ -5,5 +5,6 @@
 pub mod examine;
 mod http;
 pub mod peers;
+pub mod promises;
 
 pub use self::http::{CHECKPOINTS_BODY, PROOF_BODY, checkpoint_routes, proof_routes, routes};

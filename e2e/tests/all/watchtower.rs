@@ -7,7 +7,9 @@ use atomicity_e2e::lying_log::{LyingLog, Story};
 use atomicity_e2e::{World, wait};
 use atomicity_witness_log::checkpoint::cosign;
 use atomicity_witness_log::fork::Misdeed;
-use atomicity_witness_log::{ForkProof, KeyKind, Policy, SignedCheckpoint, SignedNote, SigningKey};
+use atomicity_witness_log::{
+    ForkProof, KeyKind, Policy, SignedCheckpoint, SignedNote, SigningKey, Tombstone,
+};
 use serde_json::Value;
 
 async fn tower(world: &World, name: &str, log: &LyingLog) -> Guard {
@@ -72,6 +74,8 @@ async fn what_a_client_was_shown_convicts_a_log_that_shows_others_something_else
         if face.size() > world_sees.size() {
             // Nothing to compare it with: the log serves no such tree. It stays in mind.
             assert_eq!(result["status"], "kept", "{result}");
+            let again = guard.hand_in(&note).await.unwrap();
+            assert_eq!(again["status"], "kept", "{again}");
             assert!(guard.verdicts().await.unwrap().is_empty());
             for n in 4..8 {
                 world_sees.preimage([n; 32]).unwrap();
@@ -194,6 +198,7 @@ async fn a_proof_goes_from_watchtower_to_watchtower_and_stops_the_cosigners() {
         "watchtower.peers=[\"https://{}\"]",
         first.plugin.key()
     ));
+    second.set("cosigner.dead_after_s=10");
     second.plugin.start().await.unwrap();
     mirrored(&first, &log, 3).await;
     mirrored(&second, &log, 3).await;
@@ -212,6 +217,81 @@ async fn a_proof_goes_from_watchtower_to_watchtower_and_stops_the_cosigners() {
     assert_eq!(refused.status(), 422);
     let body: Value = refused.json().await.unwrap();
     assert_eq!(body["code"], "log_forked");
+
+    // It may tick on as long as it likes: for this cosigner it has ended, where it was caught.
+    let stone = wait::until("a tombstone", || async {
+        let mut longer = told.clone();
+        longer.tick()?;
+        log.tell(&longer)?;
+        second
+            .tombstones()
+            .await?
+            .first()
+            .cloned()
+            .context("none yet")
+    })
+    .await
+    .unwrap();
+    assert_eq!(Tombstone::parse(stone.text()).unwrap().size, 4);
+}
+
+#[tokio::test]
+async fn a_cosigner_that_breaks_its_tombstone_is_convicted() {
+    let world = World::start().await.unwrap();
+    // Somebody may have seen the tombstone before or after the checkpoint beyond it.
+    for tombstone_first in [true, false] {
+        let log = LyingLog::start("revived.example/log").await.unwrap();
+        let fickle = SigningKey::from_secret("fickle.example", KeyKind::Cosignature, [6; 32]);
+        let fickle = fickle.unwrap();
+        let mut told = story(&[1]);
+        let old = log.tell(&told).unwrap();
+        let stone = Tombstone {
+            origin: log.vkey().name().to_owned(),
+            size: 2,
+            root: SignedCheckpoint::new(old.clone())
+                .unwrap()
+                .checkpoint()
+                .root,
+        };
+        let stone = stone.sign(&fickle).unwrap();
+        let mut guard = Guard::prepare(&world, "w").await.unwrap();
+        guard.watch(&[entry(&log.vkey(), log.url())]);
+        guard.set(&format!(
+            "watchtower.cosigners=[{:?}]",
+            fickle.verifier().to_string()
+        ));
+        guard.plugin.start().await.unwrap();
+        mirrored(&guard, &log, 2).await;
+        if tombstone_first {
+            assert_eq!(guard.hand_in(&stone).await.unwrap()["status"], "kept");
+            assert!(guard.verdicts().await.unwrap().is_empty());
+        }
+        told.tick().unwrap();
+        let bare = log.tell(&told).unwrap();
+        let mut signed = SignedCheckpoint::new(bare).unwrap();
+        let line = cosign(&signed, &fickle, 1_700_000_000).unwrap();
+        signed.add(&[line]).unwrap();
+        log.publish(signed.note());
+        if !tombstone_first {
+            mirrored(&guard, &log, 3).await;
+            wait::until("the cosignature in the mirror", || async {
+                let mirror = guard.mirror(log.vkey().name()).await?;
+                mirror
+                    .checkpoint()
+                    .await?
+                    .verify_cosigner(&fickle.verifier())?;
+                Ok(())
+            })
+            .await
+            .unwrap();
+            assert_eq!(guard.hand_in(&stone).await.unwrap()["status"], "forked");
+        }
+        let verdict = verdict(&guard).await;
+        assert_eq!(verdict["role"], "cosigner");
+        let proof = guard.proof(&verdict).await.unwrap();
+        assert_eq!(proof.misdeed(), Misdeed::BrokenTombstone);
+        assert_eq!(proof.verify().unwrap().key, fickle.verifier());
+    }
 }
 
 #[tokio::test]

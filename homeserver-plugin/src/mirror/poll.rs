@@ -69,6 +69,9 @@ async fn compare(
             None => Ok(None),
         };
     }
+    if mirror.forked && log.cosigned {
+        return Err(MirrorError::Frozen);
+    }
     match advance::step(state, log, mirror, note, None).await? {
         Outcome::Lied(proof) => Ok(Some(*proof)),
         Outcome::Grown(step) => {
@@ -144,6 +147,9 @@ async fn follow(state: &AppState, log: &Followed) -> Result<(), MirrorError> {
     if matches!(view, View::Agrees) {
         let size = SignedCheckpoint::new(note.clone())?.checkpoint().size;
         store::set_published(&state.pool, &log.id, size, &note.to_string()).await?;
+        if log.watched {
+            watchtower::promises::kept(state, log, &note).await?;
+        }
     }
     Ok(())
 }

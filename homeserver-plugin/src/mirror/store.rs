@@ -252,7 +252,8 @@ pub async fn put(
     Ok(())
 }
 
-/// Remembers the checkpoint that the log published, if it is newer than the one remembered and the mirror reaches as far.
+/// Remembers the checkpoint that the log published, if the mirror reaches as far and it is newer than the one remembered, or bears more
+/// signatures.
 ///
 /// # Errors
 /// [`PluginError::Database`].
@@ -264,7 +265,8 @@ pub async fn set_published(
 ) -> Result<(), PluginError> {
     sqlx::query!(
         "UPDATE mirrors SET version = version + 1, published = $3, published_size = $2
-         WHERE log = $1 AND $2 <= size AND (published_size < $2 OR published IS NULL)",
+         WHERE log = $1 AND $2 <= size AND (published IS NULL OR published_size < $2
+                OR (published_size = $2 AND octet_length(published) < octet_length($3)))",
         &id[..],
         number(size)?,
         note

@@ -3,6 +3,7 @@
 use atomicity_witness_log::{Checkpoint, LogError, SignedCheckpoint, SignedNote};
 use sha2::{Digest as _, Sha256};
 
+use super::promises;
 use crate::clock;
 use crate::error::PluginError;
 use crate::mirror::poll::{View, look};
@@ -40,6 +41,9 @@ pub async fn shown(state: &AppState, note: &SignedNote) -> Result<Finding, Plugi
         code: error.code(),
         detail: error.to_string(),
     };
+    if promises::is_tombstone(note) {
+        return promises::shown(state, note).await;
+    }
     let signed = match SignedCheckpoint::new(note.clone()) {
         Ok(signed) => signed,
         Err(error) => return Ok(useless(&error)),
@@ -53,6 +57,10 @@ pub async fn shown(state: &AppState, note: &SignedNote) -> Result<Finding, Plugi
     };
     if let Err(error) = signed.verify_log(&log.key) {
         return Ok(useless(&error));
+    }
+    if is_kept(state, log, note).await? {
+        // Whoever shows it again need not make us ask the log again.
+        return Ok(Finding::Kept);
     }
     match compare(state, log, note).await {
         Ok(View::Agrees) => Ok(Finding::Agrees),
@@ -81,17 +89,17 @@ async fn cosigners(
     log: &Followed,
     note: &SignedNote,
 ) -> Result<Option<Recorded>, MirrorError> {
+    let mut found = promises::kept(state, log, note).await?;
     let heads = store::heads(&state.pool, &log.id).await?;
     let Some(published) = heads.and_then(|heads| heads.published) else {
-        return Ok(None);
+        return Ok(found);
     };
     let published = SignedNote::parse(published.as_bytes())?;
     let size = |note: &SignedNote| Checkpoint::parse(note.text()).map(|checkpoint| checkpoint.size);
     if size(note)? > size(&published)? {
         // The mirror has no tiles under that cosignature's tree.
-        return Ok(None);
+        return Ok(found);
     }
-    let mut found = None;
     for key in &state.follow.cosigners {
         if note.verify(key).is_err() || published.verify(key).is_err() {
             continue;
@@ -101,6 +109,17 @@ async fn cosigners(
         }
     }
     Ok(found)
+}
+
+async fn is_kept(state: &AppState, log: &Followed, note: &SignedNote) -> Result<bool, PluginError> {
+    let digest: [u8; 32] = Sha256::digest(note.to_string().as_bytes()).into();
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM doubtful_checkpoints WHERE log = $1 AND digest = $2) AS "kept!""#,
+        &log.id[..],
+        &digest[..]
+    )
+    .fetch_one(&state.pool)
+    .await?)
 }
 
 /// Keeps a checkpoint for later, unless there are too many already.

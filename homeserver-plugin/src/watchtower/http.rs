@@ -50,11 +50,11 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(proof))
 }
 
-/// Checkpoints that you were shown.
+/// What you were shown.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HandIn {
-    /// Signed notes, as they came: at most 16.
+    /// Signed notes, as they came: checkpoints, and tombstones of cosigners. At most 16.
     pub notes: Vec<String>,
 }
 
