@@ -13,7 +13,7 @@ use crate::work::{Fact, Work};
 use crate::world::{Route, Secret, World};
 
 /// The weights of what may happen, in the order of [`World::act`].
-const WEIGHTS: [u64; 12] = [420, 130, 110, 60, 75, 30, 25, 25, 20, 20, 15, 45];
+const WEIGHTS: [u64; 12] = [460, 130, 110, 55, 55, 30, 20, 20, 20, 20, 15, 45];
 
 impl World {
     /// Plays one step.
@@ -21,7 +21,7 @@ impl World {
     /// # Errors
     /// [`SimError`] if the simulator fails.
     pub fn step(&mut self, step: usize) -> Result<(), SimError> {
-        self.now_ms += self.rng.below(1600);
+        self.now_ms += self.rng.below(900);
         self.logs_change(step)?;
         self.act()
     }
@@ -273,7 +273,7 @@ impl World {
         let preimage = Preimage::from_bytes(self.rng.bytes());
         let amount = self.rng.between(1, 90);
         let wants = self.rng.chance(750);
-        let delay = self.rng.below(25_000);
+        let delay = self.rng.below(12_000).saturating_sub(6_000);
         let publish_at = wants.then(|| self.clock(payee).millis() + delay);
         let secret = Secret {
             preimage,
@@ -342,7 +342,7 @@ impl World {
             return Ok(());
         }
         let now = self.clock(payer);
-        let deadline_ms = now.millis() + self.rng.between(4_000, 60_000);
+        let deadline_ms = now.millis() + self.rng.between(5_000, 80_000);
         let new = NewPromise {
             unit: route.unit.clone(),
             amount: Amount::from_minor(route.amount)?,

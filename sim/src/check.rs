@@ -423,6 +423,7 @@ impl World {
             };
             if owed {
                 track.units.entry(unit).or_default().due += minor;
+                self.watch.due.insert((n, hash));
             }
         }
     }

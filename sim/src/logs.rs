@@ -354,6 +354,12 @@ impl Log {
         Some((tree.heads.get(tree.proven.get(at)?)?, tree))
     }
 
+    /// How many heads satisfy the policy.
+    #[must_use]
+    pub fn proven(&self) -> usize {
+        self.branches.iter().map(|tree| tree.proven.len()).sum()
+    }
+
     /// Whether a proof of publication can exist: an entry with the preimage, in time, in a tree that a quorum cosigned.
     #[must_use]
     pub fn has_published(&self, hash: &[u8; 32], from: u64, deadline_ms: u64) -> bool {

@@ -1,5 +1,6 @@
 //! Plays seeds and says what came of them.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -49,9 +50,7 @@ fn main() -> ExitCode {
         played += 1;
         stats.add(&report.stats);
         digests.clone_from(&report.digest);
-        for line in &report.trace {
-            println!("{line}");
-        }
+        print_all(&report.trace);
         if report.violations.is_empty() {
             continue;
         }
@@ -70,6 +69,16 @@ fn main() -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// Prints the lines until nobody reads any more.
+fn print_all(lines: &[String]) {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        if writeln!(out, "{line}").is_err() {
+            return;
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use atomicity_ledger::{AnyRecord, LedgerError, Preimage, RecordHash, Unit};
 
 use crate::error::SimError;
 use crate::plan::Lie;
-use crate::work::{Fact, Work};
+use crate::work::{Fact, Work, brief};
 use crate::world::{Link, World, attempt};
 
 /// The most records that wait for something.
@@ -31,8 +31,9 @@ impl World {
         let (events, replies) = match outcome {
             Ok(Outcome::Applied { events, replies }) => (events, replies),
             Ok(Outcome::Pending(reason)) => {
+                let words = brief(record);
                 self.trace
-                    .line(format_args!("{n} waits with {}: {reason:?}", record.typ()));
+                    .line(format_args!("{n} waits with {words}: {reason:?}"));
                 let pending = &mut self.nodes[n].pending;
                 if pending.len() < MAX_PENDING {
                     pending.push((from, record.clone()));
@@ -42,11 +43,9 @@ impl World {
             }
             Ok(_) => return Ok(()),
             Err(error) => {
-                self.trace.line(format_args!(
-                    "{n} refuses {} of {from}: {}",
-                    record.typ(),
-                    error.code()
-                ));
+                let (words, code) = (brief(record), error.code());
+                self.trace
+                    .line(format_args!("{n} refuses {words} of {from}: {code}"));
                 self.stats.refused += 1;
                 return Ok(());
             }
@@ -62,7 +61,9 @@ impl World {
             }
         }
         self.follow_up(n, from, events, Some(record), &mut work)?;
-        self.commit(n, work)
+        self.commit(n, work)?;
+        self.publish_secrets(n);
+        Ok(())
     }
 
     /// Offers the record until nothing must be looked up any more.

@@ -10,6 +10,7 @@ use atomicity_witness_log::{ExpiryProof, ForkProof, LogTerms, PublicationProof, 
 use crate::error::SimError;
 use crate::logs::Log;
 use crate::receive::promises;
+use crate::work::brief;
 use crate::world::World;
 
 /// The most rounds until everything rests.
@@ -30,6 +31,9 @@ impl World {
             }
             if self.round()? && round > 2 {
                 self.check_rest();
+                if !self.watch.violations.is_empty() {
+                    self.describe();
+                }
                 return Ok(());
             }
         }
@@ -73,9 +77,12 @@ impl World {
         let dead_for = DEAD_AFTER_MS + 60_000;
         for log in 0..self.logs.logs.len() {
             if !self.logs.logs[log].dead {
+                let proven = self.logs.logs[log].proven();
                 for branch in 0..self.logs.logs[log].branches.len() {
                     self.logs.tick(log, branch, self.now_ms)?;
                 }
+                // What no quorum cosigns any more is as good as dead.
+                self.logs.logs[log].dead = self.logs.logs[log].proven() == proven;
                 continue;
             }
             let last = self.logs.logs[log].branches.iter().map(|b| b.last_ms()).max();
@@ -302,20 +309,21 @@ impl World {
                 for (own, side) in [(true, pair.own()), (false, pair.theirs())] {
                     for promise in promises(side, &self.units) {
                         if promise.standing() != Standing::Merged {
+                            let way = if own { "to" } else { "of" };
+                            let iou = AnyRecord::from(promise.iou().clone());
                             self.trace.line(format_args!(
-                                "{n} {} {peer}: {:?} {} {:?}",
-                                if own { "to" } else { "of" },
+                                "{n} {way} {peer}: {:?} {} until {}",
                                 promise.standing(),
-                                promise.iou().record().amount.minor(),
-                                promise.iou().record().terms,
+                                brief(&iou),
+                                promise.iou().record().terms.deadline_ms,
                             ));
                         }
                     }
                 }
             }
             for (peer, record) in &node.pending {
-                let typ = AnyRecord::typ(record);
-                self.trace.line(format_args!("{n} waits with {typ} of {peer}"));
+                let words = brief(record);
+                self.trace.line(format_args!("{n} waits with {words} of {peer}"));
             }
         }
     }

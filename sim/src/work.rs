@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use atomicity_ledger::pair::Pair;
+use atomicity_ledger::record::AckItem;
 use atomicity_ledger::{Amount, AnyRecord, RecordHash, Unit};
 
 use crate::error::SimError;
@@ -187,8 +188,8 @@ impl World {
 
     /// Gives a record to the network.
     pub fn send(&mut self, from: usize, to: usize, record: AnyRecord) {
-        self.trace
-            .line(format_args!("{from} -> {to} {}", record.typ()));
+        let words = brief(&record);
+        self.trace.line(format_args!("{from} -> {to} {words}"));
         self.trace.bytes(record.hash().as_bytes());
         self.stats.records += 1;
         let node = &mut self.nodes[from];
@@ -214,5 +215,39 @@ impl World {
             return;
         }
         self.net.entry((from, to)).or_default().push(record);
+    }
+}
+
+/// A record in a few words.
+pub(crate) fn brief(record: &AnyRecord) -> String {
+    let short = |hash: RecordHash| hash.as_bytes()[..3].iter().fold(String::new(), |s, b| format!("{s}{b:02x}"));
+    match record {
+        AnyRecord::ConditionalIou(iou) => {
+            let of = iou.record();
+            let (number, amount) = (of.number.get(), of.amount.minor());
+            format!("iou {} #{number} {amount} {}", short(iou.hash()), of.unit)
+        }
+        AnyRecord::Release(release) => format!("release of {}", short(release.record().iou)),
+        AnyRecord::Publication(shown) => format!("publication of {}", short(shown.record().iou)),
+        AnyRecord::State(state) => {
+            let of = state.record();
+            let (seq, issued, merged) = (of.seq, of.issued.minor(), of.merged.minor());
+            let open: Vec<u64> = of.open.iter().map(|number| number.get()).collect();
+            let (epoch, next) = (of.epoch, of.next.get());
+            format!("state {epoch}/{seq} {issued} merged {merged} next {next} open {open:?} {}", of.unit)
+        }
+        AnyRecord::Ack(ack) => {
+            let items = ack.record().items.iter().map(|item| match item {
+                AckItem::State(item) => {
+                    let clear = if item.clear { " clear" } else { "" };
+                    format!("state {}/{}{clear} {}", item.epoch, item.seq, item.unit)
+                }
+                AckItem::Iou(item) => format!("iou {}", short(item.hash)),
+                AckItem::Book(item) => format!("book {} held {}", short(item.hash), item.held.len()),
+            });
+            format!("ack of {}", items.collect::<Vec<_>>().join(", "))
+        }
+        AnyRecord::Book(book) => format!("book {}", book.record().epoch),
+        other => other.typ().to_owned(),
     }
 }

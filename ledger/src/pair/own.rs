@@ -88,7 +88,13 @@ impl Pair {
             let accepted = paid.saturating_sub(item.returned.minor());
             side.accepted = side.accepted.max(accepted);
         }
+        let mut events = vec![Event::Acknowledged {
+            unit: item.unit.clone(),
+            epoch: item.epoch,
+            seq: item.seq,
+        }];
         if clears && let Some(newest) = side.newest.clone() {
+            events.extend(side.given_up_by_clear(newest.record()));
             side.clear_up_to(&newest);
             side.clear_ack = Some(signed.clone());
         }
@@ -97,11 +103,10 @@ impl Pair {
         side.payments
             .retain(|p| (p.record().epoch, p.record().seq) > at);
         side.ack = Some(signed.clone());
-        applied(Event::Acknowledged {
-            unit: item.unit.clone(),
-            epoch: item.epoch,
-            seq: item.seq,
-        })
+        Outcome::Applied {
+            events,
+            replies: Vec::new(),
+        }
     }
 
     /// Notes that somebody else signs with the owner's book key, or that this store is older than its own signatures.

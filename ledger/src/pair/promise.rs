@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Pair;
+use super::event::Event;
 use super::side::{Totals, UnitSide};
 use crate::amount::{Balance, Total};
 use crate::jws::{RecordHash, Signed, stored};
-use crate::record::{BookAck, ConditionalIou, Publication, Release, State};
+use crate::record::{BookAck, ConditionalIou, Publication, Release, ReleaseReason, State};
 use crate::seq::IouNumber;
 use crate::unit::Unit;
 
@@ -257,6 +258,25 @@ impl UnitSide {
         };
         let due = self.sum(|p| closed(p) && p.counts());
         due <= booked && !self.promises.iter().any(unsettled)
+    }
+
+    /// What the holder gives up by clearing `state`: everything that it closes and that is not part of its total. A store that was put
+    /// together again may not know what its total holds; then nothing is said.
+    pub(super) fn given_up_by_clear(&self, state: &State) -> Vec<Event> {
+        let closed = |p: &&Promise| state.closes(p.number());
+        let booked = state.merged.growth_since(self.merged_before);
+        let known = self.sum(|p| closed(&p) && p.merged);
+        let given_up = |p: &&Promise| !p.merged && p.release.is_none();
+        let promises = self.promises.iter().filter(closed).filter(given_up);
+        promises
+            .filter(|_| known == booked)
+            .map(|p| Event::Released {
+                iou: p.iou.hash(),
+                unit: state.unit.clone(),
+                amount: p.iou.record().amount,
+                reason: ReleaseReason::Expired,
+            })
+            .collect()
     }
 
     /// Drops what the holder's clear of `state` has covered.
