@@ -6,6 +6,8 @@ CREATE TABLE log (
     -- The policy in force.
     policy_hash TEXT NOT NULL,
     url         TEXT NOT NULL,
+    -- 1: the user gave this address; it may be on a private network.
+    named       INTEGER NOT NULL CHECK (named IN (0, 1)),
     -- 1: the user does not want it.
     refused     INTEGER NOT NULL DEFAULT 0 CHECK (refused IN (0, 1)),
     -- The newest checkpoint that counts, and the size of its tree. Both only ever grow.

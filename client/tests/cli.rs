@@ -278,3 +278,89 @@ fn people_get_words() {
         "{err}"
     );
 }
+
+/// A policy of a log at this address, without cosigners.
+fn policy(url: &str) -> String {
+    use atomicity_witness_log::{KeyKind, Policy, SigningKey};
+    let key = SigningKey::from_secret("log.example/log", KeyKind::Ed25519, [7; 32]).unwrap();
+    let log = (key.verifier(), Some(url.to_owned()));
+    let policy = Policy::from_parts(&[log], &[], 0).unwrap();
+    String::from_utf8(policy.as_bytes().to_vec()).unwrap()
+}
+
+#[test]
+fn a_secret_is_kept_and_shown_on_demand_only() {
+    let wallet = Wallet::init();
+    let made = wallet.ok(&["secret", "new"]);
+    let hash = made["hash"].as_str().unwrap();
+    let shown = wallet.ok(&["secret", "show", hash]);
+    let secret = shown["preimage"].as_str().unwrap();
+    for args in [&["secret", "list"][..], &["history"], &["promises"]] {
+        let said = wallet.ok(args).to_string();
+        assert!(!said.contains(secret), "{args:?}: {said}");
+    }
+    assert_eq!(wallet.ok(&["secret", "list"])["secrets"][0]["hash"], hash);
+    // It lies sealed in the store.
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(secret)
+        .unwrap();
+    for file in files(&wallet.home()) {
+        let content = std::fs::read(wallet.home().join(&file)).unwrap();
+        let found = content.windows(bytes.len()).any(|part| part == bytes);
+        assert!(!found, "the secret lies open in {file}");
+    }
+    // Hashes are taken in hex too.
+    let hex: String = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(hash)
+        .unwrap()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(wallet.ok(&["secret", "show", &hex])["preimage"], secret);
+    let other = "A".repeat(43);
+    wallet.fails(2, "secret_unknown", &["secret", "show", &other]);
+    wallet.fails(2, "usage", &["secret", "show", "short"]);
+}
+
+#[test]
+fn a_log_that_shows_nothing_is_not_taken_and_a_wrong_policy_is_named() {
+    let wallet = Wallet::init();
+    let file = wallet.dir.path().join("policy");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, policy("http://127.0.0.1:1/log")).unwrap();
+    wallet.fails(4, "unreachable", &["log", "add", path]);
+    assert_eq!(wallet.ok(&["log", "list"])["logs"], serde_json::json!([]));
+    std::fs::write(&file, "log nonsense\nquorum none\n").unwrap();
+    let (code, value, _) = wallet.run(&["log", "add", path]);
+    assert_eq!(code, 1, "{value}");
+    wallet.fails(7, "io_failed", &["log", "add", "no such file"]);
+    wallet.fails(2, "log_unknown", &["log", "remove", "log.example/log"]);
+    wallet.fails(2, "log_unknown", &["log", "refuse", "log.example/log"]);
+    let tower = ["log", "watchtower", "add", "http://127.0.0.1:1"];
+    wallet.fails(4, "unreachable", &tower);
+    let none = wallet.ok(&["log", "watchtower", "list"]);
+    assert_eq!(none["watchtowers"], serde_json::json!([]));
+}
+
+#[test]
+fn what_makes_no_sense_about_promises_is_refused_before_anything_else() {
+    let wallet = Wallet::init();
+    let hash = "A".repeat(43);
+    let pay = |more: &[&str]| {
+        let mut args = vec!["pay", "baker", "1.00 BREAD/2", "--on", hash.as_str()];
+        args.extend(more);
+        wallet.run(&args).0
+    };
+    assert_eq!(pay(&["--deadline", "0s"]), 2);
+    assert_eq!(pay(&["--deadline", "2d"]), 2);
+    assert_eq!(pay(&["--shown", "--log", "x"]), 2);
+    wallet.fails(2, "usage", &["pay", "baker", "1.00 BREAD/2", "--on", "no"]);
+    wallet.fails(
+        2,
+        "unknown_friend",
+        &["pay", "baker", "1 BREAD/2", "--on", &hash],
+    );
+    let promises = wallet.ok(&["promises"]);
+    assert_eq!(promises["promises"], serde_json::json!([]));
+}

@@ -21,6 +21,8 @@ pub(crate) struct LogRow {
     pub policy_hash: String,
     /// Where the log is.
     pub url: String,
+    /// Whether the user gave this address.
+    pub named: bool,
     /// Whether the user refuses it.
     pub refused: bool,
     /// The newest checkpoint that counts.
@@ -38,6 +40,7 @@ struct Row {
     policy: String,
     policy_hash: String,
     url: String,
+    named: i64,
     refused: i64,
     checkpoint: Option<String>,
     size: i64,
@@ -52,6 +55,7 @@ impl From<Row> for LogRow {
             policy: row.policy,
             policy_hash: row.policy_hash,
             url: row.url,
+            named: row.named != 0,
             refused: row.refused != 0,
             checkpoint: row.checkpoint,
             size: from_sql(row.size),
@@ -65,7 +69,7 @@ impl From<Row> for LogRow {
 pub(crate) async fn list(conn: &mut SqliteConnection) -> Result<Vec<LogRow>, ClientError> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT l.origin, p.policy, l.policy_hash, l.url, l.refused, l.checkpoint, l.size, l.checked_at, l.added_at
+        "SELECT l.origin, p.policy, l.policy_hash, l.url, l.named, l.refused, l.checkpoint, l.size, l.checked_at, l.added_at
          FROM log l JOIN log_policy p ON p.origin = l.origin AND p.policy_hash = l.policy_hash ORDER BY l.origin"
     )
     .fetch_all(conn)
@@ -80,7 +84,7 @@ pub(crate) async fn get(
 ) -> Result<Option<LogRow>, ClientError> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT l.origin, p.policy, l.policy_hash, l.url, l.refused, l.checkpoint, l.size, l.checked_at, l.added_at
+        "SELECT l.origin, p.policy, l.policy_hash, l.url, l.named, l.refused, l.checkpoint, l.size, l.checked_at, l.added_at
          FROM log l JOIN log_policy p ON p.origin = l.origin AND p.policy_hash = l.policy_hash WHERE l.origin = ?",
         origin
     )
@@ -94,7 +98,7 @@ pub(crate) async fn put(
     conn: &mut SqliteConnection,
     origin: &str,
     (policy_hash, policy): (&str, &str),
-    url: &str,
+    (url, named): (&str, bool),
     now: u64,
 ) -> Result<(), ClientError> {
     let now = to_sql(now);
@@ -107,11 +111,13 @@ pub(crate) async fn put(
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        "INSERT INTO log (origin, policy_hash, url, added_at) VALUES (?, ?, ?, ?)
-         ON CONFLICT (origin) DO UPDATE SET policy_hash = excluded.policy_hash, url = excluded.url, refused = 0",
+        "INSERT INTO log (origin, policy_hash, url, named, added_at) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (origin) DO UPDATE SET
+             policy_hash = excluded.policy_hash, url = excluded.url, named = excluded.named, refused = 0",
         origin,
         policy_hash,
         url,
+        named,
         now
     )
     .execute(conn)
@@ -318,14 +324,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::create(&dir.path().join("w")).await.unwrap();
         let mut tx = store.write().await.unwrap();
-        put(tx.conn(), "o", ("h", "p"), "https://x/", 1)
+        put(tx.conn(), "o", ("h", "p"), ("https://x/", true), 1)
             .await
             .unwrap();
         pin(tx.conn(), "o", "five", 5, 2).await.unwrap();
         pin(tx.conn(), "o", "four", 4, 3).await.unwrap();
         let row = get(tx.conn(), "o").await.unwrap().unwrap();
         assert_eq!((row.size, row.checkpoint.as_deref()), (5, Some("five")));
-        put(tx.conn(), "o", ("h2", "p2"), "https://y/", 4)
+        put(tx.conn(), "o", ("h2", "p2"), ("https://y/", true), 4)
             .await
             .unwrap();
         let row = get(tx.conn(), "o").await.unwrap().unwrap();

@@ -91,6 +91,7 @@ impl Wallet {
     pub async fn decide(&self) -> Result<DecideReport, ClientError> {
         let mut report = DecideReport::default();
         let wanted = settings::get(&mut *self.store().read().await?, settings::LOGS_WANTED).await?;
+        self.tell_forks(self.ask_watchtowers_again().await?, &mut report);
         if wanted.is_none() {
             return Ok(report);
         }
@@ -105,7 +106,6 @@ impl Wallet {
             report.events.extend(taken.events);
         }
         self.tell_forks(self.compare_notes().await?, &mut report);
-        self.tell_forks(self.ask_watchtowers().await?, &mut report);
         let mut settled: BTreeMap<UserKey, Vec<(RecordHash, Decision)>> = BTreeMap::new();
         open.retain(|promise| match decision(promise, &readings) {
             Some(decision) => {

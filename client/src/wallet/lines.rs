@@ -5,7 +5,7 @@ use atomicity_ledger::{Total, Unit, UserKey};
 
 use super::books::Change;
 use super::friends::LimitChange;
-use super::{Direction, HistoryItem, Wallet, receive};
+use super::{Direction, HistoryItem, Wallet, logs, receive};
 use crate::error::ClientError;
 use crate::store::{contacts, rules};
 
@@ -32,7 +32,9 @@ impl Wallet {
         // The rule is what the user decided; the line is how the friend hears of it.
         rules::set_accept(change.conn(), user, unit, accept).await?;
         let policy = rules::policy(change.conn(), user).await?;
-        let terms = LineTerms::simple(unit.clone(), policy.verdict(user, unit).accept)?;
+        let mut terms = LineTerms::simple(unit.clone(), policy.verdict(user, unit).accept)?;
+        // Friends need not promise on a log that is not relied on here.
+        terms.logs_refused = logs::refused(change.conn()).await?;
         let line = pair.set_line(terms, &change.keys.pen, now)?;
         let seq = line.record().seq.get();
         change.save(&pair).await?;

@@ -100,6 +100,9 @@ pub use watch::WatchOptions;
 /// How long the homeserver's word that this store keeps the books is good for.
 const MAY_SIGN_FOR: Duration = Duration::from_secs(10);
 
+/// How often the watchtowers are asked.
+const ASK_TOWERS_EVERY: Duration = Duration::from_secs(30);
+
 /// An open wallet. Cheap to clone; clones and other processes may use the same store at once.
 #[derive(Clone, Debug)]
 pub struct Wallet {
@@ -114,6 +117,7 @@ struct Inner {
     me: UserKey,
     session: tokio::sync::Mutex<Option<HomeSession>>,
     may_sign_since: Mutex<Option<Instant>>,
+    towers_asked: Mutex<Option<Instant>>,
     directory: Mutex<Option<Arc<directory::Directory>>>,
     /// Friends to whom a task of this process is sending.
     sending: Mutex<BTreeSet<UserKey>>,
@@ -148,6 +152,7 @@ impl Wallet {
                 me,
                 session: tokio::sync::Mutex::new(None),
                 may_sign_since: Mutex::new(None),
+                towers_asked: Mutex::new(None),
                 directory: Mutex::new(None),
                 sending: Mutex::default(),
                 homes: remembered,
@@ -196,6 +201,18 @@ impl Wallet {
             .ok()
             .and_then(|since| *since)
             .is_some_and(|since| since.elapsed() < MAY_SIGN_FOR)
+    }
+
+    /// Whether the watchtowers are to be asked now, which is noted.
+    fn asks_towers(&self) -> bool {
+        let Ok(mut asked) = self.inner.towers_asked.lock() else {
+            return true;
+        };
+        let due = asked.is_none_or(|at| at.elapsed() >= ASK_TOWERS_EVERY);
+        if due {
+            *asked = Some(Instant::now());
+        }
+        due
     }
 
     fn note_checked(&self) {

@@ -294,6 +294,8 @@ impl Wallet {
         let line = pair.theirs().unit(unit).and_then(|side| side.line());
         let refused = line.map_or(&[][..], |line| &line.record().logs_refused);
         let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        // Whoever knows of a lie is heard before anything hangs on the log.
+        self.ask_watchtowers().await?;
         let logs = self.logs_for_promise(&named, &refused).await?;
         let mut terms = Vec::new();
         let mut failure = None;

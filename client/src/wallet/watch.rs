@@ -257,7 +257,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
     }
 
     async fn tick(&mut self) -> Result<(), ClientError> {
-        let (waits, wanted, friends) = {
+        let (waits, friends) = {
             let mut conn = self.wallet.store().read().await?;
             let due = outbox::due(&mut conn, now().millis(), 1).await?;
             let unwritten = pairs::unpublished(&mut conn, 1).await?;
@@ -269,12 +269,12 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
                 self.wanted.clone_from(&wanted);
             }
             let waits = !due.is_empty() || !unwritten.is_empty();
-            (waits, wanted.is_some(), friends)
+            (waits, friends)
         };
         if waits {
             self.work.flush_if_idle();
         }
-        if wanted && self.decide_at <= Instant::now() {
+        if self.decide_at <= Instant::now() {
             self.work.decide();
         }
         if let Some((at, waited)) = self.reread

@@ -3,9 +3,10 @@
 use atomicity_ledger::pair::{Event, Pair};
 use atomicity_ledger::record::{ConditionalIou, ReleaseReason, View};
 use atomicity_ledger::{RecordHash, Unit};
-use atomicity_witness_log::SignedCheckpoint;
+use atomicity_witness_log::{PublicationProof, SignedCheckpoint};
 
 use super::super::event::WalletEventKind;
+use super::super::promise;
 use super::Teller;
 use crate::error::ClientError;
 use crate::store::history::{Direction, HistoryItem};
@@ -217,7 +218,19 @@ impl Teller<'_> {
         })
         .await?;
         self.push(told);
-        Ok(())
+        self.keep_checkpoint(iou).await
+    }
+
+    /// The checkpoint of a proof is one that somebody relied on.
+    async fn keep_checkpoint(&mut self, iou: RecordHash) -> Result<(), ClientError> {
+        let mut promises = promise::all(self.pair);
+        let found = promises.find(|promise| promise.iou().hash() == iou);
+        let proof = found.and_then(|promise| promise.publication()?.record().proof.clone());
+        let parsed = proof.and_then(|p| PublicationProof::parse(p.proof.as_str().as_bytes()).ok());
+        match parsed {
+            Some(proof) => self.keep_note(&proof.tlog_proof().note.to_string()).await,
+            None => Ok(()),
+        }
     }
 
     /// What the friend booked of promises that were due.
@@ -245,22 +258,26 @@ impl Teller<'_> {
 
     /// The checkpoints that the friend relied on: those of known logs are kept until they are compared.
     async fn shown(&mut self, view: View) -> Result<(), ClientError> {
-        let now = self.change.now.millis();
-        let user = self.contact.user.to_string();
         for checkpoint in view.checkpoints {
-            let text = checkpoint.as_str();
-            let Ok(signed) = SignedCheckpoint::parse(text.as_bytes()) else {
-                continue;
-            };
-            let origin = &signed.checkpoint().origin;
-            let Some(known) = logs::get(self.change.conn(), origin).await? else {
-                continue;
-            };
-            if known.checkpoint.as_deref() != Some(text) {
-                let conn = self.change.conn();
-                logs::keep_note(conn, origin, text, Some(&user), now).await?;
-            }
+            self.keep_note(checkpoint.as_str()).await?;
         }
         Ok(())
+    }
+
+    /// Keeps a checkpoint of a known log until it is compared.
+    async fn keep_note(&mut self, text: &str) -> Result<(), ClientError> {
+        let Ok(signed) = SignedCheckpoint::parse(text.as_bytes()) else {
+            return Ok(());
+        };
+        let now = self.change.now.millis();
+        let user = self.contact.user.to_string();
+        let origin = &signed.checkpoint().origin;
+        let conn = self.change.conn();
+        match logs::get(conn, origin).await? {
+            Some(known) if known.checkpoint.as_deref() != Some(text) => {
+                logs::keep_note(conn, origin, text, Some(&user), now).await
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -26,6 +26,9 @@ use crate::store::{parse_own, watchtowers};
 pub(crate) use dead::End;
 pub(crate) use window::Window;
 
+/// The most logs that a credit line says to be refused.
+const MAX_REFUSED: usize = 16;
+
 /// A log that the wallet knows, ready for use.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
@@ -97,6 +100,9 @@ impl Log {
     pub(crate) fn open(wallet: &Wallet, row: LogRow) -> Result<Self, ClientError> {
         let (policy, key) = read_policy(&row.policy, &row.origin)?;
         let site = LogSite::new(wallet.net(), &row.url)?;
+        if row.named {
+            site.trust();
+        }
         Ok(Self {
             row,
             policy,
@@ -196,6 +202,17 @@ fn quorum_words(policy: &str) -> String {
     }
 }
 
+/// The names of the logs that are not to be relied on.
+pub(crate) async fn refused(conn: &mut SqliteConnection) -> Result<Vec<Address>, ClientError> {
+    let forks = logs::forks(conn).await?;
+    let rows = logs::list(conn).await?;
+    let refused = rows.iter().filter(|row| why_refused(row, &forks).is_some());
+    refused
+        .take(MAX_REFUSED)
+        .map(|row| parse_own(&row.origin, "the name of a log"))
+        .collect()
+}
+
 /// What the ledger has to know about the logs.
 pub(crate) async fn known(conn: &mut SqliteConnection) -> Result<KnownLogs, ClientError> {
     let forks = logs::forks(conn).await?;
@@ -245,6 +262,7 @@ impl Wallet {
         };
         let origin = log.key.name().to_owned();
         origin.parse::<Address>()?;
+        let named = url.is_some();
         let url = url.or_else(|| log.url.clone()).ok_or_else(|| {
             ClientError::Usage(
                 "the policy does not say where the log is: give its address".to_owned(),
@@ -268,7 +286,14 @@ impl Wallet {
                 "a wallet knows at most {MAX_LOGS} logs"
             )));
         }
-        logs::put(tx.conn(), &origin, (&hash, &text), &url, now().millis()).await?;
+        logs::put(
+            tx.conn(),
+            &origin,
+            (&hash, &text),
+            (&url, named),
+            now().millis(),
+        )
+        .await?;
         watchtowers::read_again(tx.conn()).await?;
         // Promises may have waited for it.
         super::decide::want(tx.conn()).await?;

@@ -1,5 +1,7 @@
 //! Watchtowers: their verdicts are fetched and checked, and they are handed what this wallet was shown.
 
+use std::time::Duration;
+
 use atomicity_witness_log::ForkProof;
 
 use super::pin::Seen;
@@ -11,6 +13,8 @@ use crate::store::watchtowers::{self, MAX_WATCHTOWERS, Watchtower};
 use crate::wallet::{Wallet, now};
 use atomicity_witness_log::SignedNote;
 
+/// How long all that is said to one watchtower and heard of it may take.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Pages of verdicts that are read at once.
 const PAGES: usize = 20;
 /// A watchtower is handed a checkpoint when the log has grown by this many entries since the last one.
@@ -69,32 +73,40 @@ impl Wallet {
     /// # Errors
     /// Only what the store says.
     pub(crate) async fn ask_watchtowers(&self) -> Result<Vec<ForkView>, ClientError> {
-        let mut news = Vec::new();
+        let mut asked = Vec::new();
         for watchtower in self.watchtowers().await? {
-            let site = LogSite::new(self.net(), &watchtower.url).and_then(|site| tower(&site));
-            let Ok(site) = site else { continue };
-            match self.read_verdicts(&site, &watchtower).await {
-                Ok(found) => news.extend(found),
-                Err(error) => self.bear(&watchtower, error)?,
-            }
-            if let Err(error) = self.tell_tower(&site, &watchtower).await {
-                self.bear(&watchtower, error)?;
-            }
+            let site = LogSite::new(self.net(), &watchtower.url)?;
+            // The user named it.
+            site.trust();
+            asked.push((tower(&site)?, watchtower));
         }
-        Ok(news)
+        let asking = asked.iter().map(|(site, watchtower)| async move {
+            let talk = async {
+                // First what they should know: they may have an answer to it.
+                self.tell_tower(site, watchtower).await?;
+                self.read_verdicts(site, watchtower).await
+            };
+            match tokio::time::timeout(PATIENCE, talk).await {
+                Ok(Err(error @ (ClientError::Store(_) | ClientError::StoreFull))) => Err(error),
+                Ok(Err(error)) => {
+                    let (url, code) = (&watchtower.url, error.code());
+                    tracing::info!(url, code, "a watchtower is of no use: {error}");
+                    Ok(Vec::new())
+                }
+                Ok(found) => found,
+                Err(_) => Ok(Vec::new()),
+            }
+        });
+        let found = futures_util::future::try_join_all(asking).await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
-    fn bear(&self, watchtower: &Watchtower, error: ClientError) -> Result<(), ClientError> {
-        match error {
-            ClientError::Net(_) | ClientError::Log(_) | ClientError::Malformed { .. } => {
-                tracing::info!(
-                    url = watchtower.url,
-                    code = error.code(),
-                    "a watchtower: {error}"
-                );
-                Ok(())
-            }
-            other => Err(other),
+    /// The same if it was not done lately.
+    pub(crate) async fn ask_watchtowers_again(&self) -> Result<Vec<ForkView>, ClientError> {
+        if self.asks_towers() {
+            self.ask_watchtowers().await
+        } else {
+            Ok(Vec::new())
         }
     }
 

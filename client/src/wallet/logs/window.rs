@@ -128,14 +128,19 @@ impl Wallet {
                 "more entries would have to be read than is allowed",
             ));
         }
-        let mut sites = vec![log.site.clone()];
-        sites.extend(self.mirrors(log).await?);
+        let kept = stored.filter(|row| row.start == start);
+        let mut attempts = vec![(log.site.clone(), kept)];
+        // What was kept may be bad: then all is fetched again.
+        if attempts.iter().any(|(_, kept)| kept.is_some()) {
+            attempts.push((log.site.clone(), None));
+        }
+        let mirrors = self.mirrors(log).await?;
+        attempts.extend(mirrors.into_iter().map(|site| (site, None)));
         let mut failure = unreadable(log, "nobody serves its entries");
-        for (n, site) in sites.into_iter().enumerate() {
-            // Only the first attempt trusts what was kept: if that is bad, all is fetched again.
-            let kept = stored.as_ref().filter(|row| n == 0 && row.start == start);
-            match self.read_from(log, &site, &checkpoint, start, kept).await {
-                Ok(read) => return self.take_entries(log, note, read).await,
+        for (site, kept) in attempts {
+            let read = self.read_from(log, &site, &checkpoint, start, kept.as_ref());
+            match read.await {
+                Ok(read) => return self.take_entries(log, note, read, kept.is_some()).await,
                 Err(error @ (ClientError::Store(_) | ClientError::StoreFull)) => return Err(error),
                 Err(error) => failure = error,
             }
@@ -211,6 +216,7 @@ impl Wallet {
         log: &Log,
         note: SignedNote,
         read: Entries,
+        goes_on: bool,
     ) -> Result<Window, ClientError> {
         let start = read.base.size();
         let hashes: Vec<Hash> = read
@@ -240,6 +246,9 @@ impl Wallet {
             base: bytes_of(&window.base),
         };
         let mut tx = self.store().write().await?;
+        if !goes_on {
+            windows::forget(tx.conn(), &log.row.origin).await?;
+        }
         for (path, bytes) in &read.fresh {
             let (idx, width) = (path.index(), path.width());
             windows::put_bundle(tx.conn(), &log.row.origin, idx, width, bytes).await?;
