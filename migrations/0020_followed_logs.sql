@@ -54,6 +54,8 @@ CREATE TABLE mirror_tiles (
     bytes   bytea    NOT NULL CHECK (level < 0 OR octet_length(bytes) = 32 * width),
     PRIMARY KEY (log, level, idx)
 );
+-- Hashes don't compress.
+ALTER TABLE mirror_tiles ALTER COLUMN bytes SET STORAGE EXTERNAL;
 
 -- Proofs that a log or a cosigner lied.
 CREATE TABLE fork_proofs (

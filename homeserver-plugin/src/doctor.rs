@@ -6,6 +6,7 @@
 mod database;
 mod files;
 mod listeners;
+mod logs;
 mod world;
 
 use std::path::Path;
@@ -92,7 +93,10 @@ pub async fn run(config: &Config, data_dir: &Path) -> Report {
     let own_key = keys.as_ref().ok().map(|keys| keys.public_key().z32());
     checks.extend(listeners::look(config, own_key.as_deref()).await);
     match Resolver::new(config) {
-        Ok(resolver) => checks.extend(world::look(config, &resolver, keys.as_ref().ok()).await),
+        Ok(resolver) => {
+            checks.extend(world::look(config, &resolver, keys.as_ref().ok()).await);
+            checks.extend(logs::look(config, data_dir, &resolver).await);
+        }
         Err(error) => checks.push(Check::fail(
             "network",
             error.to_string(),

@@ -142,7 +142,7 @@ async fn round(state: &AppState, log: &Followed) -> bool {
 }
 
 async fn follow(state: &AppState, log: &Followed) -> Result<(), MirrorError> {
-    let note = upstream::checkpoint(state, log).await?;
+    let note = upstream::checkpoint(&state.resolver, log).await?;
     let view = look(state, log, &note, Via::Own).await?;
     if matches!(view, View::Agrees) {
         let size = SignedCheckpoint::new(note.clone())?.checkpoint().size;

@@ -6,6 +6,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use url::Url;
 
 use super::{Followed, MirrorError};
+use crate::resolve::Resolver;
 use crate::resolve::call::Call;
 use crate::state::AppState;
 
@@ -25,7 +26,7 @@ pub fn below(prefix: &Url, path: &str) -> Url {
 }
 
 async fn get(
-    state: &AppState,
+    resolver: &Resolver,
     log: &Followed,
     path: &str,
     max_bytes: usize,
@@ -36,8 +37,7 @@ async fn get(
         body: None,
         max_bytes,
     };
-    let answer = state
-        .resolver
+    let answer = resolver
         .call(&call)
         .await
         .map_err(|error| MirrorError::Unserved(error.to_string()))?;
@@ -48,8 +48,8 @@ async fn get(
 ///
 /// # Errors
 /// [`MirrorError::Unserved`], [`MirrorError::Log`] if it is no note.
-pub async fn checkpoint(state: &AppState, log: &Followed) -> Result<SignedNote, MirrorError> {
-    match get(state, log, "checkpoint", MAX_CHECKPOINT).await? {
+pub async fn checkpoint(resolver: &Resolver, log: &Followed) -> Result<SignedNote, MirrorError> {
+    match get(resolver, log, "checkpoint", MAX_CHECKPOINT).await? {
         (200, body) => Ok(SignedNote::parse(&body)?),
         (status, _) => Err(MirrorError::Unserved(format!(
             "its checkpoint, with status {status}"
@@ -68,7 +68,7 @@ async fn resource(
         TileKind::Entries => MAX_BUNDLE,
     };
     for candidate in [path, path.full()] {
-        match get(state, log, &candidate.to_string(), max_bytes).await? {
+        match get(&state.resolver, log, &candidate.to_string(), max_bytes).await? {
             (200, body) => return Ok((candidate, body)),
             (404 | 410, _) => {}
             (status, _) => {
