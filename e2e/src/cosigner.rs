@@ -9,20 +9,24 @@ use atomicity_witness_log::add_checkpoint::encode_response;
 use atomicity_witness_log::checkpoint::cosign;
 use atomicity_witness_log::tree::verify_consistency;
 use atomicity_witness_log::{
-    AddCheckpoint, Hash, KeyKind, LogError, SignedCheckpoint, SigningKey, VerifierKey,
+    AddCheckpoint, Hash, KeyKind, LogError, SignedCheckpoint, SignedNote, SigningKey, Tombstone,
+    VerifierKey,
 };
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
 
 struct Memory {
     log: VerifierKey,
     size: u64,
     root: Hash,
     away: bool,
+    /// The promise never to cosign a larger tree, if it was made.
+    tombstone: Option<(Tombstone, SignedNote)>,
     /// Every checkpoint that bore the log's signature, cosigned or not.
     seen: Vec<SignedCheckpoint>,
 }
@@ -51,11 +55,13 @@ impl Cosigner {
                 size: 0,
                 root: Hash::empty_root(),
                 away: false,
+                tombstone: None,
                 seen: Vec::new(),
             })),
         };
         let router = Router::new()
             .route("/cosigner/add-checkpoint", post(add_checkpoint))
+            .route("/cosigner/tombstones", get(tombstones))
             .with_state(cosigner.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(cosigner)
@@ -80,6 +86,22 @@ impl Cosigner {
     /// Whether it answers at all.
     pub fn set_away(&self, away: bool) {
         self.memory().away = away;
+    }
+
+    /// Gives the log up where it is.
+    ///
+    /// # Errors
+    /// If it can't sign that.
+    pub fn bury(&self) -> Result<()> {
+        let mut memory = self.memory();
+        let tombstone = Tombstone {
+            origin: memory.log.name().to_owned(),
+            size: memory.size,
+            root: memory.root,
+        };
+        let note = tombstone.sign(&self.key)?;
+        memory.tombstone = Some((tombstone, note));
+        Ok(())
     }
 
     /// How much of the log it cosigned.
@@ -116,6 +138,12 @@ impl Cosigner {
             let answer = (StatusCode::CONFLICT, kind, format!("{}\n", memory.size));
             return Err(Box::new(answer.into_response()));
         }
+        if memory.tombstone.is_some() {
+            let problem = json!({"type": "about:blank", "title": "Unprocessable Entity", "status": 422, "detail": "dead", "code": "tombstoned"});
+            return Err(Box::new(
+                (StatusCode::UNPROCESSABLE_ENTITY, Json(problem)).into_response(),
+            ));
+        }
         let new = signed.checkpoint();
         verify_consistency(
             memory.size,
@@ -138,6 +166,16 @@ impl Cosigner {
 fn now_s() -> Result<u64> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     Ok(since.context("a clock before 1970")?.as_secs())
+}
+
+async fn tombstones(State(cosigner): State<Cosigner>) -> Json<Value> {
+    let memory = cosigner.memory();
+    let items: Vec<Value> = memory
+        .tombstone
+        .iter()
+        .map(|(stone, note)| json!({"origin": stone.origin, "size": stone.size, "tombstone": note.to_string()}))
+        .collect();
+    Json(json!({"items": items}))
 }
 
 async fn add_checkpoint(State(cosigner): State<Cosigner>, body: Bytes) -> Response {

@@ -11,6 +11,7 @@ mod cosigners;
 pub mod create;
 mod events;
 mod fault;
+mod graves;
 pub mod http;
 mod metrics;
 pub mod publication;
@@ -264,7 +265,12 @@ fn published(stored: &StoredLog, policy: &Policy) -> Option<Published> {
 /// # Errors
 /// Whatever makes it unsafe to go on.
 pub async fn run(state: AppState, log: WitnessLog, start: Start) -> Result<(), PluginError> {
-    let outcome = work(&state, &log, start).await;
+    let task = tokio::spawn({
+        let (state, log) = (state.clone(), log.clone());
+        async move { work(&state, &log, start).await }
+    });
+    let failed = |error| PluginError::Internal(format!("the log's task failed: {error}"));
+    let outcome = task.await.map_err(failed).flatten();
     if let Err(error) = &outcome {
         tracing::error!(%error, code = error.code(), "the log can't go on");
         log.stop("failed");
@@ -278,6 +284,10 @@ async fn work(state: &AppState, log: &WitnessLog, start: Start) -> Result<(), Pl
     let mut publisher = Publisher::new(state.clone(), log.clone())?;
     let head = sequencer.head()?;
     if !publisher.compare(&head).await? {
+        return Ok(());
+    }
+    graves::stop_if_ended(state, log).await?;
+    if matches!(log.status(), Status::Stopped(_)) {
         return Ok(());
     }
     tracing::info!(

@@ -7,7 +7,7 @@ use atomicity_e2e::log::{LogReader, LogSite, Recorder};
 use atomicity_e2e::mailbox::Mailbox;
 use atomicity_e2e::{Plugin, World, wait};
 use atomicity_witness_log::tile::TileKind;
-use atomicity_witness_log::{Leaf, LogError, PublicationProof, SignedNote, TilePath};
+use atomicity_witness_log::{Leaf, LogError, PublicationProof, SignedNote, TilePath, Tombstones};
 use serde_json::Value;
 
 async fn problem(answer: reqwest::Response) -> (u16, String) {
@@ -45,6 +45,17 @@ async fn a_preimage_is_answered_with_a_proof_that_stands_alone() {
     assert!(other.published.index >= later);
     let ahead = log.post(&preimage, 1 << 40).await.unwrap();
     assert_eq!(problem(ahead).await, (400, "min_index_ahead".to_owned()));
+
+    let document = reqwest::get(format!("{}/openapi.json", site.plugin.http_url())).await;
+    let document: Value = document.unwrap().json().await.unwrap();
+    for route in [
+        "/log/checkpoint",
+        "/log/preimages",
+        "/log/events",
+        "/log/policy",
+    ] {
+        assert!(document["paths"][route].is_object(), "{route} is not told");
+    }
 
     let audit = log.audit(&policy).await.unwrap();
     assert!(audit.holds(&first) && audit.holds(&other));
@@ -367,4 +378,63 @@ async fn a_cosigner_that_comes_late_catches_up() {
     .await
     .unwrap();
     log.audit(&policy).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_its_cosigners_gave_up_ends_where_no_quorum_is_left() {
+    let world = World::start().await.unwrap();
+    let mut site = LogSite::start(&world, "l", (2, 1)).await.unwrap();
+    let log = site.log();
+    let policy = log.policy().await.unwrap();
+    log.publish(&policy, &rand::random(), 0).await.unwrap();
+    let tombstones = async || {
+        let list: Value = log.get("tombstones").await?.json().await?;
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        items
+            .iter()
+            .map(|item| {
+                let text = item["tombstone"].as_str().unwrap_or_default();
+                Ok(SignedNote::parse(text.as_bytes())?)
+            })
+            .collect::<anyhow::Result<Vec<_>>>()
+    };
+    assert!(tombstones().await.unwrap().is_empty());
+
+    site.cosigners[0].bury().unwrap();
+    let first = wait::until("the first tombstone", || async {
+        let notes = tombstones().await?;
+        anyhow::ensure!(notes.len() == 1);
+        Ok(notes)
+    })
+    .await
+    .unwrap();
+    assert_eq!(Tombstones::end(&policy, site.key.name(), &first), Ok(None));
+    // The other one is a quorum by itself.
+    log.publish(&policy, &rand::random(), 0).await.unwrap();
+
+    site.cosigners[1].bury().unwrap();
+    wait::until("the log to end", || async {
+        let answer = log.post(&rand::random(), 0).await?;
+        let (status, code) = problem(answer).await;
+        anyhow::ensure!((status, code.as_str()) == (503, "log_stopped"), "{code}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let both = tombstones().await.unwrap();
+    let end = Tombstones::end(&policy, site.key.name(), &both).unwrap();
+    assert!(end.is_some_and(|end| end.size >= site.cosigners[0].size()));
+    // Also after a restart, and what was published stays readable.
+    site.plugin.kill().await.unwrap();
+    site.plugin.launch().unwrap();
+    wait::until("the log to be read", || log.audit(&policy))
+        .await
+        .unwrap();
+    wait::until("the log to know its end", || async {
+        let answer = log.post(&rand::random(), 0).await?;
+        anyhow::ensure!(problem(answer).await == (503, "log_stopped".to_owned()));
+        Ok(())
+    })
+    .await
+    .unwrap();
 }

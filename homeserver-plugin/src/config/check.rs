@@ -32,6 +32,11 @@ impl Config {
         TrustedProxies::parse(&self.http.trusted_proxies)?;
         self.check_urls()?;
         self.witness_log.check()?;
+        if self.witness_log.answer_timeout_ms >= self.http.request_timeout_ms {
+            return refuse(
+                "witness_log.answer_timeout_ms must be below http.request_timeout_ms".into(),
+            );
+        }
         self.cosigner.check(self.network.testnet)?;
         self.watchtower.check()?;
         for (name, value) in self.positive() {

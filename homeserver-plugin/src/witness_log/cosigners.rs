@@ -10,10 +10,12 @@ use atomicity_witness_log::{
 use tokio::time::timeout;
 use url::Url;
 
-use super::{WitnessLog, tiles};
+use super::{WitnessLog, graves, tiles};
 use crate::error::PluginError;
+use crate::problem::Problem;
 use crate::resolve::Resolver;
 use crate::resolve::call::{Answer, Call};
+use crate::state::AppState;
 
 /// The media type of an answer that names the size that the cosigner knows.
 const SIZE_TYPE: &str = "text/x.tlog.size";
@@ -30,6 +32,8 @@ pub enum Refusal {
         /// The size that it names.
         size: u64,
     },
+    /// The cosigner promised never to cosign a larger tree of this log.
+    Buried,
     /// The cosigner answered, and did not cosign.
     Refused(String),
     /// There was no answer, or none that says anything.
@@ -40,14 +44,18 @@ pub enum Refusal {
 pub struct Cosigner {
     key: VerifierKey,
     url: Url,
+    tombstones: Url,
     /// The size that it knows, as far as it said.
     known: u64,
+    /// Whether its tombstone of this log is known.
+    buried: bool,
 }
 
 /// What an answer says.
 enum Said {
     Cosigned(Vec<NoteSignature>),
     Knows(u64),
+    Buried,
     No(String),
     Nothing(String),
 }
@@ -58,16 +66,23 @@ impl Cosigner {
     /// # Errors
     /// [`PluginError::Config`] if nothing can be below that address.
     pub fn new(key: VerifierKey, url: &Url) -> Result<Self, PluginError> {
-        let mut target = url.clone();
-        target
-            .path_segments_mut()
-            .map_err(|()| PluginError::Config(format!("witness_log.cosigners: {url} has no path")))?
-            .pop_if_empty()
-            .push("add-checkpoint");
+        let below = |name| {
+            let mut target = url.clone();
+            target
+                .path_segments_mut()
+                .map_err(|()| {
+                    PluginError::Config(format!("witness_log.cosigners: {url} has no path"))
+                })?
+                .pop_if_empty()
+                .push(name);
+            Ok::<_, PluginError>(target)
+        };
         Ok(Self {
+            url: below("add-checkpoint")?,
+            tombstones: below("tombstones")?,
             key,
-            url: target,
             known: 0,
+            buried: false,
         })
     }
 
@@ -103,7 +118,7 @@ impl Cosigner {
                 self.known = size;
                 Ok(())
             }
-            Said::No(_) => Ok(()),
+            Said::No(_) | Said::Buried => Ok(()),
             Said::Nothing(why) => Err(Refusal::Unreachable(why)),
         }
     }
@@ -115,17 +130,27 @@ impl Cosigner {
     pub async fn cosign(
         &mut self,
         log: &WitnessLog,
-        resolver: &Resolver,
+        state: &AppState,
         head: &Arc<SignedCheckpoint>,
         patience: Duration,
     ) -> Result<Vec<NoteSignature>, Refusal> {
+        if self.buried {
+            return Err(Refusal::Buried);
+        }
         let size = head.checkpoint().size;
         for _ in 0..ATTEMPTS {
             let request = self
                 .request(log, head)
                 .await
                 .map_err(|error| Refusal::Unreachable(error.to_string()))?;
-            match self.post(resolver, &request, patience).await {
+            match self.post(&state.resolver, &request, patience).await {
+                Said::Buried => {
+                    match graves::fetch(state, log, &self.key, &self.tombstones).await {
+                        Ok(()) => self.buried = true,
+                        Err(error) => return Err(Refusal::Refused(error.to_string())),
+                    }
+                    return Err(Refusal::Buried);
+                }
                 Said::Cosigned(lines) => {
                     self.known = size;
                     return self.checked(head, lines);
@@ -224,9 +249,15 @@ fn understand(answer: &Answer) -> Said {
             Err(error) => Said::Nothing(error.to_string()),
         },
         409 if is_size() => size_in(&answer.body).map_or_else(|| Said::No(text()), Said::Knows),
+        422 if is_tombstoned(&answer.body) => Said::Buried,
         400..=428 | 430..=499 => Said::No(text()),
         _ => Said::Nothing(text()),
     }
+}
+
+/// Whether a problem says that the log is dead to this cosigner.
+fn is_tombstoned(body: &[u8]) -> bool {
+    serde_json::from_slice::<Problem>(body).is_ok_and(|problem| problem.code == "tombstoned")
 }
 
 /// `<decimal>\n`.

@@ -17,8 +17,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{WitnessLog, events};
+use super::{WitnessLog, events, graves};
 use crate::auth::Caller;
+use crate::cosigner::TombstoneList;
 use crate::db::accounts;
 use crate::error::PluginError;
 use crate::http::client_addr::ClientAddr;
@@ -116,6 +117,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(look_up))
         .routes(routes!(live))
         .routes(routes!(policy))
+        .routes(routes!(tombstones))
 }
 
 fn text(body: impl Into<Body>, cache: &'static str) -> Response {
@@ -320,4 +322,18 @@ fn after(last: &HeaderValue) -> Result<u64, PluginError> {
     responses((status = 200, description = "The policy", body = String, content_type = "text/plain")))]
 async fn policy(TheLog(log): TheLog) -> Response {
     text(log.policy().as_bytes().to_vec(), "public, max-age=60")
+}
+
+/// What cosigners of this log promised who saw it silent for too long: never to cosign a larger tree.
+///
+/// With so many of them that no quorum remains, the log has ended.
+#[utoipa::path(get, path = "/log/tombstones", tag = "log",
+    responses((status = 200, description = "The tombstones known here", body = TombstoneList)))]
+async fn tombstones(
+    State(state): State<AppState>,
+    TheLog(log): TheLog,
+) -> Result<Response, PluginError> {
+    let items = graves::known(&state.pool, &log).await?;
+    let headers = [(header::CACHE_CONTROL, "public, max-age=60")];
+    Ok((headers, Json(TombstoneList { items })).into_response())
 }

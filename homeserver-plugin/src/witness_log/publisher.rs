@@ -90,6 +90,7 @@ impl Publisher {
                     Err(Refusal::Ahead { size }) => {
                         return Err(ahead(cosigner.name(), size, head.checkpoint().size));
                     }
+                    Err(Refusal::Buried) => self.idle.push(cosigner),
                     Err(Refusal::Refused(why) | Refusal::Unreachable(why)) => {
                         tracing::warn!(
                             cosigner = cosigner.name(),
@@ -154,9 +155,7 @@ impl Publisher {
             let (state, log, head) = (self.state.clone(), self.log.clone(), head.clone());
             let patience = self.patience();
             self.asked.spawn(async move {
-                let outcome = cosigner
-                    .cosign(&log, &state.resolver, &head, patience)
-                    .await;
+                let outcome = cosigner.cosign(&log, &state, &head, patience).await;
                 Reply {
                     cosigner,
                     size: head.checkpoint().size,
@@ -221,6 +220,10 @@ impl Publisher {
             Err(Refusal::Unreachable(why)) => {
                 tracing::warn!(cosigner = name, why, "a cosigner does not answer");
                 metrics.cosigner("unreachable");
+                Ok(None)
+            }
+            Err(Refusal::Buried) => {
+                metrics.cosigner("tombstoned");
                 Ok(None)
             }
             Err(Refusal::Ahead { size }) => {

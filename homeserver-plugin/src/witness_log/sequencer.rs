@@ -107,6 +107,7 @@ impl Sequencer {
         loop {
             tokio::select! {
                 () = self.state.shutdown.cancelled() => return Ok(()),
+                () = self.log.stopped() => return Ok(()),
                 _ = ticks.tick() => {}
             }
             // Without the lock another plugin may be at work on this database.
