@@ -46,6 +46,8 @@ struct Sum {
     own: Totals,
     theirs: Totals,
     claim: u64,
+    /// The greatest claim that there was.
+    most: u64,
 }
 
 /// What is kept to be compared at the end.
@@ -108,6 +110,14 @@ impl Watch {
             }
         }
         found
+    }
+
+    /// The greatest claim that a user ever had on a friend.
+    #[must_use]
+    pub fn most(&self, n: usize, peer: usize, unit: &Unit) -> u64 {
+        let track = self.tracks.get(&(n, peer));
+        let sum = track.and_then(|track| track.units.get(unit));
+        sum.map_or(0, |sum| sum.most)
     }
 
     fn note_iou(&mut self, from: usize, to: usize, record: &AnyRecord) {
@@ -366,10 +376,15 @@ impl World {
             let (own, theirs) = (pair.own().unit(unit), pair.theirs().unit(unit));
             let own = own.map(UnitSide::totals).unwrap_or_default();
             let claim = theirs.map_or(0, |side| side.claim().minor());
+            let due = track.phases.values();
+            let due = due.filter(|(of, _, phase)| of == unit && *phase == Phase::Due);
+            let covered = due.map(|(_, minor, _)| minor).sum::<u64>()
+                + theirs.map_or(0, |side| side.merged_before().minor());
             let theirs = theirs.map(UnitSide::totals).unwrap_or_default();
             let sum = Sum {
                 paid: own.paid(),
-                base: claim.saturating_sub(direct(&theirs)),
+                base: claim.saturating_sub(direct(&theirs)).min(covered),
+                most: known.units.get(unit).map_or(0, |sum| sum.most),
                 own,
                 theirs,
                 claim,
@@ -451,6 +466,7 @@ impl World {
         let before = std::mem::replace(&mut sum.own, own);
         let before_theirs = std::mem::replace(&mut sum.theirs, totals);
         let before_claim = std::mem::replace(&mut sum.claim, claim);
+        sum.most = sum.most.max(claim);
         let merged = own.merged.minor();
         let fault = if before.falls_to(&own) {
             "an own total falls".to_owned()

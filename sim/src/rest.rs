@@ -1,7 +1,7 @@
 //! The end: nothing is lost any more, logs go on past every deadline or are buried, everybody reads everything. Then what must hold at
 //! rest is checked.
 
-use atomicity_ledger::pair::{Standing, UnitSide};
+use atomicity_ledger::pair::{Promise, Standing, UnitSide};
 use atomicity_ledger::record::Terms;
 use atomicity_ledger::{AnyRecord, Unit};
 use atomicity_witness_log::tombstone::DEAD_AFTER_MS;
@@ -104,6 +104,7 @@ impl World {
                 }
             }
         }
+        self.check_claims();
         self.check_hops();
         self.check_payers();
         self.check_contradictions();
@@ -130,7 +131,7 @@ impl World {
             if given.due_unbooked() + taken.due_unbooked() > 0 {
                 faults.push(format!("something that {from} owes {to} is not booked"));
             }
-            if self.plan.liars.is_empty() && given.slots_taken() + taken.slots_taken() > 0 {
+            if self.plan.liars.is_empty() && reserved(given) + reserved(taken) > 0 {
                 faults.push(format!("slots of {from} towards {to} are taken"));
             }
             let booked = given.totals().merged.minor();
@@ -142,6 +143,24 @@ impl World {
         for fault in faults {
             self.watch
                 .violated(format!("at rest, {a} and {b} in {unit}: {fault}"));
+        }
+    }
+
+    /// Nobody honest has lost what they ever could claim.
+    fn check_claims(&mut self) {
+        for (a, b) in self.plan.edges.clone() {
+            for (n, peer) in [(a, b), (b, a)] {
+                for unit in self.units.clone() {
+                    let side = self.nodes[n].live.pairs[&peer].theirs().unit(&unit);
+                    let claim = side.map_or(0, |side| side.claim().minor());
+                    let most = self.watch.most(n, peer, &unit);
+                    if self.nodes[n].is_honest() && claim < most {
+                        self.watch.violated(format!(
+                            "at rest, {n} could claim {most} of {peer} in {unit}, and can {claim}"
+                        ));
+                    }
+                }
+            }
         }
     }
 
@@ -327,4 +346,10 @@ impl World {
             }
         }
     }
+}
+
+/// How many promises take a slot although nothing is owed under them.
+fn reserved(side: &UnitSide) -> usize {
+    let open = |p: &&Promise| matches!(p.standing(), Standing::Undecided | Standing::Expired);
+    side.promises().iter().filter(open).count()
 }

@@ -112,6 +112,12 @@ impl View {
                 self.tree.push(leaf.hash());
             }
         }
+        let newer = last.as_ref().filter(|last| {
+            end.size >= self.size() && log.policy.check(last).is_ok()
+        });
+        if let Some(note) = newer {
+            self.note = Some(note.clone());
+        }
         self.end = Some((tombstones, last));
     }
 
