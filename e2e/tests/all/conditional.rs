@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use atomicity_e2e::guard::{Guard, entry};
 use atomicity_e2e::lying_log::{LyingLog, Story};
 use atomicity_e2e::people::{Person, Site, string};
 use atomicity_e2e::promises::{
@@ -231,7 +232,7 @@ async fn a_log_caught_in_a_fork_is_proven_guilty_and_refused() {
     // The milkman's promise shows the baker what he relied on.
     liar.tell(&one).unwrap();
     let hash = new_secret(&baker).await.unwrap();
-    promise(&milkman, &baker, "1.00 BREAD/2", (&hash, &origin, 60))
+    let given = promise(&milkman, &baker, "1.00 BREAD/2", (&hash, &origin, 60))
         .await
         .unwrap();
     liar.tell(&other).unwrap();
@@ -281,21 +282,9 @@ async fn a_log_caught_in_a_fork_is_proven_guilty_and_refused() {
     proof_against(&milkman, &origin).await.unwrap();
 
     // What he had promised on it is given up by the baker, and the credit is free.
-    baker.wallet().ok(&["promises"]).await.unwrap();
-    let open = baker
-        .wallet()
-        .ok(&["promises", "--friend", "milkman"])
-        .await
-        .unwrap();
-    if let Some(id) = open["promises"][0]["promise"].as_str()
-        && open["promises"][0]["standing"] == "undecided"
-    {
-        baker
-            .wallet()
-            .ok(&["promises", "release", id])
-            .await
-            .unwrap();
-    }
+    let release = ["promises", "release", given.as_str()];
+    let released = baker.wallet().ok(&release).await.unwrap();
+    assert_eq!(released["standing"], "released", "{released}");
     settle(&milkman, &baker).await;
     assert_eq!(can_pay(&milkman, &baker).await, "2000");
 }
@@ -337,4 +326,116 @@ async fn a_log_that_goes_back_on_what_it_showed_is_caught_at_once() {
     let (proof, words) = proof_against(&milkman, &origin).await.unwrap();
     assert_eq!(proof.misdeed(), Misdeed::Inconsistent, "{words}");
     owed(&baker, &milkman, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wallets_that_run_settle_by_themselves() {
+    let world = World::start().await.unwrap();
+    let log = Cosigned::start(&world, "log", 3600).await.unwrap();
+    let (_sites, milkman, baker) = two_towns(&world).await;
+    log.introduce(&milkman).await.unwrap();
+    log.introduce(&baker).await.unwrap();
+    let mut milkmans = milkman.wallet().watch(&[]).await.unwrap();
+    let mut bakers = baker.wallet().watch(&[]).await.unwrap();
+    let is = |kind: &'static str| move |event: &serde_json::Value| event["event"] == kind;
+
+    let hash = new_secret(&baker).await.unwrap();
+    let first = promise(&milkman, &baker, "2.00 BREAD/2", (&hash, log.origin(), 60));
+    let first = first.await.unwrap();
+    let heard = bakers.next("the promise", is("promised")).await.unwrap();
+    assert_eq!(
+        (&heard["promise"], &heard["hash"]),
+        (&first.clone().into(), &hash.clone().into())
+    );
+    milkmans
+        .next("its arrival", is("promise_arrived"))
+        .await
+        .unwrap();
+    baker
+        .wallet()
+        .ok(&["secret", "publish", &hash])
+        .await
+        .unwrap();
+    let merged = milkmans.next("the booking", is("merged")).await.unwrap();
+    assert_eq!(
+        (&merged["promise"], &merged["net"]),
+        (&first.into(), &"-200".into())
+    );
+    bakers.next("the booking", is("merged")).await.unwrap();
+    owed(&baker, &milkman, 200).await;
+
+    let hash = new_secret(&baker).await.unwrap();
+    let second = promise(&milkman, &baker, "1.00 BREAD/2", (&hash, log.origin(), 4));
+    let second = second.await.unwrap();
+    bakers
+        .next("the second promise", is("promised"))
+        .await
+        .unwrap();
+    let over = bakers.next("its end", is("expired")).await.unwrap();
+    assert_eq!(over["promise"], second.as_str());
+    milkmans
+        .next("its end", |event| {
+            ["expired", "released"]
+                .iter()
+                .any(|kind| event["event"] == *kind)
+        })
+        .await
+        .unwrap();
+    wait::until("the credit to be free", || async {
+        let line = milkman.account(&baker, BREAD).await?;
+        ensure!(line["can_issue"] == "1800", "only {}", line["can_issue"]);
+        Ok(())
+    })
+    .await
+    .unwrap();
+    milkmans.stop().await.unwrap();
+    bakers.stop().await.unwrap();
+    settle(&milkman, &baker).await;
+    owed(&baker, &milkman, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watchtower_compares_what_two_people_were_shown_and_warns_both() {
+    let world = World::start().await.unwrap();
+    let site = Site::open(&world, "h1").await.unwrap();
+    let mut milkman = Person::new(&world, "milkman").unwrap();
+    let mut baker = Person::new(&world, "baker").unwrap();
+    milkman.join(&site, BREAD).await.unwrap();
+    baker.join(&site, BREAD).await.unwrap();
+    let liar = LyingLog::start("liar.example/log").await.unwrap();
+    let origin = liar.vkey().name().to_owned();
+    let story = |n: u8| {
+        let mut story = Story::default();
+        story.preimage([n; 32]).unwrap();
+        story.tick().unwrap();
+        story
+    };
+    liar.tell(&story(1)).unwrap();
+    introduce_liar(&world, &milkman, &liar).await.unwrap();
+    liar.tell(&story(2)).unwrap();
+    introduce_liar(&world, &baker, &liar).await.unwrap();
+    let mut tower = Guard::prepare(&world, "tower").await.unwrap();
+    tower.watch(&[entry(&liar.vkey(), liar.url())]);
+    tower.plugin.start().await.unwrap();
+    let url = tower.plugin.http_url();
+    for person in [&milkman, &baker] {
+        let added = person
+            .wallet()
+            .ok(&["log", "watchtower", "add", &url])
+            .await
+            .unwrap();
+        assert_eq!(added["url"], url);
+    }
+    // The two are no friends: they know of each other through the watchtower only.
+    for person in [&milkman, &baker] {
+        wait::until("a warning", || async {
+            person.sync().await?;
+            proof_against(person, &origin).await?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+    let told = kinds(&baker).await.unwrap();
+    assert!(told.contains(&"log_caught".to_owned()), "{told:?}");
 }
