@@ -78,6 +78,21 @@ pub(crate) async fn list(conn: &mut SqliteConnection) -> Result<Vec<PairRow>, Cl
     rows.into_iter().map(PairRow::try_from).collect()
 }
 
+/// The pairs in whose books a promise is kept, on either side.
+pub(crate) async fn with_promises(
+    conn: &mut SqliteConnection,
+) -> Result<Vec<PairRow>, ClientError> {
+    // Reading all books to find none would be slow with many friends.
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT user, version, body, file_version, file_path, peer_etag, peer_read_at FROM pair
+           WHERE instr(body, '"promises":[{') > 0 ORDER BY user"#
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(PairRow::try_from).collect()
+}
+
 /// The pairs whose channel file is behind, at most `limit`.
 pub(crate) async fn unpublished(
     conn: &mut SqliteConnection,

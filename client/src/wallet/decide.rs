@@ -59,6 +59,8 @@ pub struct DecideReport {
     pub decided: u64,
     /// Records that waited for a log and could be taken.
     pub applied: u64,
+    /// Whether nothing hung on any log.
+    pub idle: bool,
     /// Whether a deadline is near or has just passed.
     pub soon: bool,
     /// Logs that could not be read, and why.
@@ -87,14 +89,17 @@ impl Wallet {
     /// records that this brings are committed, and sent by the next [`Wallet::flush`].
     ///
     /// # Errors
-    /// What stops the wallet itself. A log that can't be read is reported.
+    /// [`ClientError::BookKeyInUse`], [`ClientError::GenerationUnknown`], and what the store says. A log that can't be read is
+    /// reported.
     pub async fn decide(&self) -> Result<DecideReport, ClientError> {
         let mut report = DecideReport::default();
         let wanted = settings::get(&mut *self.store().read().await?, settings::LOGS_WANTED).await?;
         self.tell_forks(self.ask_watchtowers_again().await?, &mut report);
-        if wanted.is_none() {
+        report.idle = wanted.is_none();
+        if report.idle {
             return Ok(report);
         }
+        self.ensure_may_sign().await?;
         let mut open = self.open_promises().await?;
         let waiting = inbox::waiting_for_logs(&mut *self.store().read().await?).await?;
         let readings = self
@@ -140,7 +145,7 @@ impl Wallet {
     /// Every promise that hangs on a log and is not decided.
     pub(crate) async fn open_promises(&self) -> Result<Vec<Open>, ClientError> {
         let mut open = Vec::new();
-        for row in pairs::list(&mut *self.store().read().await?).await? {
+        for row in pairs::with_promises(&mut *self.store().read().await?).await? {
             let pair = books::parse(&row.body)?;
             for promise in promise::all(&pair) {
                 let direct = promise.iou().record().terms.is_direct();
@@ -312,7 +317,7 @@ impl Wallet {
             return Ok(Vec::new());
         }
         let mut lies = Vec::new();
-        for row in pairs::list(&mut conn).await? {
+        for row in pairs::with_promises(&mut conn).await? {
             let pair = books::parse(&row.body)?;
             for promise in promise::all(&pair) {
                 let hash = promise.iou().hash();

@@ -213,7 +213,7 @@ impl Wallet {
     pub async fn promises(&self, user: Option<&UserKey>) -> Result<Vec<PromiseView>, ClientError> {
         let mut conn = self.store().read().await?;
         let mut views = Vec::new();
-        for row in pairs::list(&mut conn).await? {
+        for row in pairs::with_promises(&mut conn).await? {
             if user.is_some_and(|user| *user != row.user) {
                 continue;
             }
@@ -337,7 +337,7 @@ impl Wallet {
 
 /// At most one unreleased direct release on a hash, over all friends: whoever learns the secret could call for each of them.
 async fn only_direct_release(change: &mut Change, hash: &PaymentHash) -> Result<(), ClientError> {
-    for row in pairs::list(change.conn()).await? {
+    for row in pairs::with_promises(change.conn()).await? {
         let pair = books::parse(&row.body)?;
         for unit in pair.units() {
             let side = pair.own().unit(&unit);

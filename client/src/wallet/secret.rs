@@ -188,7 +188,7 @@ impl Wallet {
     /// The promises on a hash that are not settled.
     async fn hanging_on(&self, hash: &PaymentHash) -> Result<Vec<Hanging>, ClientError> {
         let mut hanging = Vec::new();
-        for row in pairs::list(&mut *self.store().read().await?).await? {
+        for row in pairs::with_promises(&mut *self.store().read().await?).await? {
             let pair: Pair = books::parse(&row.body)?;
             for promise in promise::all(&pair) {
                 let iou = promise.iou().record();

@@ -28,9 +28,10 @@ const TICK: Duration = Duration::from_millis(500);
 /// How long to wait before an inbox that could not be read in full is read again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// How often undecided promises are looked at while a deadline is near, and else.
+/// How often undecided promises are looked at while a deadline is near, and else; and the watchtowers, if there are none.
 const DECIDE_OFTEN: Duration = Duration::from_secs(1);
 const DECIDE_RARELY: Duration = Duration::from_secs(15);
+const DECIDE_IDLE: Duration = Duration::from_secs(120);
 
 /// How to watch.
 #[derive(Clone, Debug, Default)]
@@ -294,10 +295,10 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
 
     /// Looks again soon while a deadline is near.
     fn decided(&mut self, report: DecideReport) {
-        let pause = if report.soon {
-            DECIDE_OFTEN
-        } else {
-            DECIDE_RARELY
+        let pause = match (report.idle, report.soon) {
+            (true, _) => DECIDE_IDLE,
+            (false, true) => DECIDE_OFTEN,
+            (false, false) => DECIDE_RARELY,
         };
         self.decide_at = Instant::now() + pause;
         if report.decided > 0 || report.applied > 0 {

@@ -102,13 +102,8 @@ impl Work {
             return;
         }
         let wallet = self.wallet.clone();
-        self.tasks.spawn(async move {
-            let decide = async {
-                wallet.ensure_may_sign().await?;
-                wallet.decide().await
-            };
-            Ended::Other(Done::Decided(decide.await))
-        });
+        self.tasks
+            .spawn(async move { Ended::Other(Done::Decided(wallet.decide().await)) });
     }
 
     /// Reads the own inboxes again.
