@@ -7,6 +7,7 @@ mod database;
 mod files;
 mod listeners;
 mod logs;
+mod witness_log;
 mod world;
 
 use std::path::Path;
@@ -96,6 +97,7 @@ pub async fn run(config: &Config, data_dir: &Path) -> Report {
         Ok(resolver) => {
             checks.extend(world::look(config, &resolver, keys.as_ref().ok()).await);
             checks.extend(logs::look(config, data_dir, &resolver).await);
+            checks.extend(witness_log::look(config, data_dir, &resolver).await);
         }
         Err(error) => checks.push(Check::fail(
             "network",

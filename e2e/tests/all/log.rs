@@ -339,6 +339,12 @@ async fn a_log_is_made_by_command_only_and_never_twice() {
     let shown = plugin.run(&["log", "show"]).await.unwrap();
     assert!(made.stdout.starts_with(&shown.stdout), "{made}{shown}");
     plugin.start().await.unwrap();
+    let doctor = plugin.run(&["doctor", "--json"]).await.unwrap();
+    let report: Value = serde_json::from_str(&doctor.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let check = |name: &str| checks.iter().find(|check| check["check"] == name).unwrap();
+    assert_eq!(check("witness_log")["level"], "ok", "{doctor}");
+    assert_eq!(check("log_cosigners")["level"], "warn", "{doctor}");
     let log = LogReader::new(&format!("{}/log", plugin.http_url()));
     let policy = log.policy().await.unwrap();
     log.publish(&policy, &rand::random(), 0).await.unwrap();
