@@ -379,6 +379,37 @@ async fn promises_outlive_crashes_and_lost_databases() {
     let entries = mirror.entries(0, promised, promised).await.unwrap();
     assert_eq!(entries[..], told.entries()[..entries.len()]);
 
+    // Nor can a slip in SQL take a promise back.
+    let database = guard.plugin.options().owned_database.as_ref().unwrap();
+    let mut connection = database.connect().await.unwrap();
+    for slip in [
+        "UPDATE mirrors SET version = version + 1, size = 0, cosigned_size = 0, published_size = 0",
+        "UPDATE mirrors SET version = version + 1, cosigned_size = 0",
+        "UPDATE mirrors SET version = version + 1, cosigned_size = size + 1",
+        "UPDATE mirrors SET version = 0",
+    ] {
+        let refusal = sqlx::query(slip).execute(&mut connection).await;
+        assert!(refusal.is_err(), "{slip}");
+    }
+    // The doctor sees the key and the log.
+    let doctor = guard.plugin.run(&["doctor", "--json"]).await.unwrap();
+    let report: Value = serde_json::from_str(&doctor.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let found = |name: &str| -> Vec<Value> {
+        let named = checks.iter().filter(|check| check["check"] == name);
+        named.cloned().collect()
+    };
+    let cosigner = found("cosigner");
+    assert!(
+        cosigner[0]["detail"]
+            .as_str()
+            .unwrap()
+            .contains(&guard.key.to_string())
+    );
+    // It has published nothing.
+    let logs = found("logs");
+    assert_eq!((logs.len(), &logs[0]["level"]), (1, &Value::from("warn")));
+
     // On an empty database the key does not cosign: nobody there knows what was promised.
     let other = atomicity_e2e::postgres::Database::create("empty")
         .await
