@@ -37,6 +37,8 @@ struct Track {
 struct Sum {
     /// What the user paid.
     paid: u64,
+    /// How much of it at least is known to be signed: after a recovery a friend may show more.
+    known: u64,
     /// What came due of the friend's promises.
     due: u64,
     /// What was there when this began, beyond what was paid.
@@ -178,7 +180,9 @@ impl World {
             }
             Fact::Paid { peer, unit, amount } => {
                 let track = self.watch.tracks.entry((n, *peer)).or_default();
-                track.units.entry(unit.clone()).or_default().paid += amount.minor();
+                let sum = track.units.entry(unit.clone()).or_default();
+                sum.paid += amount.minor();
+                sum.known += amount.minor();
             }
             Fact::Took {
                 peer,
@@ -382,7 +386,8 @@ impl World {
                 + theirs.map_or(0, |side| side.merged_before().minor());
             let theirs = theirs.map(UnitSide::totals).unwrap_or_default();
             let sum = Sum {
-                paid: own.paid(),
+                paid: known.units.get(unit).map_or(0, |sum| sum.paid),
+                known: own.paid(),
                 base: claim.saturating_sub(direct(&theirs)).min(covered),
                 most: known.units.get(unit).map_or(0, |sum| sum.most),
                 own,
@@ -478,7 +483,7 @@ impl World {
             format!("a claim of {floor} is only {claim}")
         } else if claim != reach {
             format!("a claim is {claim}, and {reach} by what came due")
-        } else if own.paid() != sum.paid {
+        } else if own.paid() > sum.paid || own.paid() < sum.known {
             format!("{} was paid, and {} is signed", sum.paid, own.paid())
         } else if merged > booked {
             format!("{merged} is booked, and {booked} was published")

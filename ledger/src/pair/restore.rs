@@ -311,7 +311,6 @@ fn restore_acks(side: &mut Side, other: &Side, found: &Found<'_>, other_user: Us
             unit.acked = newest.record().issued;
             unit.accepted = paid.saturating_sub(item.returned.minor());
             unit.ack = Some(ack.clone());
-            unit.cleared = Some(newest);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::side::{Side, UnitSide};
 use crate::amount::Total;
 use crate::jws::Signed;
 use crate::key::{SignerKey, UserKey};
-use crate::record::{Ack, AckItem, AnyRecord, ConditionalIou, State};
+use crate::record::{Ack, AckItem, AnyRecord, Carried, ConditionalIou, State};
 use crate::unit::Unit;
 
 /// Finds what was cleared, then the promises beyond it, and what is known about each.
@@ -35,10 +35,25 @@ pub(super) fn restore_promises(
     for iou in ious {
         take(side, other, cap, iou);
     }
-    for unit in side.units.values_mut() {
+    let books = side.past.iter().chain(&side.book).map(Signed::record);
+    for (name, unit) in &mut side.units {
+        if unit.cleared.is_none() {
+            unit.merged_before = merged_before(unit, books.clone().filter_map(|b| b.carried(name)));
+        }
         mark(unit, other, found, (from, to));
         unit.forget_cleared();
     }
+}
+
+/// What is booked of promises that are not kept, where no clear is known: what the last book carried over that was opened before the
+/// first promise that is. What was booked later may be of those that are kept; without a proof of a clear it is not booked again.
+fn merged_before<'a>(unit: &UnitSide, carried: impl Iterator<Item = &'a Carried>) -> Total {
+    let first = unit.promises.iter().map(Promise::number).min();
+    carried
+        .filter(|carried| first.is_none_or(|first| carried.next <= first))
+        .map(|carried| carried.merged)
+        .fold(Total::ZERO, Total::max)
+        .min(unit.totals().merged)
 }
 
 /// The greatest state that the other has cleared.
