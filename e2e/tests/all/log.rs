@@ -444,3 +444,38 @@ async fn a_log_that_its_cosigners_gave_up_ends_where_no_quorum_is_left() {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn a_full_queue_keeps_places_for_registered_users() {
+    let world = World::start().await.unwrap();
+    let homeserver = world.homeserver("h").await.unwrap();
+    let mut options = world.plugin_options("l", &homeserver).await.unwrap();
+    options.more.extend([
+        "witness_log.max_waiting=2".to_owned(),
+        "witness_log.reserved_waiting=1".to_owned(),
+        "witness_log.answer_timeout_ms=5000".to_owned(),
+        "witness_log.interval_ms=200".to_owned(),
+    ]);
+    let mut site = LogSite::prepare(&world, "l", options, (1, 1))
+        .await
+        .unwrap();
+    site.plugin.start().await.unwrap();
+    let log = site.log();
+    let mailbox = Mailbox::open(&world, &homeserver, &site.plugin)
+        .await
+        .unwrap();
+    // Nobody is answered while there is no quorum, so whoever got a place keeps it.
+    site.cosigners[0].set_away(true);
+    let mut strangers = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let log = log.clone();
+        strangers.spawn(async move { log.post(&rand::random(), 0).await.unwrap() });
+    }
+    let first = strangers.join_next().await.unwrap().unwrap();
+    assert!(first.headers().contains_key("retry-after"));
+    assert_eq!(problem(first).await, (429, "queue_full".to_owned()));
+    let user = log.post_as(mailbox.token(), rand::random()).await.unwrap();
+    assert_eq!(problem(user).await, (503, "log_behind".to_owned()));
+    let second = strangers.join_next().await.unwrap().unwrap();
+    assert_eq!(problem(second).await, (503, "log_behind".to_owned()));
+}

@@ -148,22 +148,17 @@ impl Publisher {
         }
     }
 
-    fn ask(&mut self, head: &Arc<SignedCheckpoint>) -> usize {
-        let idle = std::mem::take(&mut self.idle);
-        let count = idle.len();
-        for mut cosigner in idle {
-            let (state, log, head) = (self.state.clone(), self.log.clone(), head.clone());
-            let patience = self.patience();
-            self.asked.spawn(async move {
-                let outcome = cosigner.cosign(&log, &state, &head, patience).await;
-                Reply {
-                    cosigner,
-                    size: head.checkpoint().size,
-                    outcome,
-                }
-            });
-        }
-        count
+    fn ask(&mut self, mut cosigner: Cosigner, head: &Arc<SignedCheckpoint>) {
+        let (state, log, head) = (self.state.clone(), self.log.clone(), head.clone());
+        let patience = self.patience();
+        self.asked.spawn(async move {
+            let outcome = cosigner.cosign(&log, &state, &head, patience).await;
+            Reply {
+                cosigner,
+                size: head.checkpoint().size,
+                outcome,
+            }
+        });
     }
 
     /// Has one head cosigned; none if there is no quorum in time.
@@ -173,7 +168,10 @@ impl Publisher {
     ) -> Result<Option<SignedCheckpoint>, PluginError> {
         let mut signed = SignedCheckpoint::clone(head);
         let size = head.checkpoint().size;
-        let mut waiting = self.ask(head);
+        let mut waiting = self.idle.len();
+        for cosigner in std::mem::take(&mut self.idle) {
+            self.ask(cosigner, head);
+        }
         let mut end = Instant::now() + self.patience();
         let mut enough = self.log.policy().check(signed.note()).is_ok();
         while waiting > 0 {
@@ -182,19 +180,18 @@ impl Publisher {
                 () = sleep_until(end) => break,
                 Some(reply) = self.asked.join_next() => reply.map_err(task_failed)?,
             };
-            if reply.size == size {
-                waiting -= 1;
-            }
             let cosignature = self.judge(&reply)?;
-            self.idle.push(reply.cosigner);
-            match cosignature {
-                Some(lines) if reply.size == size => {
-                    // Only what verified comes here; a note that is full has its quorum.
-                    let _ = signed.add(&lines);
-                }
+            if reply.size != size {
                 // It was busy with an earlier head.
-                _ if reply.size != size => waiting += self.ask(head),
-                _ => {}
+                self.ask(reply.cosigner, head);
+                waiting += 1;
+                continue;
+            }
+            waiting -= 1;
+            self.idle.push(reply.cosigner);
+            if let Some(lines) = cosignature {
+                // Only what verified comes here; a note that is full has its quorum.
+                let _ = signed.add(&lines);
             }
             if !enough && self.log.policy().check(signed.note()).is_ok() {
                 enough = true;
