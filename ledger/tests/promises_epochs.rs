@@ -327,3 +327,78 @@ fn what_was_merged_before_a_recovery_does_not_hide_what_comes_due_after_it() {
     sync_often(&mut a, &mut b);
     assert_eq!((a.balance(), b.balance()), (-300, 300));
 }
+
+#[test]
+fn a_recovered_holder_gives_nothing_up_before_it_knows_the_logs_again() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 500);
+    let stale = file_halves(&b);
+    let iou = promise(&mut a, 200, log.terms(7, 60_000), &log.known());
+    take(&mut b, &iou.clone().into(), &log.known());
+    let recovery = recover_with(&b, stale, &key(51), 2, 1000).unwrap();
+    let a_device = a.device.clone();
+    go_on(&mut b, &recovery, &key(51), &a_device);
+    know(&mut a, &b, &key(51), 2, 1000);
+    // It reads the issuer's file without knowing any log.
+    sync_often(&mut a, &mut b);
+    assert_eq!(standing(&a, &iou), Some(Standing::Undecided));
+    take(&mut b, &iou.clone().into(), &log.known());
+    log.publish(&[preimage(7)], 30_000);
+    publish(&mut b, &iou, &log, 7);
+    sync_often(&mut a, &mut b);
+    assert_eq!((a.balance(), b.balance()), (-200, 200));
+}
+
+#[test]
+fn two_books_in_a_row_do_not_wipe_out_what_is_due() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 500);
+    let iou = promise(&mut a, 200, log.terms(7, 60_000), &log.known());
+    take(&mut b, &iou.clone().into(), &log.known());
+    log.publish(&[preimage(7)], 30_000);
+    publish(&mut b, &iou, &log, 7);
+    // The debtor's root opens a book without any cap, then one that knows of nothing.
+    let thief = key(60);
+    let mut first = book_of(&a, 1, &thief, 0, None);
+    first.cap = Vec::new();
+    b.take(&sign(first, &a.root));
+    let mut second = book_of(&a, 2, &thief, 0, None);
+    (second.cap, second.after) = (Vec::new(), Vec::new());
+    b.take(&sign(second, &a.root));
+    assert_eq!(b.pair.net_claim(&bread()).minor(), 200);
+}
+
+#[test]
+fn what_was_cleared_does_not_come_back_with_an_old_file() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 500);
+    let iou = promise(&mut a, 200, log.terms(7, 60_000), &log.known());
+    take(&mut b, &iou.clone().into(), &log.known());
+    let stale = file_halves(&a);
+    log.publish(&[preimage(7)], 30_000);
+    publish(&mut b, &iou, &log, 7);
+    sync_often(&mut a, &mut b);
+    assert_eq!((a.balance(), b.balance()), (-200, 200));
+    // The issuer starts anew from a file in which the promise is undecided, and what the holder's file says.
+    let (mut mine, mut held) = stale;
+    let shown = b.pair.file_records();
+    mine.extend(decoded(&shown.held));
+    held.extend(atomicity_ledger::pair::Recovered::taken_before(
+        &mine,
+        &decoded(&shown.own),
+    ));
+    recovered(&mut a, &mut b, &key(50), (mine, held));
+    let device = b.device.clone();
+    let again = b
+        .pair
+        .receive_with(&iou.clone().into(), &log.known(), at(1), Some(&device));
+    assert!(again.is_err(), "{again:?}");
+    assert_eq!(claims(&a, &b), (-200, 200));
+    let second = promise(&mut a, 50, log.terms(8, 60_000), &log.known());
+    take(&mut b, &second.clone().into(), &log.known());
+    log.publish(&[preimage(8)], 40_000);
+    publish(&mut b, &second, &log, 8);
+    sync_often(&mut a, &mut b);
+    assert_eq!((a.balance(), b.balance()), (-250, 250));
+    assert_eq!(claims(&a, &b), (-250, 250));
+}

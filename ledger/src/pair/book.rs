@@ -206,7 +206,7 @@ impl Pair {
             side.base = Totals::from(base);
             side.acked = base.issued;
             side.carried.clone_from(state);
-            side.forget_cleared();
+            side.forget_merged();
         }
         for unbound in &beyond.unbound {
             for side in next.theirs.units.values_mut() {
@@ -246,7 +246,9 @@ impl Pair {
             let unfounded = before.theirs.units.get(&carried.unit).map_or(0, |side| {
                 let booked = after.merged.growth_since(side.merged_before);
                 let growth = after.merged.growth_since(known.merged);
-                booked.saturating_sub(side.sum(|_| true)).min(growth)
+                booked
+                    .saturating_sub(side.sum(|p| p.release.is_none()))
+                    .min(growth)
             });
             let grown = Growth {
                 before: known,

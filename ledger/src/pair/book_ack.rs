@@ -80,18 +80,15 @@ impl Pair {
     ) {
         let carried = book.carried(unit);
         let known = carried.map_or(IouNumber::default(), |c| c.next);
-        let reach = binding(
-            current.record().cap_for(unit),
-            self.own.issued(unit),
-            issued,
-        );
-        let counts = |p: &Promise| matches!(p.standing(), Standing::Undecided | Standing::Due);
+        // What the epoch in force started from, by its book or by the ack of it, binds already.
+        let bound = known.max(side.base.next);
+        let undecided = |p: &Promise| matches!(p.standing(), Standing::Undecided | Standing::Due);
         let totals = Totals {
             issued,
             ..side.totals()
         };
         let mut sum = side
-            .reach(&totals, |p| p.number() < known && counts(p))
+            .reach(&totals, |p| p.number() < bound && undecided(p))
             .minor();
         let mut next = known;
         for promise in &side.promises {
@@ -99,9 +96,18 @@ impl Pair {
                 continue;
             }
             let hash = promise.iou().hash();
+            let iou = promise.iou();
+            let book = self.theirs.book_of(iou.kid(), iou.record().epoch);
+            let cap = book.unwrap_or(current).record().cap_for(unit);
+            let reach = binding(cap, self.own.issued(unit), issued);
             let after = sum.saturating_add(promise.minor());
-            if counts(promise) && after <= reach.minor() && beyond.held.len() < MAX_HELD_PROMISES {
-                sum = after;
+            let is_bound = promise.number() < bound;
+            let fits = is_bound || !undecided(promise) || after <= reach.minor();
+            let room = beyond.held.len() < MAX_HELD_PROMISES;
+            if promise.release().is_none() && fits && room {
+                if undecided(promise) && !is_bound {
+                    sum = after;
+                }
                 beyond.held.push(hash);
                 next = next.max(promise.number().following());
             } else {

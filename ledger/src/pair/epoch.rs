@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Pair;
 use super::book::FIRST_EPOCH_OF_ROOT;
-use super::side::{MAX_BACKING_BOOKS, MAX_PAST_BOOKS, MAX_PENDING_BOOKS, Side, Totals, UnitSide};
+use super::side::{
+    MAX_BACKING_BOOKS, MAX_PAST_BOOKS, MAX_PENDING_BOOKS, Settled, Side, Totals, UnitSide,
+};
 use crate::amount::Total;
 use crate::error::LedgerError;
 use crate::jws::{Signed, Version};
@@ -179,11 +181,10 @@ impl Side {
 }
 
 impl UnitSide {
-    /// What was cleared matters as long as promises are kept that were not.
-    pub(super) fn forget_cleared(&mut self) {
+    /// Without promises that a clear has left, everything merged so far belongs to what is no longer kept. What was cleared is
+    /// remembered all the same: it does not come again.
+    pub(super) fn forget_merged(&mut self) {
         if self.promises.is_empty() {
-            self.cleared = None;
-            self.clear_ack = None;
             self.merged_before = self.totals().merged;
         }
     }
@@ -192,7 +193,7 @@ impl UnitSide {
         let newest = self.newest.take();
         // What names less than the epoch starts from backs nothing, and what names more is not known to the book.
         self.carried = newest.filter(|state| state.record().issued == self.base.issued);
-        self.forget_cleared();
+        self.forget_merged();
         self.shown_promises.clear();
         self.ack = None;
         self.acked = self.acked.min(self.base.issued);

@@ -4,7 +4,7 @@ use super::Pair;
 use super::event::{Event, Outcome, PendingReason};
 use super::issue::{USUAL_DEADLINE_S, USUAL_SLOTS};
 use super::logs::{KnownLogs, TermsVerdict};
-use super::promise::{MAX_PROMISES, Promise, Standing};
+use super::promise::{MAX_PROMISE_BYTES, MAX_PROMISES, Promise, Standing};
 use super::receive::Standing as Key;
 use crate::amount::{Balance, Total};
 use crate::error::LedgerError;
@@ -57,7 +57,9 @@ impl Pair {
             });
         }
         self.check_unit_count(&iou.unit)?;
-        if self.theirs.promise_count() >= MAX_PROMISES {
+        if self.theirs.promise_count() >= MAX_PROMISES
+            || self.theirs.promise_bytes() + signed.jws().len() > MAX_PROMISE_BYTES
+        {
             return Err(LedgerError::NoSlot {
                 unit: iou.unit.clone(),
                 why: "the peer has not said which of its promises are decided",
@@ -69,6 +71,10 @@ impl Pair {
         };
         match self.fault_of(iou, &side, logs, now) {
             Some(Fault::NotReadYet) => Ok(Outcome::Pending(PendingReason::LogUnread)),
+            // What a store that has just been put together again does not know it must not give up: it may have taken it before.
+            Some(Fault::Refuse(_)) if self.waiting || logs.is_empty() => {
+                Ok(Outcome::Pending(PendingReason::LogUnread))
+            }
             Some(Fault::Refuse(reason)) => self.refuse_iou(signed, reason, pen, now),
             None => self.take_iou(signed, pen, now),
         }
@@ -80,11 +86,7 @@ impl Pair {
         iou: &ConditionalIou,
         side: &super::UnitSide,
     ) -> Result<(), LedgerError> {
-        let cleared = side
-            .cleared
-            .as_ref()
-            .is_some_and(|state| state.record().closes(iou.number));
-        if cleared {
+        if side.has_settled(iou.number) {
             return Err(LedgerError::PromiseCleared {
                 unit: iou.unit.clone(),
                 number: iou.number.get(),
@@ -362,7 +364,7 @@ impl Pair {
         state: &crate::record::State,
     ) -> Unfounded {
         let booked = state.merged.growth_since(side.merged_before);
-        let known = side.sum(|_| true);
+        let known = side.sum(|p| p.release.is_none());
         let beyond = booked
             .saturating_sub(known)
             .min(state.merged.growth_since(side.totals().merged));

@@ -4,7 +4,7 @@ use super::Pair;
 use super::event::{Event, Outcome};
 use super::issue::{Kind, USUAL_DEADLINE_S, USUAL_SLOTS};
 use super::logs::{KnownLogs, TermsVerdict};
-use super::promise::{MAX_PROMISES, Promise, Standing};
+use super::promise::{MAX_PROMISE_BYTES, MAX_PROMISES, Promise, Standing};
 use super::receive::{Standing as Key, told};
 use crate::amount::{Amount, Total};
 use crate::error::LedgerError;
@@ -17,6 +17,9 @@ use crate::unit::Unit;
 
 /// How many decided promises may wait for a state that says so, before one is signed only for that.
 const UNTOLD_PROMISES: usize = 32;
+
+/// The most bytes of promises that an issuer keeps before one more: the holder must have room for it.
+const MAX_OWN_BYTES: usize = MAX_PROMISE_BYTES - 20_000;
 
 /// A promise to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +162,7 @@ impl Pair {
                 "this friend has as many undecided promises as they take; wait until one is decided",
             ));
         }
-        if self.own.promise_count() >= MAX_PROMISES {
+        if self.own.promise_count() >= MAX_PROMISES || self.own.promise_bytes() >= MAX_OWN_BYTES {
             return Err(no_slot(
                 "this friend must first acknowledge those that are decided",
             ));

@@ -43,6 +43,12 @@ impl KnownLogs {
         self.logs.insert(origin, log);
     }
 
+    /// Whether no log is known at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.logs.is_empty()
+    }
+
     /// What is known of a log.
     #[must_use]
     pub fn get(&self, origin: &Address) -> Option<&KnownLog> {

@@ -170,9 +170,13 @@ impl Pair {
                 .iter()
                 .find(|state| item.held.contains(&state.hash()))
                 .cloned();
-            side.forget_cleared();
+            side.forget_merged();
         }
-        let issued_by_peer = self.theirs.issued(&base.unit);
+        let issued_by_peer = self
+            .theirs
+            .units
+            .get(&base.unit)
+            .map_or(Total::ZERO, super::UnitSide::highest);
         self.take_held_promises(item, base, issued_by_peer);
     }
 

@@ -14,6 +14,9 @@ use crate::unit::Unit;
 /// The most conditional IOUs of one direction that are kept, in all units: those undecided and those that no clear has covered yet.
 pub const MAX_PROMISES: usize = 192;
 
+/// The most bytes of promises of one direction that are kept: a channel file must hold those of both.
+pub const MAX_PROMISE_BYTES: usize = 320 * 1024;
+
 /// A conditional IOU and what is known about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,9 +126,10 @@ impl Promise {
         self.publication.is_some() && (self.release.is_none() || self.merged)
     }
 
-    /// Whether the issuer still counts it as undecided.
+    /// Whether the issuer still lists it as undecided. One that has expired stays listed until its holder releases it: a holder that
+    /// has passed it on can't clear it away yet, and everything else must not wait for that.
     fn is_open(&self) -> bool {
-        matches!(self.standing(), Standing::Undecided | Standing::Due)
+        !matches!(self.standing(), Standing::Merged | Standing::Released)
     }
 }
 
@@ -292,6 +296,12 @@ impl super::Side {
     /// How many promises are kept, in all units.
     pub(super) fn promise_count(&self) -> usize {
         self.units.values().map(|unit| unit.promises.len()).sum()
+    }
+
+    /// How many bytes they have.
+    pub(super) fn promise_bytes(&self) -> usize {
+        let promises = self.units.values().flat_map(|unit| &unit.promises);
+        promises.map(|p| p.iou.jws().len()).sum()
     }
 }
 

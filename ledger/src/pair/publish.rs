@@ -100,7 +100,9 @@ impl Pair {
         // The proof decides, whoever hands it over; what there is no promise for yet is kept for friends only.
         Ok(match self.standing_now(signed.kid(), now)? {
             Key::Pending(reason) => Outcome::Pending(reason),
-            Key::Good => Outcome::Pending(PendingReason::PromiseUnknown),
+            // A store that was put together again may still be shown it. Else it was settled, or comes with its promise again.
+            Key::Good if self.waiting => Outcome::Pending(PendingReason::PromiseUnknown),
+            Key::Good => Outcome::Stale,
         })
     }
 

@@ -24,7 +24,7 @@ impl Pair {
     ///
     /// `pen` is the owner's book key, if it is at hand: without it, what must be answered with a signature stays pending.
     ///
-    /// Conditional IOUs need [`Pair::receive_with`]: here every log is unknown, and what hangs on one is given up.
+    /// Conditional IOUs need [`Pair::receive_with`]: here no log is known, and what hangs on one stays pending.
     ///
     /// # Errors
     /// Why the record is refused for good; the pair is unchanged then.

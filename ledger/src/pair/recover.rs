@@ -1,6 +1,6 @@
 //! A fresh store with only the root key: what it finds on the homeservers becomes a pair again, and a new epoch begins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Pair;
 use super::epoch::NewBook;
@@ -10,7 +10,7 @@ use crate::amount::Total;
 use crate::error::LedgerError;
 use crate::jws::Signed;
 use crate::key::{Keypair, UserKey};
-use crate::record::{Ack, AnyRecord, Book, CreditLine};
+use crate::record::{Ack, AckItem, AnyRecord, Book, CreditLine};
 use crate::seq::Epoch;
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -28,12 +28,41 @@ pub struct Recovered {
     pub acks: Vec<Signed<Ack>>,
 }
 
+impl Recovered {
+    /// Of what the peer's file shows of its own records, what the owner took before the store was lost, by the owner's own acks among
+    /// `mine`, and the peer's acks. It counts as held, however old the owner's own file is: hand it to [`Pair::recover`] with the rest.
+    #[must_use]
+    pub fn taken_before(mine: &[AnyRecord], shown: &[AnyRecord]) -> Vec<AnyRecord> {
+        let mut taken = BTreeSet::new();
+        for record in mine {
+            let AnyRecord::Ack(ack) = record else {
+                continue;
+            };
+            for item in &ack.record().items {
+                match item {
+                    AckItem::State(item) => taken.extend([item.hash]),
+                    AckItem::Iou(item) => taken.extend([item.hash]),
+                    AckItem::Book(item) => {
+                        taken.insert(item.hash);
+                        taken.extend(&item.held);
+                    }
+                }
+            }
+        }
+        let counts = |record: &&AnyRecord| {
+            matches!(record, AnyRecord::Ack(_)) || taken.contains(&record.hash())
+        };
+        shown.iter().filter(counts).cloned().collect()
+    }
+}
+
 impl Pair {
     /// Puts a pair together from what lies on the homeservers and begins a new epoch under `pen`, by the word of the root.
     ///
     /// `mine` are the owner's records, from the owner's own channel file and from what the peer's file holds of them; `held` are
-    /// the peer's records from the owner's own channel file, which the owner had taken before. What the peer's file says beyond
-    /// that goes through [`Pair::receive`] afterwards. `authority` are delegations, grants and revocations of both, old and new.
+    /// the peer's records from the owner's own channel file, which the owner had taken before, and [`Recovered::taken_before`]. What
+    /// the peer's file says beyond that goes through [`Pair::receive`] afterwards. `authority` are delegations, grants and
+    /// revocations of both, old and new.
     ///
     /// Nothing that only a book key has signed binds beyond the cap that the root had set.
     ///
@@ -60,7 +89,12 @@ impl Pair {
                 pair.learn_found(record.jws(), now);
             }
         }
-        let found = Found { mine, held, now };
+        let found = Found {
+            mine,
+            held,
+            now,
+            owner: me,
+        };
         // The peer's total first: how far the owner's own binds is measured against it.
         let theirs = restore_side(pair.theirs.clone(), &pair.own, &found, held, (peer, me));
         let own = restore_side(pair.own.clone(), &theirs, &found, mine, (me, peer));

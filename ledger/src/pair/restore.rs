@@ -23,6 +23,8 @@ pub(super) struct Found<'a> {
     pub(super) mine: &'a [AnyRecord],
     pub(super) held: &'a [AnyRecord],
     pub(super) now: Timestamp,
+    /// Who puts the pair together.
+    pub(super) owner: UserKey,
 }
 
 impl Found<'_> {

@@ -20,6 +20,8 @@ pub(super) fn restore_promises(
     (from, to): (UserKey, UserKey),
 ) {
     let Some(cap) = cap else { return };
+    // What the peer has promised was taken before, within the line. The owner's own key may have been stolen.
+    let bounded = from == found.owner;
     restore_cleared(side, other, found, (from, to));
     let mut ious: Vec<&Signed<ConditionalIou>> = Vec::new();
     for record in found.mine.iter().chain(found.held) {
@@ -33,7 +35,7 @@ pub(super) fn restore_promises(
     }
     ious.sort_by_key(|iou| (iou.record().unit.clone(), iou.record().number));
     for iou in ious {
-        take(side, other, cap, iou);
+        take(side, other, cap, bounded, iou);
     }
     let books = side.past.iter().chain(&side.book).map(Signed::record);
     for (name, unit) in &mut side.units {
@@ -41,7 +43,7 @@ pub(super) fn restore_promises(
             unit.merged_before = merged_before(unit, books.clone().filter_map(|b| b.carried(name)));
         }
         mark(unit, other, found, (from, to));
-        unit.forget_cleared();
+        unit.forget_merged();
     }
 }
 
@@ -109,7 +111,13 @@ fn kept(other: &Side, key: SignerKey, towards: UserKey, found: &Found<'_>) -> bo
 }
 
 /// A promise counts under the key of its epoch, if nothing has settled it, and within the cap if everything comes due.
-fn take(side: &mut Side, other: &Side, cap: &CapOf, signed: &Signed<ConditionalIou>) {
+fn take(
+    side: &mut Side,
+    other: &Side,
+    cap: &CapOf,
+    bounded: bool,
+    signed: &Signed<ConditionalIou>,
+) {
     let iou = signed.record();
     let (Some(epoch), Some(_)) = (side.epoch(), side.book_of(signed.kid(), iou.epoch)) else {
         return;
@@ -126,7 +134,7 @@ fn take(side: &mut Side, other: &Side, cap: &CapOf, signed: &Signed<ConditionalI
     }
     let bound = reach(unit, other, cap, &iou.unit);
     let fits = unit.exposure().grow(iou.amount);
-    if fits.is_ok_and(|after| after <= bound) {
+    if !bounded || fits.is_ok_and(|after| after <= bound) {
         let mut promise = Promise::new(signed.clone());
         promise.acknowledged = true;
         unit.promises.push(promise);
@@ -134,11 +142,11 @@ fn take(side: &mut Side, other: &Side, cap: &CapOf, signed: &Signed<ConditionalI
 }
 
 fn reach(unit: &UnitSide, other: &Side, cap: &CapOf, name: &Unit) -> Total {
-    binding(
-        cap.of_states(name),
-        other.issued(name),
-        unit.totals().issued,
-    )
+    let theirs = other.units.get(name).map_or(Total::ZERO, |theirs| {
+        let cut = theirs.carried.as_ref().map(|state| state.record().issued);
+        cut.unwrap_or_default().max(theirs.highest())
+    });
+    binding(cap.of_states(name), theirs, unit.totals().issued)
 }
 
 /// What was proven about each promise, and which were given up.
