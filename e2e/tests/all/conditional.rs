@@ -169,6 +169,26 @@ async fn a_promise_is_booked_if_its_secret_is_published_and_free_again_if_not() 
     assert_eq!(due["due_to_me"], "100", "{due}");
     settle(&milkman, &baker).await;
     owed(&baker, &milkman, 400).await;
+
+    // Without a log: the secret shown to the milkman is enough. On one hash he gives that once, whomever he gives it.
+    let hash = new_secret(&baker).await.unwrap();
+    let direct = ["pay", "baker", "0.50 BREAD/2", "--on", &hash, "--shown"];
+    let given = milkman.wallet().ok(&direct).await.unwrap();
+    assert_eq!(given["logs"], serde_json::json!([]), "{given}");
+    let mut carl = Person::new(&world, "carl").unwrap();
+    carl.join(&sites[0], BREAD).await.unwrap();
+    friends(&milkman, &carl).await;
+    for whom in ["baker", "carl"] {
+        let again = ["pay", whom, "0.50 BREAD/2", "--on", &hash, "--shown"];
+        let refused = milkman.wallet().fails(3, &again).await.unwrap();
+        assert_eq!(refused["code"], "terms_refused", "{refused}");
+    }
+    settle(&milkman, &baker).await;
+    let publish = ["secret", "publish", &hash];
+    let shown = baker.wallet().ok(&publish).await.unwrap();
+    assert_eq!(shown["log"], serde_json::Value::Null, "{shown}");
+    settle(&milkman, &baker).await;
+    owed(&baker, &milkman, 450).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
