@@ -92,8 +92,9 @@ fn followed(
     mut small: OpenApiRouter<AppState>,
     mut large: OpenApiRouter<AppState>,
 ) -> (OpenApiRouter<AppState>, OpenApiRouter<AppState>) {
+    // Cosigners catch liars too.
     if !state.follow.is_empty() || state.follow.watchtower {
-        small = small.merge(mirror::routes());
+        small = small.merge(mirror::routes()).merge(watchtower::routes());
     }
     if state.follow.cosigner.is_some() {
         small = small.merge(cosigner::routes());
@@ -101,7 +102,6 @@ fn followed(
         large = large.merge(add);
     }
     if state.follow.watchtower {
-        small = small.merge(watchtower::routes());
         let checkpoints = watchtower::checkpoint_routes();
         let proofs = watchtower::proof_routes();
         large = large

@@ -114,6 +114,8 @@ async fn two_cosigners_make_the_quorum_of_a_real_log_and_mirror_it() {
         .unwrap();
         assert!(audit.holds(&answer));
     }
+    // They found nothing, and say so.
+    assert!(guards[0].verdicts().await.unwrap().is_empty());
     // One of them goes: nothing is published until it is back, and what was waits.
     guards[0].plugin.kill().await.unwrap();
     let late: [u8; 32] = rand::random();
