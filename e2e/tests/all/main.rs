@@ -7,6 +7,7 @@ mod commands;
 mod common;
 mod conditional;
 mod cosigner;
+mod cosigner_faults;
 mod demo;
 mod faults;
 mod hostile;
