@@ -9,7 +9,7 @@ mod published;
 use std::collections::BTreeMap;
 
 use atomicity_ledger::channel_file::ChannelFile;
-use atomicity_ledger::pair::{Pair, Recovered};
+use atomicity_ledger::pair::{self, Pair};
 use atomicity_ledger::record;
 use atomicity_ledger::seal::{
     Agreement, EncryptionKey, EncryptionSecret, KeyId, MAX_CHANNEL_FILE_BYTES, channel_path,
@@ -329,7 +329,7 @@ impl Wallet {
             match looked.await {
                 Ok(file) if file.from() == user && file.to() == self.user() => {
                     found.mine.extend(file.held().records());
-                    let taken = Recovered::taken_before(&found.mine, &file.own().records());
+                    let taken = pair::Recovered::taken_before(&found.mine, &file.own().records());
                     found.held.extend(taken);
                     return Ok(());
                 }

@@ -1,5 +1,7 @@
 //! Secrets on whose hashes promises hang: making them, keeping them sealed, publishing them.
 
+use std::time::Duration;
+
 use atomicity_ledger::pair::{Pair, Promise, Standing};
 use atomicity_ledger::record::LogProof;
 use atomicity_ledger::seal::{open_private, seal_private};
@@ -12,10 +14,14 @@ use super::event::WalletEvent;
 use super::{HistoryItem, Wallet, decide, entropy, history, now, promise};
 use crate::error::ClientError;
 use crate::net::log::PublishedAnswer;
-use crate::net::now_ms;
+use crate::net::{NetError, now_ms};
 use crate::store::{contacts, logs, pairs, preimages};
 
 pub use crate::store::preimages::KeptSecret;
+
+/// How often a log is asked to publish, and how long is waited in between at most.
+const ATTEMPTS: u32 = 3;
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// A secret, by itself or by its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,9 +226,20 @@ impl Wallet {
             let from = named
                 .filter(|log| log.origin.as_str() == origin)
                 .map(|log| log.from_size);
-            match log.site.publish(preimage, from.max().unwrap_or(0)).await {
-                Ok(answer) => return Ok((origin.clone(), answer)),
-                Err(error) => failure = error.into(),
+            let min_index = from.max().unwrap_or(0);
+            for attempt in 1..=ATTEMPTS {
+                match log.site.publish(preimage, min_index).await {
+                    Ok(answer) => return Ok((origin.clone(), answer)),
+                    // It may stand there already: asked again, a log answers for the entry that it has.
+                    Err(error) if attempt < ATTEMPTS && is_busy(&error) => {
+                        let wait = error.retry_after().unwrap_or(LONGEST_WAIT);
+                        tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+                    }
+                    Err(error) => {
+                        failure = error.into();
+                        break;
+                    }
+                }
             }
         }
         Err(failure)
@@ -334,6 +351,11 @@ fn origins_for(hanging: &[Hanging]) -> Vec<String> {
         }
     }
     origins
+}
+
+/// Whether a log that was reached may take it in a moment.
+fn is_busy(error: &NetError) -> bool {
+    error.is_retryable() && !error.is_network()
 }
 
 fn nothing_hangs(hanging: &[Hanging]) -> ClientError {
