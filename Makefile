@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 SECONDS ?= 60
+SEEDS ?= 2000
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 WITH_POSTGRES := e2e/postgres.sh run
@@ -12,7 +13,7 @@ BENCHES := --bench apply --bench inbox --bench log --bench sync
 # Each end-to-end test starts several homeservers and plugins, with a dozen connections to Postgres each.
 export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
 
-.PHONY: help demo test bench fuzz lint docs build
+.PHONY: help demo test bench sim fuzz lint docs build
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
@@ -34,6 +35,11 @@ bench: ## prints the numbers of docs/PERFORMANCE.md
 	@e2e/tools.sh build
 	$(CARGO) build --locked --release --workspace --bins $(BENCHES)
 	$(WITH_POSTGRES) $(CARGO) bench --locked --workspace $(BENCHES)
+
+sim: ## plays the simulator: make sim SEEDS=2000; for hours: target/release/atomicity-sim --minutes 240
+	@e2e/tools.sh build
+	$(CARGO) build --locked --release -p atomicity-sim
+	"$$(e2e/tools.sh bin-dir | sed 's|/debug$$|/release|')/atomicity-sim" --seeds $(SEEDS)
 
 fuzz: ## feeds the decoders arbitrary bytes: make fuzz SECONDS=60 (for each of them)
 	@e2e/tools.sh build
