@@ -43,7 +43,7 @@ async fn at_interval(world: &World, interval: u32) {
     site.plugin.start().await.unwrap();
     let log = site.log();
     let policy = log.policy().await.unwrap();
-    for (clients, seconds) in [(1, 10), (16, 10), (256, 10), (4_096, 10)] {
+    for (clients, seconds) in [(1, 10), (16, 10), (256, 10), (2_048, 10)] {
         let (count, mut waits) = publish(&log, clients, Duration::from_secs(seconds)).await;
         waits.sort_unstable();
         let at = |percent: usize| waits[(waits.len() - 1) * percent / 100].as_millis();

@@ -29,7 +29,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{Config, DatabaseConfig};
+use crate::db::pool;
 use crate::error::PluginError;
 use crate::metrics::Metrics;
 use crate::state::AppState;
@@ -83,6 +84,8 @@ struct Inner {
     key: SigningKey,
     policy: Policy,
     tiles: Tiles,
+    /// Connections that only the log's own tasks use: no flood of requests may keep it from ticking.
+    own: PgPool,
     metrics: LogMetrics,
     jobs: mpsc::Sender<Job>,
     heads: watch::Sender<Option<Arc<SignedCheckpoint>>>,
@@ -138,6 +141,7 @@ impl WitnessLog {
         let (sender, receiver) = mpsc::channel(config.witness_log.max_waiting);
         let log = Self(Arc::new(Inner {
             tiles: Tiles::new(pool.clone(), id),
+            own: own_pool(config)?,
             metrics: LogMetrics::register(metrics)?,
             jobs: sender,
             heads: watch::Sender::new(None),
@@ -157,6 +161,10 @@ impl WitnessLog {
 
     fn id(&self) -> &[u8; 32] {
         &self.0.id
+    }
+
+    fn own_pool(&self) -> &PgPool {
+        &self.0.own
     }
 
     fn metrics(&self) -> &LogMetrics {
@@ -247,6 +255,16 @@ impl WitnessLog {
     async fn stopped(&self) {
         self.0.stopped.cancelled().await;
     }
+}
+
+/// One connection for sequencing, one for publishing.
+fn own_pool(config: &Config) -> Result<PgPool, PluginError> {
+    let database = DatabaseConfig {
+        max_connections: 2,
+        ..config.database.clone()
+    };
+    let options = pool::options(&database)?;
+    Ok(pool::open(&database, options))
 }
 
 /// The stored checkpoint, if it still is one by today's policy.

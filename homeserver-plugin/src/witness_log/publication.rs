@@ -1,5 +1,6 @@
 //! What a caller who publishes a preimage waits for.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -92,22 +93,15 @@ impl WitnessLog {
                 detail: "the log does not have that many entries".to_owned(),
             });
         }
-        let wanted = Wanted {
-            hash: preimage_hash(&preimage),
-            min_index,
-        };
-        let found = store::find(&state.pool, self.id(), &wanted).await?;
-        // A retry is answered also while the log is behind.
-        let shown = found.zip(self.published());
-        if let Some((placed, published)) = shown
-            && placed.index < published.size()
-        {
+        if let Err(obstacle) = self.require_running() {
+            // What was published is answered all the same.
+            let found = self.shown(state, &preimage, min_index).await?;
+            let (placed, published) = found.ok_or(obstacle)?;
             return self.prove(placed, preimage, &published).await;
         }
-        self.require_running()?;
         let _place = self.place(state, registered)?;
         let patience = Duration::from_millis(state.config.witness_log.answer_timeout_ms);
-        let waiting = self.wait(preimage, min_index, found);
+        let waiting = self.wait(preimage, min_index);
         let (placed, published) = tokio::select! {
             () = state.shutdown.cancelled() => Err(behind("the log is being stopped")),
             outcome = timeout(patience, waiting) => outcome
@@ -117,28 +111,38 @@ impl WitnessLog {
         self.prove(placed, preimage, &published).await
     }
 
+    /// Where a preimage stands under the published checkpoint.
+    async fn shown(
+        &self,
+        state: &AppState,
+        preimage: &[u8; 32],
+        min_index: u64,
+    ) -> Result<Option<(Placed, Arc<Published>)>, PluginError> {
+        let wanted = Wanted {
+            hash: preimage_hash(preimage),
+            min_index,
+        };
+        let found = store::find(&state.pool, self.id(), &wanted).await?;
+        let shown = found.zip(self.published());
+        Ok(shown.filter(|(placed, published)| placed.index < published.size()))
+    }
+
     async fn wait(
         &self,
         preimage: [u8; 32],
         min_index: u64,
-        found: Option<Placed>,
-    ) -> Result<(Placed, std::sync::Arc<Published>), PluginError> {
+    ) -> Result<(Placed, Arc<Published>), PluginError> {
         let stopped = || behind("the log has stopped meanwhile");
-        let placed = match found {
-            Some(placed) => placed,
-            None => {
-                let (answer, answered) = oneshot::channel();
-                let job = Job {
-                    preimage,
-                    min_index,
-                    answer,
-                };
-                self.0.jobs.send(job).await.map_err(|_| stopped())?;
-                answered.await.map_err(|_| stopped())?
-            }
+        let (answer, answered) = oneshot::channel();
+        let job = Job {
+            preimage,
+            min_index,
+            answer,
         };
+        self.0.jobs.send(job).await.map_err(|_| stopped())?;
+        let placed = answered.await.map_err(|_| stopped())?;
         let mut checkpoints = self.0.published.subscribe();
-        let shows = |published: &Option<std::sync::Arc<Published>>| {
+        let shows = |published: &Option<Arc<Published>>| {
             published
                 .as_ref()
                 .is_some_and(|published| published.size() > placed.index)

@@ -234,7 +234,7 @@ impl Publisher {
     async fn publish(&self, cosigned: SignedCheckpoint) -> Result<(), PluginError> {
         let size = cosigned.checkpoint().size;
         let text = cosigned.note().to_string();
-        store::publish(&self.state.pool, self.log.id(), size, &text).await?;
+        store::publish(self.log.own_pool(), self.log.id(), size, &text).await?;
         fault::point("published");
         self.log.publish(cosigned);
         Ok(())

@@ -147,7 +147,7 @@ impl Sequencer {
         self.waiting.retain(|job| !job.answer.is_closed());
         let now_ms = u64::try_from(clock::now_ms()).unwrap_or(0);
         let later = |error: sqlx::Error| Obstacle::Later(error.into());
-        let mut connection = self.state.pool.acquire().await.map_err(later)?;
+        let mut connection = self.log.own_pool().acquire().await.map_err(later)?;
         let wanted: Vec<Wanted> = self.waiting.iter().map(wanted).collect();
         let found = store::find_all(&mut connection, self.log.id(), &wanted)
             .await
