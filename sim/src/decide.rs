@@ -42,6 +42,7 @@ impl World {
         }
         self.publish_secrets(n);
         self.decide(n)?;
+        self.give_up_late(n)?;
         self.settle_direct(n)?;
         self.retry(n)?;
         self.say_what_is_decided(n)
@@ -222,11 +223,12 @@ impl World {
     }
 
     fn show_expiry(&mut self, n: usize, open: &Open, proofs: &[Expiry]) -> Result<(), SimError> {
-        if !open.own && self.is_recovering(n) {
-            return Ok(());
-        }
-        let now = self.clock(n);
+        let (now, recovering) = (self.clock(n), self.is_recovering(n));
         let (pair, pen) = self.nodes[n].with(open.peer)?;
+        if !open.own && recovering {
+            // It may have been passed on before the store was lost: it is not given up until all friends have answered.
+            pair.mark_forwarded(open.iou, true)?;
+        }
         let mut work = Work::of(open.peer);
         match pair.expire(open.iou, proofs, pen, now) {
             Ok(done) if done.events.is_empty() && done.records.is_empty() => return Ok(()),
@@ -244,6 +246,32 @@ impl World {
         self.commit(n, work)?;
         if open.own {
             self.try_again(n, &open.terms)?;
+        }
+        Ok(())
+    }
+
+    /// What was kept only because it might have been passed on.
+    fn give_up_late(&mut self, n: usize) -> Result<(), SimError> {
+        if self.is_recovering(n) {
+            return Ok(());
+        }
+        self.link_again(n);
+        let mut found = Vec::new();
+        for (peer, pair) in &self.nodes[n].live.pairs {
+            for promise in promises(pair.theirs(), &self.units) {
+                let linked = self.nodes[n].live.links.contains_key(&promise.iou().hash());
+                if promise.is_forwarded() && !linked && promise.release().is_none() {
+                    found.push((*peer, promise.iou().hash(), promise.standing()));
+                }
+            }
+        }
+        for (peer, iou, standing) in found {
+            let mut work = Work::of(peer);
+            self.nodes[n].with(peer)?.0.mark_forwarded(iou, false)?;
+            if standing == Standing::Expired {
+                self.give_up(n, peer, iou, ReleaseReason::Expired, &mut work)?;
+            }
+            self.commit(n, work)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Channel files, which friends read when they like, and which are sometimes old; books that are handed over or begun anew.
 
-use atomicity_ledger::pair::{FileRecords, Pair};
+use atomicity_ledger::pair::{FileRecords, Pair, Recovered};
 use atomicity_ledger::{AnyRecord, Epoch};
 
 use crate::error::SimError;
@@ -181,7 +181,9 @@ impl World {
         let now = self.clock(n);
         let mut mine = self.decode_all(&own.own)?;
         mine.extend(self.decode_all(&theirs.held)?);
-        let held = self.decode_all(&own.held)?;
+        let mut held = self.decode_all(&own.held)?;
+        let shown = self.decode_all(&theirs.own)?;
+        held.extend(Recovered::taken_before(&mine, &shown));
         let mut words = self.nodes[n].published.clone();
         words.extend(self.nodes[peer].published.iter().cloned());
         let node = &self.nodes[n];
@@ -205,9 +207,7 @@ impl World {
         work.send_all(peer, recovered.lines.into_iter().map(AnyRecord::from));
         work.send_all(peer, recovered.acks.into_iter().map(AnyRecord::from));
         // What the friend's file says beyond that comes as if it had been sent.
-        for record in self.decode_all(&theirs.own)? {
-            self.net.entry((peer, n)).or_default().push(record);
-        }
+        self.net.entry((peer, n)).or_default().extend(shown);
         Ok(())
     }
 

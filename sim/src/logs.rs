@@ -266,13 +266,13 @@ impl Logs {
         }
     }
 
-    /// What the cosigners sign when a log has ended: as many tombstones as end it, those of the smallest trees.
+    /// What the cosigners sign when a log has ended: every set of as many tombstones as end it.
     ///
     /// Before they do they mirror from one another what the log has signed, and cosign it.
     ///
     /// # Errors
     /// [`SimError`] if a signature can't be made.
-    pub fn bury(&mut self, log: usize, now_ms: u64) -> Result<Vec<SignedNote>, SimError> {
+    pub fn bury(&mut self, log: usize, now_ms: u64) -> Result<Vec<Vec<SignedNote>>, SimError> {
         for branch in 0..self.logs[log].branches.len() {
             let newest = self.logs[log].branches[branch].heads.last_key_value();
             let Some((size, note)) = newest.map(|(size, note)| (*size, note.clone())) else {
@@ -303,8 +303,14 @@ impl Logs {
         }
         tombstones.sort_by_key(|(size, _)| *size);
         let needed = self.cosigners.len() + 1 - self.quorum(log);
-        let notes = tombstones.into_iter().map(|(_, note)| note);
-        Ok(notes.take(needed).collect())
+        let notes: Vec<SignedNote> = tombstones.into_iter().map(|(_, note)| note).collect();
+        let sets = (0_u32..1 << notes.len()).filter(|set| set.count_ones() as usize == needed);
+        let members = |set: u32| {
+            let notes = notes.iter().enumerate();
+            let chosen = notes.filter(move |(at, _)| set >> at & 1 == 1);
+            chosen.map(|(_, note)| note.clone()).collect()
+        };
+        Ok(sets.map(members).collect())
     }
 
     fn quorum(&self, log: usize) -> usize {

@@ -90,7 +90,7 @@ impl World {
             self.now_ms = self.now_ms.max(at);
             let tombstones = self.logs.bury(log, self.now_ms)?;
             for node in &mut self.nodes {
-                node.views[log].bury(&self.logs.logs[log], tombstones.clone());
+                node.views[log].bury(&self.logs.logs[log], &tombstones);
             }
         }
         Ok(())

@@ -11,6 +11,14 @@ use atomicity_witness_log::{
 use crate::error::SimError;
 use crate::logs::{Branch, Log};
 
+/// Where a log ended.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    tombstones: Vec<SignedNote>,
+    last: Option<SignedNote>,
+    leaves: Vec<Leaf>,
+}
+
 /// What a user knows of a log.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -21,8 +29,8 @@ pub struct View {
     pub tree: MemoryTree,
     /// The newest head relied on.
     pub note: Option<SignedNote>,
-    /// The tombstones that ended the log, with the log's last head.
-    pub end: Option<(Vec<SignedNote>, Option<SignedNote>)>,
+    /// How the log ended, as several sets of tombstones have it.
+    pub ends: Vec<Ending>,
     /// What was found out about the log.
     pub proofs: Vec<ForkProof>,
     /// Whether it is not trusted with anything new.
@@ -42,7 +50,7 @@ impl View {
             leaves: Vec::new(),
             tree: MemoryTree::new(),
             note: None,
-            end: None,
+            ends: Vec::new(),
             proofs: Vec::new(),
             refused: false,
         })
@@ -90,35 +98,25 @@ impl View {
         Ok(true)
     }
 
-    /// The log has ended, and mirrors have shown all there is up to there.
-    pub fn bury(&mut self, log: &Log, tombstones: Vec<SignedNote>) {
-        let end = Tombstones::end(&log.policy, &log.origin, &tombstones);
-        let Ok(Some(end)) = end else { return };
-        let holds = |tree: &&Branch| {
-            end.size <= tree.size() && root(&tree.tree, end.size).is_ok_and(|r| r == end.root)
-        };
-        let Some(tree) = log.branches.iter().find(holds) else {
-            return;
-        };
-        let last = tree.heads.get(&end.size).cloned();
-        let upto = usize::try_from(end.size).unwrap_or(usize::MAX);
-        if end.size > self.size() {
-            let same = self.leaves.iter().zip(&tree.leaves).all(|(a, b)| a == b);
-            if !same {
-                return;
-            }
-            for leaf in &tree.leaves[self.leaves.len()..upto] {
-                self.leaves.push(*leaf);
-                self.tree.push(leaf.hash());
-            }
+    /// The log has ended, and mirrors have shown all there is up to there. Whoever shows tombstones chooses which.
+    pub fn bury(&mut self, log: &Log, tombstones: &[Vec<SignedNote>]) {
+        self.ends.clear();
+        for notes in tombstones {
+            let end = Tombstones::end(&log.policy, &log.origin, notes);
+            let Ok(Some(end)) = end else { continue };
+            let holds = |tree: &&Branch| {
+                end.size <= tree.size() && root(&tree.tree, end.size).is_ok_and(|r| r == end.root)
+            };
+            let Some(tree) = log.branches.iter().find(holds) else {
+                continue;
+            };
+            let upto = usize::try_from(end.size).unwrap_or(usize::MAX);
+            self.ends.push(Ending {
+                tombstones: notes.clone(),
+                last: tree.heads.get(&end.size).cloned(),
+                leaves: tree.leaves.iter().take(upto).copied().collect(),
+            });
         }
-        let newer = last.as_ref().filter(|last| {
-            end.size >= self.size() && log.policy.check(last).is_ok()
-        });
-        if let Some(note) = newer {
-            self.note = Some(note.clone());
-        }
-        self.end = Some((tombstones, last));
     }
 
     /// What the entries say about terms.
@@ -159,20 +157,14 @@ impl View {
         hash: &[u8; 32],
         deadline_ms: u64,
     ) -> Result<Option<Expiry>, SimError> {
-        let proof = match (self.verdict(term, hash, deadline_ms), &self.end) {
-            (Verdict::Expired { index }, _) if self.proves(index) => {
-                self.window(term, index + 1, self.note.clone())?
+        let verdict = self.verdict(term, hash, deadline_ms);
+        let proof = match verdict {
+            Verdict::Expired { index } if self.proves(index) => {
+                Some(self.window(term, index + 1, self.note.clone())?)
             }
-            (_, None) => return Ok(None),
-            (verdict, Some((tombstones, last))) => {
-                let end = last_size(last.as_ref())?;
-                if matches!(verdict, Verdict::Published { index } if index < end) {
-                    return Ok(None);
-                }
-                self.ended(term, tombstones, last.as_ref())?
-            }
+            _ => self.ended(term, hash, deadline_ms)?,
         };
-        Ok(Some(Expiry {
+        Ok(proof.map(|proof| Expiry {
             policy: log.text.clone(),
             proof: proof.encode(),
         }))
@@ -200,21 +192,32 @@ impl View {
         )?)
     }
 
+    /// The proof by the first set of tombstones that leaves the preimage out.
     fn ended(
         &self,
         term: &LogTerm,
-        tombstones: &[SignedNote],
-        last: Option<&SignedNote>,
-    ) -> Result<ExpiryProof, SimError> {
-        let size = last_size(last)?;
-        let proof = if term.from_size >= size {
-            ExpiryProof::build_tombstoned(CompactRange::new(), Vec::new(), None, tombstones.to_vec())
-        } else {
-            let range = CompactRange::from_source(&self.tree, term.from_size)?;
-            let leaves = self.between(term.from_size, size);
-            ExpiryProof::build_tombstoned(range, leaves, last.cloned(), tombstones.to_vec())
-        };
-        Ok(proof?)
+        hash: &[u8; 32],
+        deadline_ms: u64,
+    ) -> Result<Option<ExpiryProof>, SimError> {
+        for end in &self.ends {
+            let from = usize::try_from(term.from_size).unwrap_or(usize::MAX);
+            let window = end.leaves.get(from..).unwrap_or_default();
+            let verdict = judge(term.from_size, deadline_ms, hash, window);
+            if matches!(verdict, Verdict::Published { .. }) {
+                continue;
+            }
+            let notes = end.tombstones.clone();
+            let proof = if window.is_empty() {
+                ExpiryProof::build_tombstoned(CompactRange::new(), Vec::new(), None, notes)
+            } else {
+                let mut tree = MemoryTree::new();
+                end.leaves.iter().for_each(|leaf| tree.push(leaf.hash()));
+                let range = CompactRange::from_source(&tree, term.from_size)?;
+                ExpiryProof::build_tombstoned(range, window.to_vec(), end.last.clone(), notes)
+            };
+            return Ok(Some(proof?));
+        }
+        Ok(None)
     }
 
     fn between(&self, from: u64, to: u64) -> Vec<Leaf> {
@@ -242,13 +245,5 @@ impl View {
         self.proofs.push(proof);
         self.refused = true;
         Ok(true)
-    }
-}
-
-/// The size that a log ended with; 0 if it never signed a head.
-fn last_size(last: Option<&SignedNote>) -> Result<u64, LogError> {
-    match last {
-        Some(last) => Ok(Checkpoint::parse(last.text())?.size),
-        None => Ok(0),
     }
 }
