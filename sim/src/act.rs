@@ -8,7 +8,7 @@ use atomicity_ledger::{
 };
 
 use crate::error::SimError;
-use crate::plan::LogPlan;
+use crate::plan::{Lie, LogPlan};
 use crate::work::{Fact, Work};
 use crate::world::{Route, Secret, World};
 
@@ -40,8 +40,17 @@ impl World {
             8 => self.flush(n),
             9 => self.show_view(n),
             10 => self.change_books(n),
-            _ => self.lie(n),
+            _ => self.some_liar(),
         }
+    }
+
+    fn some_liar(&mut self) -> Result<(), SimError> {
+        let liars: Vec<usize> = self.plan.liars.keys().copied().collect();
+        if liars.is_empty() {
+            return Ok(());
+        }
+        let at = self.rng.index(liars.len());
+        self.lie(liars[at])
     }
 
     /// One of a user's friends.
@@ -209,6 +218,17 @@ impl World {
             return Ok(());
         };
         let (unit, minor) = (self.any_unit(), self.rng.between(1, 120));
+        self.pay_to(n, peer, &unit, minor)
+    }
+
+    /// A direct payment, if the line allows it.
+    pub(crate) fn pay_to(
+        &mut self,
+        n: usize,
+        peer: usize,
+        unit: &Unit,
+        minor: u64,
+    ) -> Result<(), SimError> {
         let (now, amount) = (self.clock(n), Amount::from_minor(minor)?);
         let id = self.rng.bytes();
         let mut short = [0; 16];
@@ -219,12 +239,16 @@ impl World {
             memo: None,
         };
         let (pair, pen) = self.nodes[n].with(peer)?;
-        let Ok(issued) = pair.issue(&unit, amount, None, note, pen, now) else {
+        let Ok(issued) = pair.issue(unit, amount, None, note, pen, now) else {
             return Ok(());
         };
         self.stats.payments += 1;
         let mut work = Work::of(peer);
-        work.facts.push(Fact::Paid { peer, unit, amount });
+        work.facts.push(Fact::Paid {
+            peer,
+            unit: unit.clone(),
+            amount,
+        });
         work.send(peer, issued.state);
         work.send(peer, issued.payment);
         self.commit(n, work)
@@ -270,7 +294,12 @@ impl World {
         let Some(payee) = path.last().copied() else {
             return Ok(());
         };
-        let preimage = Preimage::from_bytes(self.rng.bytes());
+        let mut preimage = Preimage::from_bytes(self.rng.bytes());
+        if self.nodes[payee].does(Lie::BadProofs) && self.rng.chance(400) {
+            // What was published for somebody else is to serve again.
+            let known = self.nodes[payee].live.secrets.values().next();
+            preimage = known.map_or(preimage, |secret| secret.preimage);
+        }
         let amount = self.rng.between(1, 90);
         let wants = self.rng.chance(750);
         let delay = self.rng.below(12_000).saturating_sub(6_000);
@@ -368,6 +397,13 @@ impl World {
             "{payer} pays {} over {:?} until {deadline_ms}",
             route.amount, route.path
         ));
+        if let Some(payee) = route.path.last().copied()
+            && self.nodes[payee].does(Lie::BadProofs)
+            && let Some(secret) = self.nodes[payee].live.secrets.get_mut(&hash)
+        {
+            // As late as can be, or a little later.
+            secret.publish_at = Some(deadline_ms.saturating_sub(1_000));
+        }
         self.routes.insert((hash, deadline_ms), route);
         let mut work = Work::of(first);
         work.facts.push(Fact::Signed {

@@ -448,6 +448,15 @@ impl World {
         }
     }
 
+    /// What a user promised and was published.
+    fn published(&self, n: usize, peer: usize, unit: &Unit) -> u64 {
+        let promised = self.watch.between(n, peer);
+        let came_due = promised
+            .filter(|iou| iou.record().unit == *unit && self.is_published(iou.hash()))
+            .map(|iou| iou.record().amount.minor());
+        came_due.sum()
+    }
+
     fn unit_fault(&mut self, n: usize, peer: usize, unit: &Unit) -> Option<String> {
         let pair = &self.nodes[n].live.pairs[&peer];
         let none = UnitSide::default();
@@ -455,16 +464,6 @@ impl World {
         let theirs = pair.theirs().unit(unit).unwrap_or(&none);
         let (own, claim, totals) = (own.totals(), theirs.claim().minor(), theirs.totals());
         let reach = self.reach(pair, (n, peer), unit, false);
-        let booked: u64 = self
-            .watch
-            .by_pair
-            .get(&(n, peer))
-            .into_iter()
-            .flatten()
-            .filter_map(|hash| self.watch.ious.get(hash))
-            .filter(|iou| iou.record().unit == *unit && self.is_published(iou.hash()))
-            .map(|iou| iou.record().amount.minor())
-            .sum();
         let track = self.watch.tracks.entry((n, peer)).or_default();
         let sum = track.units.entry(unit.clone()).or_default();
         let floor = direct(&totals) + sum.base + sum.due;
@@ -473,6 +472,9 @@ impl World {
         let before_claim = std::mem::replace(&mut sum.claim, claim);
         sum.most = sum.most.max(claim);
         let merged = own.merged.minor();
+        let grown = own.merged > before.merged;
+        let (paid, known) = (sum.paid, sum.known);
+        let booked = if grown { self.published(n, peer, unit) } else { merged };
         let fault = if before.falls_to(&own) {
             "an own total falls".to_owned()
         } else if before_theirs.falls_to(&totals) {
@@ -483,8 +485,8 @@ impl World {
             format!("a claim of {floor} is only {claim}")
         } else if claim != reach {
             format!("a claim is {claim}, and {reach} by what came due")
-        } else if own.paid() > sum.paid || own.paid() < sum.known {
-            format!("{} was paid, and {} is signed", sum.paid, own.paid())
+        } else if own.paid() > paid || own.paid() < known {
+            format!("{paid} was paid, and {} is signed", own.paid())
         } else if merged > booked {
             format!("{merged} is booked, and {booked} was published")
         } else {

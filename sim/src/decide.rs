@@ -157,7 +157,8 @@ impl World {
     /// Looks at the logs for every promise that is not decided, the own ones first.
     fn decide(&mut self, n: usize) -> Result<(), SimError> {
         for open in self.open_promises(n) {
-            if open.own && self.nodes[n].does(Lie::NeverMerges) {
+            let node = &self.nodes[n];
+            if open.own && (node.does(Lie::NeverMerges) || node.does(Lie::LeavesOut)) {
                 continue;
             }
             match self.decision(n, &open.terms)? {

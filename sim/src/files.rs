@@ -108,7 +108,7 @@ impl World {
     }
 
     /// The same store goes on with another key.
-    fn hand_over(&mut self, n: usize, peer: usize) -> Result<(), SimError> {
+    pub(crate) fn hand_over(&mut self, n: usize, peer: usize) -> Result<(), SimError> {
         let now = self.clock(n);
         let pair = &self.nodes[n].live.pairs[&peer];
         let known = self.nodes[peer].live.pairs[&n].theirs().epoch();
@@ -125,7 +125,9 @@ impl World {
         if let Some(word) = word {
             pair.learn_own_authority(&word, now)?;
         }
+        let old = (pair.own().epoch().unwrap_or_default(), pen.clone());
         if let Ok(book) = pair.open_book(new, &pen.clone(), now) {
+            self.nodes[n].old_pens.insert(peer, old);
             self.stats.epochs += 1;
             self.trace
                 .line(format_args!("{n} hands its book towards {peer} over"));

@@ -360,6 +360,12 @@ impl Log {
         Some((tree.heads.get(tree.proven.get(at)?)?, tree))
     }
 
+    /// The key that the log signs with.
+    #[must_use]
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// How many heads satisfy the policy.
     #[must_use]
     pub fn proven(&self) -> usize {

@@ -22,7 +22,8 @@ impl World {
     /// # Errors
     /// [`SimError`] if the simulator fails; what the receiver refuses is no error.
     pub fn receive(&mut self, n: usize, from: usize, record: &AnyRecord) -> Result<(), SimError> {
-        if self.nodes[n].does(Lie::NeverMerges) && matches!(record, AnyRecord::Publication(_)) {
+        let deaf = self.nodes[n].does(Lie::NeverMerges) || self.nodes[n].does(Lie::LeavesOut);
+        if deaf && matches!(record, AnyRecord::Publication(_)) {
             return Ok(());
         }
         let mut work = Work::of(from);

@@ -12,6 +12,7 @@ use atomicity_ledger::{
 
 use crate::check::Watch;
 use crate::error::SimError;
+use crate::lies::OldPen;
 use crate::logs::{Logs, secret};
 use crate::plan::{Lie, Plan};
 use crate::report::Stats;
@@ -81,6 +82,8 @@ pub struct Node {
     pub lies: Vec<Lie>,
     /// What a liar keeps back.
     pub drawer: Vec<(usize, AnyRecord)>,
+    /// The keys of books that have ended.
+    pub old_pens: BTreeMap<usize, OldPen>,
     /// How far the user's clock is ahead, in milliseconds, counted from [`SKEW`].
     pub skew_ms: u64,
     keys: usize,
@@ -251,6 +254,7 @@ impl World {
             flushed: BTreeMap::new(),
             lies: self.plan.liars.get(&n).cloned().unwrap_or_default(),
             drawer: Vec::new(),
+            old_pens: BTreeMap::new(),
             skew_ms: SKEW - spread + self.rng.below(2 * spread + 1),
             keys: 0,
         });
