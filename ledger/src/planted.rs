@@ -26,6 +26,8 @@ pub enum Bug {
     FreedByOpen,
     /// A release that names no promise gives up the next one.
     ReleaseOfAnother,
+    /// What is booked of what came due is claimed beyond that.
+    ClaimedTwice,
     /// A proof of publication does not undo that a promise seemed to have expired.
     ExpiryWins,
 }

@@ -1,11 +1,9 @@
 //! What may happen in a step.
 
+use atomicity_ledger::jws::Version;
 use atomicity_ledger::pair::{LineTerms, NewPromise, PaymentNote};
 use atomicity_ledger::record::{LogTerm, Terms, View as ViewRecord};
-use atomicity_ledger::jws::Version;
-use atomicity_ledger::{
-    Amount, AnyRecord, PolicyHash, Preimage, RecordId, Signed, Total, Unit,
-};
+use atomicity_ledger::{Amount, AnyRecord, PolicyHash, Preimage, RecordId, Signed, Total, Unit};
 
 use crate::error::SimError;
 use crate::plan::{Lie, LogPlan};
@@ -131,7 +129,9 @@ impl World {
         for branch in 0..self.logs.logs[log].branches.len() {
             let last = self.logs.logs[log].branches[branch].last_ms();
             let deadlines = self.routes.keys().map(|(_, deadline)| *deadline);
-            let near = deadlines.filter(|at| *at > last && *at <= self.now_ms).min();
+            let near = deadlines
+                .filter(|at| *at > last && *at <= self.now_ms)
+                .min();
             let time_ms = match near {
                 Some(deadline) if self.rng.chance(500) => deadline + self.rng.below(2),
                 _ => self.now_ms,
@@ -387,8 +387,10 @@ impl World {
         let iou = match pair.promise(new, None, &known, pen, now) {
             Ok(iou) => iou,
             Err(error) => {
-                self.trace
-                    .line(format_args!("{payer} can't promise {first}: {}", error.code()));
+                self.trace.line(format_args!(
+                    "{payer} can't promise {first}: {}",
+                    error.code()
+                ));
                 return Ok(());
             }
         };
@@ -494,7 +496,10 @@ impl World {
         let Some(peer) = self.friend(n) else {
             return Ok(());
         };
-        let notes = self.nodes[n].views.iter().filter_map(|view| view.note.as_ref());
+        let notes = self.nodes[n]
+            .views
+            .iter()
+            .filter_map(|view| view.note.as_ref());
         let checkpoints = notes.map(|note| note.to_string().parse());
         let checkpoints = checkpoints.collect::<Result<Vec<_>, _>>()?;
         if checkpoints.is_empty() {

@@ -124,7 +124,10 @@ impl Watch {
 
     fn note_iou(&mut self, from: usize, to: usize, record: &AnyRecord) {
         if let AnyRecord::ConditionalIou(iou) = record {
-            self.by_pair.entry((from, to)).or_default().insert(iou.hash());
+            self.by_pair
+                .entry((from, to))
+                .or_default()
+                .insert(iou.hash());
             self.ious.insert(iou.hash(), iou.clone());
         }
     }
@@ -224,8 +227,9 @@ impl World {
             iou.epoch == book.epoch || carried.is_some_and(|c| c.open.contains(&iou.number))
         });
         if !named {
-            self.watch
-                .violated(format!("{n} takes a promise of {peer} of an epoch that ended"));
+            self.watch.violated(format!(
+                "{n} takes a promise of {peer} of an epoch that ended"
+            ));
         }
         self.see_limit(n, peer, &iou.unit.clone(), "a promise");
     }
@@ -474,7 +478,11 @@ impl World {
         let merged = own.merged.minor();
         let grown = own.merged > before.merged;
         let (paid, known) = (sum.paid, sum.known);
-        let booked = if grown { self.published(n, peer, unit) } else { merged };
+        let booked = if grown {
+            self.published(n, peer, unit)
+        } else {
+            merged
+        };
         let fault = if before.falls_to(&own) {
             "an own total falls".to_owned()
         } else if before_theirs.falls_to(&totals) {

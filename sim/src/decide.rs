@@ -67,8 +67,11 @@ impl World {
         let view = &mut self.nodes[n].views[log];
         let before = view.proofs.len();
         if let Err(error) = view.take(of, note, tree) {
-            self.trace
-                .line(format_args!("{n} can't follow {}: {}", of.origin, error.code()));
+            self.trace.line(format_args!(
+                "{n} can't follow {}: {}",
+                of.origin,
+                error.code()
+            ));
         }
         if !self.faulty {
             // Cosigners and mirrors show every tree that there is: whichever goes on from what was seen.
@@ -123,7 +126,12 @@ impl World {
         let branch = log.audience[n];
         let tree = &mut log.branches[branch];
         let there = tree.waiting.contains(preimage)
-            || tree.leaves.iter().rev().take(40).any(|leaf| leaf.preimage() == Some(preimage));
+            || tree
+                .leaves
+                .iter()
+                .rev()
+                .take(40)
+                .any(|leaf| leaf.preimage() == Some(preimage));
         if !there {
             tree.waiting.push(*preimage);
             self.trace.line(format_args!("{n} publishes in {origin}"));
@@ -178,7 +186,9 @@ impl World {
         for term in &terms.logs {
             let mut logs = self.logs.logs.iter().zip(&self.nodes[n].views);
             let at = self.logs.logs.iter();
-            let at = at.into_iter().position(|log| log.origin == term.origin.as_str());
+            let at = at
+                .into_iter()
+                .position(|log| log.origin == term.origin.as_str());
             let found: Option<(&Log, &View)> =
                 logs.find(|(log, _)| log.origin == term.origin.as_str());
             let (Some(at), Some((log, view))) = (at, found) else {
@@ -211,7 +221,9 @@ impl World {
     ) -> Result<(), SimError> {
         let (of, view) = (&self.logs.logs[log], &self.nodes[n].views[log]);
         let proof = view.publication(of, index)?;
-        let leaf = view.leaves.get(usize::try_from(index).unwrap_or(usize::MAX));
+        let leaf = view
+            .leaves
+            .get(usize::try_from(index).unwrap_or(usize::MAX));
         let Some(preimage) = leaf.and_then(|leaf| leaf.preimage()) else {
             return Ok(());
         };

@@ -70,7 +70,8 @@ impl World {
             Some(old) if self.rng.chance(500) => old,
             _ => self.file_of(peer, n),
         };
-        self.trace.line(format_args!("{n} reads the file of {peer}"));
+        self.trace
+            .line(format_args!("{n} reads the file of {peer}"));
         self.read(n, peer, &file)
     }
 

@@ -45,7 +45,9 @@ pub fn run(seed: u64, keep_trace: bool) -> Report {
         }
     };
     if let Err(error) = play(&mut world) {
-        world.watch.violated(format!("the simulator failed: {error}"));
+        world
+            .watch
+            .violated(format!("the simulator failed: {error}"));
     }
     Report {
         seed,

@@ -126,7 +126,10 @@ impl World {
         let now = self.clock(n);
         let (from, to) = (self.nodes[n].user(), self.nodes[peer].user());
         let side = self.nodes[n].live.pairs[&peer].own();
-        let totals = side.unit(unit).map(|side| side.totals()).unwrap_or_default();
+        let totals = side
+            .unit(unit)
+            .map(|side| side.totals())
+            .unwrap_or_default();
         let issued = Total::from_minor(totals.issued.minor() + 7)?;
         let state = State {
             v: Version,
@@ -169,7 +172,8 @@ impl World {
 
     fn recent_terms(&self, n: usize, peer: usize) -> Option<atomicity_ledger::record::Terms> {
         let pair = self.nodes[n].live.pairs.get(&peer)?;
-        let mut known = promises(pair.own(), &self.units).chain(promises(pair.theirs(), &self.units));
+        let mut known =
+            promises(pair.own(), &self.units).chain(promises(pair.theirs(), &self.units));
         let known = known.find(|p| !p.iou().record().terms.is_direct())?;
         Some(known.iou().record().terms.clone())
     }
@@ -229,9 +233,8 @@ impl World {
     /// A proof of something else, or under a head that no quorum cosigned.
     fn bad_proof(&mut self, n: usize, peer: usize) -> Result<(), SimError> {
         let pair = &self.nodes[n].live.pairs[&peer];
-        let held = promises(pair.theirs(), &self.units).filter(|p| {
-            p.standing() == Standing::Undecided && !p.iou().record().terms.is_direct()
-        });
+        let held = promises(pair.theirs(), &self.units)
+            .filter(|p| p.standing() == Standing::Undecided && !p.iou().record().terms.is_direct());
         let held: Vec<_> = held.map(|p| p.iou().clone()).collect();
         if held.is_empty() {
             return Ok(());
@@ -275,11 +278,12 @@ impl World {
         terms: &atomicity_ledger::record::Terms,
         preimage: &Preimage,
     ) -> Result<Option<LogProof>, SimError> {
-        let Some(log) = terms
-            .logs
-            .first()
-            .and_then(|term| self.logs.logs.iter().find(|l| l.origin == term.origin.as_str()))
-        else {
+        let Some(log) = terms.logs.first().and_then(|term| {
+            self.logs
+                .logs
+                .iter()
+                .find(|l| l.origin == term.origin.as_str())
+        }) else {
             return Ok(None);
         };
         let mut tree = log.branches[0].tree.clone();

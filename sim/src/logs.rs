@@ -313,6 +313,26 @@ impl Logs {
         Ok(sets.map(members).collect())
     }
 
+    /// An honest cosigner that has cosigned a tree in which times fall, if there is one.
+    #[must_use]
+    pub fn cosigned_lie(&self) -> Option<String> {
+        for (at, cosigner) in self.cosigners.iter().enumerate() {
+            for (log, follower) in self.logs.iter().zip(&cosigner.followers) {
+                let seen = usize::try_from(follower.size()).unwrap_or(usize::MAX);
+                let tree = &log.branches[log.shown[at]];
+                let leaves = tree.leaves.get(..seen).unwrap_or_default();
+                let falls = leaves.windows(2).any(|w| w[0].time_ms() > w[1].time_ms());
+                if falls && !cosigner.lies {
+                    let origin = &log.origin;
+                    return Some(format!(
+                        "cosigner {at} has cosigned times of {origin} that fall"
+                    ));
+                }
+            }
+        }
+        None
+    }
+
     fn quorum(&self, log: usize) -> usize {
         let policy = &self.logs[log].policy;
         let keys = || self.cosigners.iter().map(|c| *c.key.verifier().public());

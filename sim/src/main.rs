@@ -39,7 +39,9 @@ fn main() -> ExitCode {
         None if args.minutes.is_some() => (args.from, u64::MAX),
         None => (args.from, args.seeds),
     };
-    let until = args.minutes.map(|minutes| Duration::from_secs(60 * minutes));
+    let until = args
+        .minutes
+        .map(|minutes| Duration::from_secs(60 * minutes));
     let (mut stats, mut played, mut violated) = (Stats::default(), 0_u64, 0_u64);
     let mut digests = String::new();
     for seed in from..from.saturating_add(seeds) {

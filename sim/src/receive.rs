@@ -255,8 +255,10 @@ impl World {
                 Ok(())
             }
             Err(error) => {
-                self.trace
-                    .line(format_args!("{n} can't pass on to {next}: {}", error.code()));
+                self.trace.line(format_args!(
+                    "{n} can't pass on to {next}: {}",
+                    error.code()
+                ));
                 self.nodes[n].with(peer)?.0.mark_forwarded(hash, false)?;
                 self.give_up(n, peer, hash, ReleaseReason::Onward, work)
             }
@@ -388,8 +390,7 @@ impl World {
             for (log, view) in logs.zip(&mut self.nodes[n].views) {
                 if let Ok(true) = view.compare(log, &note) {
                     self.stats.forks_seen += 1;
-                    self.trace
-                        .line(format_args!("{n} catches {}", log.origin));
+                    self.trace.line(format_args!("{n} catches {}", log.origin));
                 }
             }
         }
@@ -402,10 +403,7 @@ pub(crate) fn promises<'a>(side: &'a Side, units: &'a [Unit]) -> impl Iterator<I
     sides.flat_map(|side| side.promises())
 }
 
-fn proof_of<'a>(
-    promises: impl Iterator<Item = &'a Promise>,
-    iou: RecordHash,
-) -> Option<LogProof> {
+fn proof_of<'a>(promises: impl Iterator<Item = &'a Promise>, iou: RecordHash) -> Option<LogProof> {
     let mut promises = promises.filter(|promise| promise.iou().hash() == iou);
     let publication = promises.next()?.publication()?;
     publication.record().proof.clone()

@@ -172,7 +172,10 @@ impl View {
 
     /// Whether the newest head holds this entry.
     fn proves(&self, index: u64) -> bool {
-        let size = self.note.as_ref().map(|note| Checkpoint::parse(note.text()));
+        let size = self
+            .note
+            .as_ref()
+            .map(|note| Checkpoint::parse(note.text()));
         matches!(size, Some(Ok(checkpoint)) if checkpoint.size > index)
     }
 
@@ -222,7 +225,10 @@ impl View {
 
     fn between(&self, from: u64, to: u64) -> Vec<Leaf> {
         let at = |index: u64| usize::try_from(index).unwrap_or(usize::MAX);
-        self.leaves.get(at(from)..at(to)).unwrap_or_default().to_vec()
+        self.leaves
+            .get(at(from)..at(to))
+            .unwrap_or_default()
+            .to_vec()
     }
 
     /// Compares a head that somebody else relied on with what was seen here, as far as that reaches.

@@ -131,7 +131,8 @@ impl World {
     /// [`SimError::Store`] if what was stored can't be read again.
     pub fn commit(&mut self, n: usize, work: Work) -> Result<(), SimError> {
         if self.crashes() {
-            self.trace.line(format_args!("{n} crashes before it stores"));
+            self.trace
+                .line(format_args!("{n} crashes before it stores"));
             return self.restart(n);
         }
         for peer in &work.touched {
@@ -220,7 +221,11 @@ impl World {
 
 /// A record in a few words.
 pub(crate) fn brief(record: &AnyRecord) -> String {
-    let short = |hash: RecordHash| hash.as_bytes()[..3].iter().fold(String::new(), |s, b| format!("{s}{b:02x}"));
+    let short = |hash: RecordHash| {
+        hash.as_bytes()[..3]
+            .iter()
+            .fold(String::new(), |s, b| format!("{s}{b:02x}"))
+    };
     match record {
         AnyRecord::ConditionalIou(iou) => {
             let of = iou.record();
@@ -234,7 +239,10 @@ pub(crate) fn brief(record: &AnyRecord) -> String {
             let (seq, issued, merged) = (of.seq, of.issued.minor(), of.merged.minor());
             let open: Vec<u64> = of.open.iter().map(|number| number.get()).collect();
             let (epoch, next) = (of.epoch, of.next.get());
-            format!("state {epoch}/{seq} {issued} merged {merged} next {next} open {open:?} {}", of.unit)
+            format!(
+                "state {epoch}/{seq} {issued} merged {merged} next {next} open {open:?} {}",
+                of.unit
+            )
         }
         AnyRecord::Ack(ack) => {
             let items = ack.record().items.iter().map(|item| match item {
@@ -243,7 +251,9 @@ pub(crate) fn brief(record: &AnyRecord) -> String {
                     format!("state {}/{}{clear} {}", item.epoch, item.seq, item.unit)
                 }
                 AckItem::Iou(item) => format!("iou {}", short(item.hash)),
-                AckItem::Book(item) => format!("book {} held {}", short(item.hash), item.held.len()),
+                AckItem::Book(item) => {
+                    format!("book {} held {}", short(item.hash), item.held.len())
+                }
             });
             format!("ack of {}", items.collect::<Vec<_>>().join(", "))
         }

@@ -10,6 +10,7 @@ use crate::error::LogError;
 use crate::expiry::ExpiryProof;
 use crate::leaf::Leaf;
 use crate::note::{KeyKind, SignedNote, VerifierKey};
+use crate::planted::{self, Bug};
 use crate::proof::{PublicationProof, TlogProof};
 use crate::rule::LogTerms;
 use crate::tree::{ConsistencyPath, HashSource, prove_inclusion};
@@ -279,6 +280,9 @@ pub fn compare(
     let (first, second) = (size_of(a)?, size_of(b)?);
     if first.origin != second.origin {
         return Err(LogError::OriginUnknown(second.origin));
+    }
+    if first.size != second.size && planted::on(Bug::ForkMissed) {
+        return Ok(None);
     }
     if first.size == second.size {
         if first.root == second.root {

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::error::LogError;
 use crate::note::{KeyKind, SignedNote, VerifierKey};
+use crate::planted::{self, Bug};
 
 /// Larger policies are refused unread.
 pub const MAX_POLICY_BYTES: usize = 64 * 1024;
@@ -208,7 +209,8 @@ impl Policy {
                 Err(other) => return Err(other),
             }
         }
-        if !self.quorum_of(|key| cosigned.contains_key(key.public())) {
+        let enough = self.quorum_of(|key| cosigned.contains_key(key.public()));
+        if !enough && !planted::on(Bug::NoQuorum) {
             return Err(LogError::QuorumNotReached);
         }
         Ok(CheckedCheckpoint {

@@ -10,6 +10,7 @@ use crate::amount::{Amount, Total};
 use crate::error::LedgerError;
 use crate::jws::{RecordHash, Signed, Version};
 use crate::key::Keypair;
+use crate::planted::{self, Bug};
 use crate::record::{AnyRecord, ConditionalIou, IouAck, Release, State, Terms};
 use crate::text::Layers;
 use crate::time::Timestamp;
@@ -181,7 +182,11 @@ impl Pair {
         let Some(side) = self.own.units.get(unit) else {
             return Ok(None);
         };
-        let growth = Amount::from_minor(side.due_unbooked()).ok();
+        let mut due = side.due_unbooked();
+        if planted::on(Bug::MergeTwice) {
+            due = side.sum(|p| p.publication.is_some() && p.release.is_none());
+        }
+        let growth = Amount::from_minor(due).ok();
         let mut next = self.clone();
         if let Some(side) = next.own.units.get_mut(unit) {
             for promise in &mut side.promises {
@@ -250,11 +255,17 @@ impl Pair {
         if let Key::Pending(reason) = self.standing_now(signed.kid(), now)? {
             return Ok(Outcome::Pending(reason));
         }
-        let Some(promise) = self.own_promise_mut(&release.unit, release.iou) else {
+        let another = planted::on(Bug::ReleaseOfAnother);
+        let side = self.own.units.get_mut(&release.unit);
+        let mut promises = side.into_iter().flat_map(|side| &mut side.promises);
+        let named = |p: &&mut Promise| {
+            p.iou().hash() == release.iou || another && p.standing() == Standing::Undecided
+        };
+        let Some(promise) = promises.find(named) else {
             return Ok(Outcome::Stale);
         };
         let iou = promise.iou().record().clone();
-        if (iou.epoch, iou.number) != (release.epoch, release.number) {
+        if !another && (iou.epoch, iou.number) != (release.epoch, release.number) {
             return Err(LedgerError::Contradiction {
                 typ: "atomicity-release",
                 why: "the promise with this hash has another number",

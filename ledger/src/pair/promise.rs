@@ -7,6 +7,7 @@ use super::event::Event;
 use super::side::{Totals, UnitSide};
 use crate::amount::{Balance, Total};
 use crate::jws::{RecordHash, Signed, stored};
+use crate::planted::{self, Bug};
 use crate::record::{BookAck, ConditionalIou, Publication, Release, ReleaseReason, State};
 use crate::seq::IouNumber;
 use crate::unit::Unit;
@@ -104,6 +105,8 @@ impl Promise {
             Standing::Merged
         } else if self.release.is_some() {
             Standing::Released
+        } else if self.expired && planted::on(Bug::ExpiryWins) {
+            Standing::Expired
         } else if self.publication.is_some() {
             Standing::Due
         } else if self.expired {
@@ -159,8 +162,13 @@ impl UnitSide {
     }
 
     pub(super) fn exposure_with(&self, totals: &Totals) -> Total {
+        let newest = self.newest.as_ref().map(Signed::record);
+        let freed = |p: &Promise| {
+            planted::on(Bug::ExposureIgnoresUndecided)
+                || planted::on(Bug::FreedByOpen) && newest.is_some_and(|s| s.closes(p.number()))
+        };
         self.reach(totals, |p| {
-            p.counts() || p.standing() == Standing::Undecided
+            p.counts() || p.standing() == Standing::Undecided && !freed(p)
         })
     }
 
@@ -237,7 +245,11 @@ impl UnitSide {
 
     /// What `totals` book, and what of the chosen promises they do not cover.
     pub(super) fn reach(&self, totals: &Totals, chosen: impl Fn(&Promise) -> bool) -> Total {
-        let booked = totals.merged.growth_since(self.merged_before);
+        let booked = if planted::on(Bug::ClaimedTwice) {
+            0
+        } else {
+            totals.merged.growth_since(self.merged_before)
+        };
         let beyond = self.sum(chosen).saturating_sub(booked);
         let reach = totals.issued.minor().saturating_add(beyond);
         Total::from_minor(reach).unwrap_or(Total::MAX)
@@ -254,7 +266,7 @@ impl UnitSide {
         let closed = |p: &Promise| state.closes(p.number());
         let booked = state.merged.growth_since(self.merged_before);
         let all = self.sum(|p| closed(p) && (p.release.is_none() || p.counts()));
-        if all <= booked {
+        if all <= booked || planted::on(Bug::ClearWithoutCoverage) {
             return true;
         }
         let unsettled = |p: &Promise| {

@@ -9,6 +9,7 @@ use crate::amount::{Amount, Balance, Total};
 use crate::error::LedgerError;
 use crate::jws::{Signed, Version};
 use crate::key::Keypair;
+use crate::planted::{self, Bug};
 use crate::record::{Ack, AckItem, AnyRecord, Refusal, State, StateAck};
 use crate::seq::{Epoch, Seq};
 use crate::time::Timestamp;
@@ -133,7 +134,12 @@ impl Pair {
         let returned = after.returned.growth_since(before.returned);
         let judged = paid
             .saturating_add(returned.saturating_sub(self.returnable(unit, before)))
-            .saturating_add(growth.unfounded);
+            .saturating_add(growth.unfounded)
+            .saturating_add(if planted::on(Bug::RefundOfMerged) {
+                after.merged.growth_since(before.merged)
+            } else {
+                0
+            });
         let Ok(judged) = Amount::from_minor(judged) else {
             return Excess::None;
         };

@@ -8,6 +8,7 @@ use crate::digest::Preimage;
 use crate::error::LedgerError;
 use crate::jws::{Record, RecordHash, Version};
 use crate::key::UserKey;
+use crate::planted::{self, Bug};
 use crate::text::ProofText;
 use crate::time::Timestamp;
 
@@ -49,6 +50,9 @@ impl Publication {
     /// # Errors
     /// [`LedgerError::ProofInvalid`] with the reason.
     pub fn verify(&self, terms: &Terms) -> Result<(), LedgerError> {
+        if planted::on(Bug::MergeUnpublished) {
+            return Ok(());
+        }
         let invalid = |why: String| LedgerError::ProofInvalid { why };
         if self.preimage.hash() != terms.hash {
             return Err(invalid("the preimage has another hash".to_owned()));
