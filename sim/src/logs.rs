@@ -392,6 +392,16 @@ impl Log {
         self.branches.iter().map(|tree| tree.proven.len()).sum()
     }
 
+    /// Whether a preimage stands where no quorum has cosigned it.
+    #[must_use]
+    pub fn holds_unproven(&self, hash: &[u8; 32]) -> bool {
+        self.branches.iter().any(|tree| {
+            let proven = usize::try_from(tree.proven_size()).unwrap_or(0);
+            let mut rest = tree.leaves.iter().skip(proven);
+            rest.any(|leaf| leaf.publishes(hash))
+        })
+    }
+
     /// Whether a proof of publication can exist: an entry with the preimage, in time, in a tree that a quorum cosigned.
     #[must_use]
     pub fn has_published(&self, hash: &[u8; 32], from: u64, deadline_ms: u64) -> bool {

@@ -140,13 +140,13 @@ impl World {
             if given.totals() != taken.totals() {
                 faults.push(format!("what {from} gave {to} differs"));
             }
-            if given.undecided() + taken.undecided() > 0 {
+            if self.undecided(given) + self.undecided(taken) > 0 {
                 faults.push(format!("something that {from} promised {to} is undecided"));
             }
             if given.due_unbooked() + taken.due_unbooked() > 0 {
                 faults.push(format!("something that {from} owes {to} is not booked"));
             }
-            if self.plan.liars.is_empty() && reserved(given) + reserved(taken) > 0 {
+            if self.plan.liars.is_empty() && self.reserved(taken) > 0 {
                 faults.push(format!("slots of {from} towards {to} are taken"));
             }
             let booked = given.totals().merged.minor();
@@ -161,6 +161,30 @@ impl World {
             self.watch
                 .violated(format!("at rest, {a} and {b} in {unit}: {fault}"));
         }
+    }
+
+    /// How many promises are undecided that need not be.
+    fn undecided(&self, side: &UnitSide) -> usize {
+        let open = side.promises().iter();
+        open.filter(|p| p.standing() == Standing::Undecided && !self.is_stuck(p))
+            .count()
+    }
+
+    /// How many promises of a friend take a slot although nothing is owed under them. The issuer's next state frees its own.
+    fn reserved(&self, side: &UnitSide) -> usize {
+        let open = |p: &&Promise| matches!(p.standing(), Standing::Undecided | Standing::Expired);
+        let promises = side.promises().iter().filter(open);
+        promises.filter(|p| !self.is_stuck(p)).count()
+    }
+
+    /// Whether a log that forked between its cosigners ended with what was published in trees that no quorum cosigned: a known limit.
+    fn is_stuck(&self, promise: &Promise) -> bool {
+        let terms = &promise.iou().record().terms;
+        let mut logs = self.logs.logs.iter().filter(|log| {
+            let named = terms.logs.iter().any(|t| t.origin.as_str() == log.origin);
+            named && log.dead && log.plan.lies()
+        });
+        logs.any(|log| log.holds_unproven(terms.hash.as_bytes()))
     }
 
     /// Nobody honest has lost what they ever could claim.
@@ -375,8 +399,3 @@ impl World {
     }
 }
 
-/// How many promises take a slot although nothing is owed under them.
-fn reserved(side: &UnitSide) -> usize {
-    let open = |p: &&Promise| matches!(p.standing(), Standing::Undecided | Standing::Expired);
-    side.promises().iter().filter(open).count()
-}

@@ -35,8 +35,8 @@ impl Pair {
             .get(&iou.unit)
             .cloned()
             .unwrap_or_default();
-        if side.promise(signed.hash()).is_some() {
-            return Ok(Outcome::Duplicate);
+        if let Some(known) = side.promise(signed.hash()) {
+            return self.release_again(known, now, pen);
         }
         self.check_not_cleared(iou, &side)?;
         if let Key::Pending(reason) = self.standing_of_iou(signed, now)? {
@@ -80,6 +80,31 @@ impl Pair {
             Some(Fault::Refuse(reason)) => self.refuse_iou(signed, reason, pen, now),
             None => self.take_iou(signed, pen, now),
         }
+    }
+
+    /// A promise that is here already: if it was given up under another key of the owner, the peer needs that from the present one.
+    fn release_again(
+        &mut self,
+        known: &Promise,
+        now: Timestamp,
+        pen: Option<&Keypair>,
+    ) -> Result<Outcome, LedgerError> {
+        let pen = pen.filter(|pen| self.check_pen(pen).is_ok());
+        let (Some(pen), Some(given)) = (pen, known.release()) else {
+            return Ok(Outcome::Duplicate);
+        };
+        if given.kid() == pen.signer_key() {
+            return Ok(Outcome::Duplicate);
+        }
+        let (reason, failure) = (given.record().reason, given.record().failure.clone());
+        let release = self.sign_release(known.iou(), reason, failure, pen, now)?;
+        if let Some(promise) = self.their_promise_mut(known.iou().hash()) {
+            promise.release = Some(release.clone());
+        }
+        Ok(Outcome::Applied {
+            events: Vec::new(),
+            replies: vec![AnyRecord::Release(release)],
+        })
     }
 
     /// A number that was settled for good, or that the book in force does not know of.
