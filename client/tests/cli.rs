@@ -364,3 +364,30 @@ fn what_makes_no_sense_about_promises_is_refused_before_anything_else() {
     let promises = wallet.ok(&["promises"]);
     assert_eq!(promises["promises"], serde_json::json!([]));
 }
+
+#[test]
+fn a_hash_may_begin_with_a_hyphen() {
+    let wallet = Wallet::init();
+    let hash = format!("-{}", "A".repeat(42));
+    wallet.fails(2, "secret_unknown", &["secret", "show", &hash]);
+    wallet.fails(2, "no_homeserver", &["secret", "publish", &hash]);
+    wallet.fails(2, "no_homeserver", &["promises", "release", &hash]);
+    let pay = [
+        "pay",
+        "baker",
+        "1 BREAD/2",
+        "--on",
+        &hash,
+        "--deadline",
+        "5s",
+    ];
+    wallet.fails(2, "unknown_friend", &pay);
+    // Options are still options.
+    let shown = ["secret", "publish", "--log", "x", &hash];
+    wallet.fails(2, "no_homeserver", &shown);
+    wallet.fails(
+        2,
+        "no_homeserver",
+        &["secret", "publish", &hash, "--log", "x"],
+    );
+}

@@ -220,7 +220,8 @@ pub struct Pay {
     /// Such as "2.00 BREAD/2"
     pub amount: String,
     /// The hash of the secret that it hangs on, in base64url or hex
-    #[arg(long, value_name = "HASH")]
+    // One hash in 64 begins with a hyphen.
+    #[arg(long, value_name = "HASH", allow_hyphen_values = true)]
     pub on: String,
     /// A log that decides, by its name or address; may be repeated [default: all known ones that can be relied on]
     #[arg(long = "log", value_name = "LOG")]
@@ -251,6 +252,7 @@ pub enum PromiseCommand {
     /// Give a friend's promise up: nothing is claimed under it any more
     Release {
         /// Its name, as `promises` shows it
+        #[arg(allow_hyphen_values = true)]
         id: String,
     },
 }
@@ -265,11 +267,13 @@ pub enum SecretCommand {
     /// Print a secret: whoever knows it can publish it
     Show {
         /// Its hash
+        #[arg(allow_hyphen_values = true)]
         hash: String,
     },
     /// Publish a secret: what hangs on it becomes due
     Publish {
         /// Its hash, or the secret itself; base64url or hex
+        #[arg(allow_hyphen_values = true)]
         secret: String,
         /// In this log, whether or not a promise hangs on it
         #[arg(long, value_name = "LOG")]
