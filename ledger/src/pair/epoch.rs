@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Pair;
 use super::book::FIRST_EPOCH_OF_ROOT;
-use super::side::{
-    MAX_BACKING_BOOKS, MAX_PAST_BOOKS, MAX_PENDING_BOOKS, Settled, Side, Totals, UnitSide,
-};
+use super::side::{MAX_BACKING_BOOKS, MAX_PAST_BOOKS, MAX_PENDING_BOOKS, Side, Totals, UnitSide};
 use crate::amount::Total;
 use crate::error::LedgerError;
 use crate::jws::{Signed, Version};

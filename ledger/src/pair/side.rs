@@ -101,9 +101,6 @@ pub struct UnitSide {
     /// The ack by which the other user cleared `cleared`.
     #[serde(default, with = "stored::option")]
     pub(super) clear_ack: Option<Signed<Ack>>,
-    /// The numbers of conditional IOUs that are settled for good, once the state that was cleared is no longer kept.
-    #[serde(default)]
-    pub(super) settled: Option<Settled>,
     /// Conditional IOUs of the owner's earlier keys that the peer has shown and that its ack of the new book may make binding.
     #[serde(default, with = "stored::list")]
     pub(super) shown_promises: Vec<Signed<ConditionalIou>>,
@@ -111,23 +108,6 @@ pub struct UnitSide {
     pub(super) frozen: Option<Frozen>,
     /// How it was frozen in an epoch that has ended: the proof stays.
     pub(super) past_frozen: Option<Frozen>,
-}
-
-/// Which numbers are settled: those below `next` but for `open`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Settled {
-    next: IouNumber,
-    open: Vec<IouNumber>,
-}
-
-impl From<&State> for Settled {
-    fn from(state: &State) -> Self {
-        Self {
-            next: state.next,
-            open: state.open.clone(),
-        }
-    }
 }
 
 /// Running totals.
@@ -253,10 +233,8 @@ impl Side {
 impl UnitSide {
     /// Whether the conditional IOU with this number was cleared: it is never taken again.
     pub(super) fn has_settled(&self, number: IouNumber) -> bool {
-        let settled = self.settled.as_ref();
-        let before = settled.is_some_and(|s| number < s.next && !s.open.contains(&number));
         let cleared = self.cleared.as_ref().map(Signed::record);
-        before || cleared.is_some_and(|state| state.closes(number))
+        cleared.is_some_and(|state| state.closes(number))
     }
 
     /// The totals in force: the newest state's, else what the epoch started from.
