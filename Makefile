@@ -13,11 +13,11 @@ BENCHES := --bench apply --bench inbox --bench log --bench sync
 # Each end-to-end test starts several homeservers and plugins, with a dozen connections to Postgres each.
 export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
 
-.PHONY: help demo test bench sim fuzz lint docs build
+.PHONY: help demo test bench sim sim-planted fuzz lint docs build
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build:
 	@e2e/tools.sh build
@@ -40,6 +40,10 @@ sim: ## plays the simulator: make sim SEEDS=2000; for hours: target/release/atom
 	@e2e/tools.sh build
 	$(CARGO) build --locked --release -p atomicity-sim
 	"$$(e2e/tools.sh bin-dir | sed 's|/debug$$|/release|')/atomicity-sim" --seeds $(SEEDS)
+
+sim-planted: ## shows that the simulator finds each of the bugs that can be planted
+	@e2e/tools.sh build
+	$(CARGO) test --locked --release -p atomicity-sim --features planted --test planted -- --nocapture
 
 fuzz: ## feeds the decoders arbitrary bytes: make fuzz SECONDS=60 (for each of them)
 	@e2e/tools.sh build

@@ -176,6 +176,10 @@ impl World {
                 self.trace.bytes(iou.as_bytes());
             }
             Fact::Expired { peer, iou } => {
+                if self.plan.logs_are_honest() && self.is_published(*iou) {
+                    self.watch
+                        .violated(format!("{n} takes for expired what was published"));
+                }
                 let track = self.watch.tracks.entry((n, *peer)).or_default();
                 if let Some((.., phase)) = track.phases.get_mut(iou) {
                     *phase = Phase::Expired;
