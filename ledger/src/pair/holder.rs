@@ -144,13 +144,23 @@ impl Pair {
         let iou = signed.record();
         let current = self.theirs.epoch();
         if current.is_some_and(|current| iou.epoch < current) {
-            return match self.theirs.book_of(signed.kid(), iou.epoch) {
-                Some(_) => Ok(Key::Good),
-                None => Err(LedgerError::NotAuthorized {
+            if self.theirs.book_of(signed.kid(), iou.epoch).is_some() {
+                return Ok(Key::Good);
+            }
+            // The book of that epoch may never have come. The one in force names the number, and the root's word is behind the key.
+            let unknown = matches!(self.judge_keeper(signed.kid(), now), Ok(Key::Pending(_)));
+            let credentials = &self.theirs.credentials;
+            return if credentials.ever_let(signed.kid(), self.me, now) {
+                Ok(Key::Good)
+            } else if unknown {
+                let key = signed.kid();
+                Ok(Key::Pending(PendingReason::RevocationUnknown { key }))
+            } else {
+                Err(LedgerError::NotAuthorized {
                     key: signed.kid(),
                     user: self.peer,
                     why: "it was not the book key of that epoch, as far as is known here",
-                }),
+                })
             };
         }
         self.standing(signed.kid(), iou.epoch, now)

@@ -39,7 +39,10 @@ pub(super) fn restore_promises(
     }
     let books = side.past.iter().chain(&side.book).map(Signed::record);
     for (name, unit) in &mut side.units {
-        if unit.cleared.is_none() {
+        if bounded {
+            // Of the owner's own only those are kept that no total holds.
+            unit.merged_before = unit.totals().merged;
+        } else if unit.cleared.is_none() {
             unit.merged_before = merged_before(unit, books.clone().filter_map(|b| b.carried(name)));
         }
         mark(unit, other, found, (from, to));
@@ -129,7 +132,22 @@ fn take(
         .is_some_and(|state| state.record().closes(iou.number));
     // Of the epochs before only what the book, or the other's ack of it, knows.
     let unknown = iou.epoch > epoch || iou.epoch < epoch && iou.number >= unit.totals().next;
-    if settled || unknown || unit.by_number(iou.number).is_some() {
+    // What the owner's newest state no longer lists is booked in it, or was given up.
+    let told = bounded
+        && unit
+            .newest
+            .as_ref()
+            .is_some_and(|s| s.record().closes(iou.number));
+    let carried = if bounded && unit.newest.is_none() {
+        side.book
+            .as_ref()
+            .and_then(|book| book.record().carried(&iou.unit))
+    } else {
+        None
+    };
+    let told =
+        told || carried.is_some_and(|c| iou.number < c.next && !c.open.contains(&iou.number));
+    if settled || told || unknown || unit.by_number(iou.number).is_some() {
         return;
     }
     let bound = reach(unit, other, cap, &iou.unit);
