@@ -1,12 +1,13 @@
 //! What may happen in a step.
 
 use atomicity_ledger::jws::Version;
-use atomicity_ledger::pair::{LineTerms, NewPromise, PaymentNote};
+use atomicity_ledger::pair::{LineTerms, NewPromise, PaymentNote, Standing};
 use atomicity_ledger::record::{LogTerm, Terms, View as ViewRecord};
 use atomicity_ledger::{Amount, AnyRecord, PolicyHash, Preimage, RecordId, Signed, Total, Unit};
 
 use crate::error::SimError;
 use crate::plan::{Lie, LogPlan};
+use crate::receive::promises;
 use crate::work::{Fact, Work};
 use crate::world::{Route, Secret, World};
 
@@ -416,6 +417,16 @@ impl World {
         self.commit(payer, work)
     }
 
+    /// Whether a payer has promised on a preimage what has neither expired nor been given up.
+    fn still_hangs(&self, n: usize, terms: &Terms) -> bool {
+        let pairs = self.nodes[n].stored.pairs.values();
+        let mut promised = pairs.flat_map(|pair| promises(pair.own(), &self.units));
+        promised.any(|p| {
+            let over = matches!(p.standing(), Standing::Expired | Standing::Released);
+            p.iou().record().terms.hash == terms.hash && !over
+        })
+    }
+
     /// What expired may be tried another way, on the same preimage and until later.
     ///
     /// # Errors
@@ -425,7 +436,7 @@ impl World {
         let Some(mut route) = route.filter(|route| route.path[0] == n) else {
             return Ok(());
         };
-        if !self.faulty || route.tries > 1 || !self.rng.chance(500) {
+        if !self.faulty || route.tries > 1 || !self.rng.chance(500) || self.still_hangs(n, terms) {
             return Ok(());
         }
         let Some(payee) = route.path.last().copied() else {

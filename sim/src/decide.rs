@@ -269,6 +269,13 @@ impl World {
             return Ok(());
         }
         self.link_again(n);
+        // What was passed on and is not kept any more was cleared by the friend it went to: nothing is owed under it.
+        let node = &mut self.nodes[n];
+        let (pairs, units) = (&node.live.pairs, &self.units);
+        node.live.links.retain(|_, link| {
+            let pair = pairs.get(&link.to);
+            pair.is_some_and(|p| promises(p.own(), units).any(|p| p.iou().hash() == link.onward))
+        });
         let mut found = Vec::new();
         for (peer, pair) in &self.nodes[n].live.pairs {
             for promise in promises(pair.theirs(), &self.units) {

@@ -10,7 +10,7 @@ use atomicity_witness_log::{ExpiryProof, ForkProof, LogTerms, PublicationProof, 
 use crate::error::SimError;
 use crate::logs::Log;
 use crate::receive::promises;
-use crate::work::brief;
+use crate::work::{brief, short};
 use crate::world::World;
 
 /// The most rounds until everything rests.
@@ -389,6 +389,12 @@ impl World {
                         }
                     }
                 }
+            }
+            for (incoming, link) in &node.live.links {
+                let (from, to) = (link.from, link.to);
+                let (came, went) = (short(*incoming), short(link.onward));
+                self.trace
+                    .line(format_args!("{n} passed {came} of {from} on as {went} to {to}"));
             }
             for (peer, record) in &node.pending {
                 let words = brief(record);

@@ -221,11 +221,6 @@ impl World {
 
 /// A record in a few words.
 pub(crate) fn brief(record: &AnyRecord) -> String {
-    let short = |hash: RecordHash| {
-        hash.as_bytes()[..3]
-            .iter()
-            .fold(String::new(), |s, b| format!("{s}{b:02x}"))
-    };
     match record {
         AnyRecord::ConditionalIou(iou) => {
             let of = iou.record();
@@ -260,4 +255,10 @@ pub(crate) fn brief(record: &AnyRecord) -> String {
         AnyRecord::Book(book) => format!("book {}", book.record().epoch),
         other => other.typ().to_owned(),
     }
+}
+
+/// The beginning of a hash.
+pub(crate) fn short(hash: RecordHash) -> String {
+    let begin = hash.as_bytes().iter().take(3);
+    begin.map(|byte| format!("{byte:02x}")).collect()
 }
