@@ -24,6 +24,7 @@ fn between() -> Vec<String> {
                 "atomicity-contacts",
                 "atomicity-snapshot",
                 "atomicity-manifest",
+                "atomicity-view",
             ]
             .contains(&sample.typ)
         })
