@@ -393,8 +393,9 @@ impl World {
             for (incoming, link) in &node.live.links {
                 let (from, to) = (link.from, link.to);
                 let (came, went) = (short(*incoming), short(link.onward));
-                self.trace
-                    .line(format_args!("{n} passed {came} of {from} on as {went} to {to}"));
+                self.trace.line(format_args!(
+                    "{n} passed {came} of {from} on as {went} to {to}"
+                ));
             }
             for (peer, record) in &node.pending {
                 let words = brief(record);
