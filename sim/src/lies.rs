@@ -13,7 +13,7 @@ use crate::error::SimError;
 use crate::plan::Lie;
 use crate::receive::promises;
 use crate::work::Work;
-use crate::world::World;
+use crate::world::{Secret, World};
 
 impl World {
     /// A liar lies, if this user is one.
@@ -52,7 +52,7 @@ impl World {
         Some(side.newest()?.record().clone())
     }
 
-    /// An undecided promise is kept as decided, and the next state says so.
+    /// An undecided promise is kept as if it were booked, and the next state says so.
     fn leave_out(&mut self, n: usize, peer: usize, unit: &Unit) -> Result<(), SimError> {
         let pair = &self.nodes[n].live.pairs[&peer];
         let side = pair.own().unit(unit);
@@ -62,7 +62,7 @@ impl World {
         });
         let Some(at) = open else { return Ok(()) };
         let mut value = serde_json::to_value(pair)?;
-        value["own"]["units"][unit.to_string()]["promises"][at]["expired"] = true.into();
+        value["own"]["units"][unit.to_string()]["promises"][at]["merged"] = true.into();
         let pair: Pair = serde_json::from_value(value)?;
         self.nodes[n].live.pairs.insert(peer, pair);
         self.pay_to(n, peer, unit, 1)
@@ -263,6 +263,17 @@ impl World {
         let signed = Signed::sign(shown, pen)?;
         self.net.entry((n, peer)).or_default().push(signed.into());
         Ok(())
+    }
+
+    /// A preimage of the payee's that some log has published already.
+    pub(crate) fn published_before(&self, payee: usize) -> Option<Preimage> {
+        let published = |secret: &&Secret| {
+            let trees = self.logs.logs.iter().map(|log| &log.branches[0]);
+            let mut leaves = trees.flat_map(|tree| &tree.leaves);
+            leaves.any(|leaf| leaf.preimage() == Some(secret.preimage.as_bytes()))
+        };
+        let mut secrets = self.nodes[payee].live.secrets.values();
+        secrets.find(published).map(|secret| secret.preimage)
     }
 
     /// Liars know what any payee keeps secret.

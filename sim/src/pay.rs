@@ -93,10 +93,9 @@ impl World {
             return Ok(());
         };
         let mut preimage = Preimage::from_bytes(self.rng.bytes());
-        if self.nodes[payee].does(Lie::BadProofs) && self.rng.chance(400) {
+        if self.nodes[payee].does(Lie::BadProofs) && self.rng.chance(700) {
             // What was published for somebody else is to serve again.
-            let known = self.nodes[payee].live.secrets.values().next();
-            preimage = known.map_or(preimage, |secret| secret.preimage);
+            preimage = self.published_before(payee).unwrap_or(preimage);
         }
         let amount = self.rng.between(1, 90);
         let wants = self.rng.chance(750);

@@ -248,7 +248,12 @@ impl World {
             let Some(route) = self.routes.get(&attempt) else {
                 continue;
             };
-            if route.path[0] == *n {
+            // Who asks twice under one hash is paid twice.
+            let asked_once = route
+                .path
+                .last()
+                .is_some_and(|n| self.nodes[*n].is_honest());
+            if route.path[0] == *n && asked_once {
                 let sum = owed.entry((*n, attempt.0)).or_insert((0, route.amount));
                 sum.0 += iou.record().amount.minor();
             }
