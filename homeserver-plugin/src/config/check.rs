@@ -32,7 +32,9 @@ impl Config {
         TrustedProxies::parse(&self.http.trusted_proxies)?;
         self.check_urls()?;
         self.witness_log.check()?;
-        if self.witness_log.answer_timeout_ms >= self.http.request_timeout_ms {
+        if self.witness_log.enabled
+            && self.witness_log.answer_timeout_ms >= self.http.request_timeout_ms
+        {
             return refuse(
                 "witness_log.answer_timeout_ms must be below http.request_timeout_ms".into(),
             );
