@@ -112,7 +112,7 @@ async fn a_dead_log_is_buried_for_good() {
     for name in ["c1", "c2", "c3"] {
         let mut guard = Guard::prepare(&world, name).await.unwrap();
         guard.cosign(&[entry(&log.vkey(), log.url())]);
-        guard.set("cosigner.dead_after_s=8");
+        guard.set("cosigner.dead_after_s=15");
         guard.plugin.start().await.unwrap();
         guards.push(guard);
     }
