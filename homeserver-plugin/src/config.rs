@@ -7,6 +7,7 @@ mod sections;
 
 use serde::{Deserialize, Serialize};
 
+use crate::announce::AnnounceConfig;
 use crate::witness_log::config::WitnessLogConfig;
 
 pub use follow::{CosignerConfig, Follow, WatchtowerConfig};
@@ -40,6 +41,8 @@ pub struct Config {
     pub cosigner: CosignerConfig,
     /// Watching logs for others.
     pub watchtower: WatchtowerConfig,
+    /// Telling the world what is on offer.
+    pub announce: AnnounceConfig,
     /// What is logged, and how.
     pub log: LogConfig,
 }

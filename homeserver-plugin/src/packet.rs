@@ -194,9 +194,9 @@ async fn publish_once(
     Ok(u64::from(stored))
 }
 
-/// The pause before the next publication: `every` after a success, doubling from seconds to minutes after failures; `jitter` moves it by up to a fifth
+/// The pause before the next attempt: `every` after a success, doubling from seconds to minutes after failures; `jitter` moves it by up to a fifth
 /// either way.
-fn next_pause(every: Duration, failures: u32, jitter: u8) -> Duration {
+pub(crate) fn next_pause(every: Duration, failures: u32, jitter: u8) -> Duration {
     let base = match failures.checked_sub(1) {
         None => every,
         Some(doublings) => FIRST_RETRY

@@ -5,6 +5,7 @@
 //! run at once. What the resolver remembers may be old: on failure everything is resolved anew from the network, once.
 
 pub mod address;
+pub mod at;
 pub mod call;
 mod failure;
 mod fetch;

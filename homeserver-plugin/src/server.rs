@@ -13,6 +13,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::announce::AnnounceMetrics;
 use crate::config::{Config, DatabaseConfig, HttpConfig};
 use crate::db::{self, lock::DatabaseLock, migrate};
 use crate::error::PluginError;
@@ -28,7 +29,7 @@ use crate::resolve::Resolver;
 use crate::secret::Secrets;
 use crate::state::{AppState, Shared};
 use crate::witness_log::{self, WitnessLog};
-use crate::{cosigner, watchtower};
+use crate::{announce, cosigner, watchtower};
 
 /// How long a client may take to send its request line and headers, or to shake hands.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,6 +86,7 @@ pub async fn run(
         addresses.http.port(),
     ));
     spawn_following(&state, &mut tasks);
+    tasks.spawn(announce::run(state.clone(), addresses.pubky.port()));
     let log = log.zip(start).map(|(log, start)| {
         let state = state.clone();
         tokio::spawn(witness_log::run(state, log, start))
@@ -206,6 +208,7 @@ fn assemble(
         readiness: Readiness::default(),
         witness_log: log,
         following: FollowMetrics::new(&metrics)?,
+        announcing: AnnounceMetrics::new(&metrics)?,
         follow,
         pool,
         metrics,

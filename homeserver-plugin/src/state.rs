@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::announce::AnnounceMetrics;
 use crate::config::Config;
 use crate::http::client_addr::TrustedProxies;
 use crate::inbox::hub::Hub;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub follow: Following,
     /// What following them is counted by.
     pub following: FollowMetrics,
+    /// What announcing services is counted by.
+    pub announcing: AnnounceMetrics,
     /// Whether this process may serve.
     pub readiness: Readiness,
     /// Cancelled when the process is to stop: streams end, background tasks return.

@@ -177,6 +177,12 @@ impl WitnessLog {
         self.0.key.verifier().name().to_owned()
     }
 
+    /// Its verifier key.
+    #[must_use]
+    pub fn vkey(&self) -> String {
+        self.0.key.verifier().to_string()
+    }
+
     /// By what others check its checkpoints.
     #[must_use]
     pub fn policy(&self) -> &Policy {

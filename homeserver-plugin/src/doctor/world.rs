@@ -1,5 +1,6 @@
 //! What lies outside: the DHT, our own packet, the homeserver, its clock, its admin password.
 
+use std::net::{IpAddr, SocketAddrV4};
 use std::time::{Duration, SystemTime};
 
 use pkarr::SignedPacket;
@@ -7,8 +8,8 @@ use pkarr::SignedPacket;
 use super::Check;
 use crate::config::Config;
 use crate::error::PluginError;
-use crate::packet;
 use crate::resolve::Resolver;
+use crate::{announce, packet};
 
 /// Clocks that differ by more than this make proofs look old or early.
 const SKEW_WARN: Duration = Duration::from_secs(30);
@@ -29,6 +30,7 @@ pub(super) async fn look(
         checks.push(own_packet(config, keys, found.ok().flatten()));
     }
     checks.extend(homeserver(config, resolver).await);
+    checks.extend(announced(config).await);
     checks
 }
 
@@ -74,6 +76,45 @@ fn own_packet(config: &Config, keys: &pubky::Keypair, found: Option<SignedPacket
             "correct pubky.public_ip or http.public_url",
         ),
     }
+}
+
+/// Whether those who look for what is on offer here are sent here.
+async fn announced(config: &Config) -> Vec<Check> {
+    const NAME: &str = "announced";
+    let roles = announce::offered(config);
+    if roles.is_empty() || !config.announce.enabled {
+        return Vec::new();
+    }
+    let port = announce::port(config, config.pubky.listen.port());
+    let place = packet::location(config, config.pubky.listen.port());
+    let ip = place.addresses.iter().find_map(|ip| match ip {
+        IpAddr::V4(ip) => Some(*ip),
+        IpAddr::V6(_) => None,
+    });
+    let (Some(port), Some(ip)) = (port, ip) else {
+        return vec![Check::warn(
+            NAME,
+            "what this service offers is not announced: it has no public IPv4 address",
+            "set pubky.public_ip, or switch [announce] off",
+        )];
+    };
+    let mut checks = Vec::new();
+    for role in roles {
+        let found = announce::is_announced(&config.network, role, SocketAddrV4::new(ip, port));
+        checks.push(match found.await {
+            Ok(true) => Check::ok(
+                NAME,
+                format!("whoever looks for a {} is sent here", role.name()),
+            ),
+            Ok(false) => Check::warn(
+                NAME,
+                format!("whoever looks for a {} is not sent to {ip}:{port}", role.name()),
+                "it is announced while the service runs, from the address its messages come from: is that pubky.public_ip?",
+            ),
+            Err(error) => Check::warn(NAME, error, "see the check `dht`"),
+        });
+    }
+    checks
 }
 
 async fn homeserver(config: &Config, resolver: &Resolver) -> Vec<Check> {

@@ -20,6 +20,8 @@ use crate::error::PluginError;
 const MAX_ADDRESSES: usize = 4;
 /// Most servers whose addresses are remembered between resolving and connecting.
 const MAX_PINS: usize = 1024;
+/// How long a response that goes on may be silent. Homeservers send a comment every 15 s.
+const MAX_SILENCE: Duration = Duration::from_secs(50);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -113,6 +115,8 @@ pub(super) struct Fetcher {
     by_key: reqwest::Client,
     by_domain: reqwest::Client,
     named: reqwest::Client,
+    live_by_key: reqwest::Client,
+    live_by_domain: reqwest::Client,
     pins: Pins,
 }
 
@@ -121,22 +125,27 @@ impl Fetcher {
         let pins = Pins::default();
         let tls =
             raw_key_config().map_err(|error| PluginError::Config(format!("network: {error}")))?;
-        let by_key = client(timeout)
-            .tls_backend_preconfigured(tls)
-            .dns_resolver(Arc::new(pins.clone()))
-            .build()
-            .map_err(|error| PluginError::Config(format!("network: {error}")))?;
-        let by_domain = client(timeout)
-            .dns_resolver(Arc::new(GuardedDns(policy)))
-            .build()
-            .map_err(|error| PluginError::Config(format!("network: {error}")))?;
-        let named = client(timeout)
-            .build()
-            .map_err(|error| PluginError::Config(format!("network: {error}")))?;
+        let built = |builder: reqwest::ClientBuilder| {
+            builder
+                .build()
+                .map_err(|error| PluginError::Config(format!("network: {error}")))
+        };
+        let by_key = |client: reqwest::ClientBuilder| {
+            built(
+                client
+                    .tls_backend_preconfigured(tls.clone())
+                    .dns_resolver(Arc::new(pins.clone())),
+            )
+        };
+        let by_domain = |client: reqwest::ClientBuilder| {
+            built(client.dns_resolver(Arc::new(GuardedDns(policy))))
+        };
         Ok(Self {
-            by_key,
-            by_domain,
-            named,
+            by_key: by_key(client(timeout).timeout(timeout))?,
+            by_domain: by_domain(client(timeout).timeout(timeout))?,
+            named: built(client(timeout).timeout(timeout))?,
+            live_by_key: by_key(client(timeout).read_timeout(MAX_SILENCE))?,
+            live_by_domain: by_domain(client(timeout).read_timeout(MAX_SILENCE))?,
             pins,
         })
     }
@@ -177,6 +186,27 @@ impl Fetcher {
         })
     }
 
+    /// Opens a response that goes on. The caller bounds how long it waits for this, and what it reads.
+    pub(super) async fn open(
+        &self,
+        route: &Route,
+        target: &str,
+    ) -> Result<reqwest::Response, Failure> {
+        let url = route.base()?.join(target).map_err(|_| Failure::BadPath)?;
+        let client = match route {
+            Route::Key { key, addresses } => {
+                self.pins.put(key.to_z32(), addresses.clone());
+                &self.live_by_key
+            }
+            Route::Domain { .. } => &self.live_by_domain,
+        };
+        client
+            .get(url)
+            .send()
+            .await
+            .map_err(|error| unreachable_because(&error))
+    }
+
     /// Sends one GET along `route`.
     pub(super) async fn get(&self, route: &Route, ask: &Ask<'_>) -> Result<Reply, Failure> {
         let url = route
@@ -211,7 +241,6 @@ fn client(timeout: Duration) -> reqwest::ClientBuilder {
         .redirect(redirect::Policy::none())
         .no_proxy()
         .connect_timeout(timeout.min(Duration::from_secs(5)))
-        .timeout(timeout)
         .pool_idle_timeout(Duration::from_secs(30))
         .pool_max_idle_per_host(4)
 }
