@@ -271,6 +271,9 @@ pub enum LedgerError {
     /// A seal that does not open with the keys at hand.
     #[error("the seal can't be opened: {0}")]
     SealBroken(&'static str),
+    /// Layers or an answer that don't open, or that say nothing that is known here.
+    #[error("the sealed layers can't be used: {0}")]
+    LayersInvalid(&'static str),
     /// A sealed value or a file above its size limit.
     #[error("{what} has {bytes} bytes, the most is {max}")]
     TooLarge {
@@ -337,6 +340,7 @@ impl LedgerError {
             Self::PromiseCleared { .. } => "promise_cleared",
             Self::NotReleasable { .. } => "not_releasable",
             Self::SealBroken(_) => "seal_broken",
+            Self::LayersInvalid(_) => "layers_invalid",
             Self::TooLarge { .. } => "too_large",
             Self::EvidenceInvalid { .. } => "evidence_invalid",
         }

@@ -16,6 +16,7 @@ pub mod evidence;
 pub mod jws;
 pub mod key;
 pub mod money;
+pub mod onion;
 pub mod pair;
 #[cfg(feature = "planted")]
 pub mod planted;

@@ -140,7 +140,7 @@ impl EncryptionSecret {
     }
 
     /// The agreement with another key (RFC 7748 §6.1). Keys of small order are refused where they are parsed, so it is never zero.
-    pub(super) fn agree(&self, other: &EncryptionKey) -> zeroize::Zeroizing<[u8; 32]> {
+    pub(crate) fn agree(&self, other: &EncryptionKey) -> zeroize::Zeroizing<[u8; 32]> {
         let shared = self.secret.diffie_hellman(&PublicKey::from(other.0));
         zeroize::Zeroizing::new(shared.to_bytes())
     }
