@@ -185,6 +185,12 @@ impl Pair {
         &self.theirs.credentials
     }
 
+    /// What is known about the authority of the owner's own keys.
+    #[must_use]
+    pub fn own_credentials(&self) -> &Credentials {
+        &self.own.credentials
+    }
+
     /// Checks that `pen` keeps the owner's books here and may sign now.
     fn check_pen(&self, pen: &Keypair) -> Result<(), LedgerError> {
         let book = self.own.book.as_ref().ok_or(LedgerError::NoPen {

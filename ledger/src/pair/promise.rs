@@ -318,6 +318,21 @@ impl super::Side {
 }
 
 impl Pair {
+    /// A promise of the owner to the peer, as long as it is kept.
+    #[must_use]
+    pub fn promise_given(&self, iou: RecordHash) -> Option<&Promise> {
+        self.own.units.values().find_map(|side| side.promise(iou))
+    }
+
+    /// A promise of the peer to the owner, as long as it is kept.
+    #[must_use]
+    pub fn promise_held(&self, iou: RecordHash) -> Option<&Promise> {
+        self.theirs
+            .units
+            .values()
+            .find_map(|side| side.promise(iou))
+    }
+
     /// What the peer owes the owner, net, with what is due and not yet booked.
     #[must_use]
     pub fn net_claim(&self, unit: &Unit) -> Balance {
