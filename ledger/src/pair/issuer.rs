@@ -79,6 +79,14 @@ impl Pair {
         Ok(iou)
     }
 
+    /// The latest deadline that the peer takes promises for.
+    #[must_use]
+    pub fn longest_deadline(&self, unit: &Unit, now: Timestamp) -> Timestamp {
+        let line = self.theirs.units.get(unit).and_then(|u| u.line());
+        let longest_s = line.map_or(USUAL_DEADLINE_S, |line| line.record().max_deadline_s);
+        now.plus_millis(u64::from(longest_s) * 1000)
+    }
+
     /// What hinders a new payment or promise, whatever its amount.
     pub(super) fn check_may_commit(&self, unit: &Unit, pen: &Keypair) -> Result<(), LedgerError> {
         self.check_pen(pen)?;
@@ -115,8 +123,7 @@ impl Pair {
                 return refuse("a log that they name is unknown or refused here or by this friend");
             }
         }
-        let longest_s = line.map_or(USUAL_DEADLINE_S, |line| line.record().max_deadline_s);
-        let latest = now.plus_millis(u64::from(longest_s) * 1000);
+        let latest = self.longest_deadline(&new.unit, now);
         if new.terms.deadline_ms <= now.millis() {
             return refuse("the deadline has passed");
         }

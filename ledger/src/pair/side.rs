@@ -196,6 +196,11 @@ impl Side {
         self.units.get(unit)
     }
 
+    /// Every unit in which this side has given anything, or let the other owe, ascending.
+    pub fn units(&self) -> impl Iterator<Item = (&Unit, &UnitSide)> {
+        self.units.iter()
+    }
+
     /// The epoch in force, if a book is known.
     #[must_use]
     pub fn epoch(&self) -> Option<Epoch> {
