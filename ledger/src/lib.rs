@@ -15,6 +15,7 @@ pub mod error;
 pub mod evidence;
 pub mod jws;
 pub mod key;
+pub mod link;
 pub mod money;
 pub mod onion;
 pub mod pair;

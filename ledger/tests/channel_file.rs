@@ -25,6 +25,10 @@ fn between() -> Vec<String> {
                 "atomicity-snapshot",
                 "atomicity-manifest",
                 "atomicity-view",
+                "atomicity-invoice",
+                "atomicity-advert",
+                "atomicity-rating",
+                "atomicity-reply",
             ]
             .contains(&sample.typ)
         })

@@ -165,10 +165,10 @@ proptest! {
     #[test]
     fn a_signed_payload_of_any_json_is_judged_without_panic(
         payload in r#"\{("[a-z]{1,6}":("[A-Z0-9/]{0,12}"|[0-9.e-]{1,20}|null|\[\]|\{\})?,?){0,12}\}?"#,
-        which in 0usize..12,
+        which in any::<prop::sample::Index>(),
     ) {
         let all = samples();
-        let sample = &all[which];
+        let sample = which.get(&all);
         let header = format!(
             r#"{{"alg":"EdDSA","typ":"{}","kid":"{}"}}"#,
             sample.typ,

@@ -4,7 +4,7 @@ use crate::amount::{Amount, Balance, Total};
 use crate::digest::Preimage;
 use crate::jws::RecordHash;
 use crate::key::{SignerKey, UserKey};
-use crate::record::{AnyRecord, ConditionalIou, CreditLine, Payment, ReleaseReason, View};
+use crate::record::{AnyRecord, ConditionalIou, CreditLine, Payment, ReleaseReason, Reply, View};
 use crate::seq::{Epoch, Seq};
 use crate::unit::Unit;
 
@@ -167,6 +167,8 @@ pub enum Event {
     },
     /// The peer shows the checkpoints that it relied on.
     View(Box<View>),
+    /// The peer hands back an answer to a promise of the owner, sealed for the payer.
+    Reply(Box<Reply>),
     /// The peer set a credit line.
     Line(Box<CreditLine>),
     /// The peer's books are kept by another key from now on.

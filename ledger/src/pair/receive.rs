@@ -8,7 +8,7 @@ use crate::authority::Purpose;
 use crate::error::LedgerError;
 use crate::jws::Signed;
 use crate::key::{Keypair, SignerKey, UserKey};
-use crate::record::{AnyRecord, CreditLine, Payment, Refusal, View};
+use crate::record::{AnyRecord, CreditLine, Payment, Refusal, Reply, View};
 use crate::seq::{Epoch, Seq};
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -64,6 +64,7 @@ impl Pair {
                 .addressed(r.record().to)?
                 .receive_publication(r, now, pen),
             AnyRecord::View(r) => self.addressed(r.record().to)?.receive_view(r, now),
+            AnyRecord::Reply(r) => self.addressed(r.record().to)?.receive_reply(r, now),
             AnyRecord::Payment(r) => self.addressed(r.record().to)?.receive_payment(r, now),
             AnyRecord::CreditLine(r) => self.addressed(r.record().to)?.receive_line(r, now),
             AnyRecord::Refusal(r) => self.addressed(r.record().to)?.receive_refusal(r, now),
@@ -71,8 +72,11 @@ impl Pair {
             AnyRecord::Profile(_)
             | AnyRecord::Snapshot(_)
             | AnyRecord::Contacts(_)
-            | AnyRecord::Manifest(_) => Err(LedgerError::WrongType {
-                expected: "a record between two users",
+            | AnyRecord::Manifest(_)
+            | AnyRecord::Invoice(_)
+            | AnyRecord::Advert(_)
+            | AnyRecord::Rating(_) => Err(LedgerError::WrongType {
+                expected: "a record for the books of two users",
                 found: record.typ().to_owned(),
             }),
         }
@@ -222,6 +226,18 @@ impl Pair {
         match self.standing_now(signed.kid(), now)? {
             Standing::Pending(reason) => Ok(Outcome::Pending(reason)),
             Standing::Good => Ok(told(Event::View(Box::new(signed.record().clone())))),
+        }
+    }
+
+    /// Nothing is kept of a reply here: whoever passed the promise on hands it back.
+    fn receive_reply(
+        &mut self,
+        signed: &Signed<Reply>,
+        now: Timestamp,
+    ) -> Result<Outcome, LedgerError> {
+        match self.standing_now(signed.kid(), now)? {
+            Standing::Pending(reason) => Ok(Outcome::Pending(reason)),
+            Standing::Good => Ok(told(Event::Reply(Box::new(signed.record().clone())))),
         }
     }
 

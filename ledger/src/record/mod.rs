@@ -1,33 +1,41 @@
 //! What is signed: one module for each type of record.
 
 mod ack;
+mod advert;
 mod book;
 mod conditional_iou;
 mod contacts;
 mod credit_line;
 mod delegation;
+mod invoice;
 mod manifest;
 mod payment;
 mod profile;
 mod publication;
+mod rating;
 mod refusal;
 mod release;
+mod reply;
 mod snapshot;
 mod state;
 mod view;
 
 pub use ack::{Ack, AckItem, BookAck, IouAck, MAX_HELD, StateAck, UnitBase};
+pub use advert::{Advert, AdvertUnit, Intake, MAX_PPM, Offer, advert_path, coarse, fee};
 pub use book::{Book, Carried, UnitCap};
 pub use conditional_iou::{ConditionalIou, LogTerm, MAX_TERM_LOGS, Terms};
 pub use contacts::{Contact, Contacts};
 pub use credit_line::{CreditLine, Unattended};
 pub use delegation::{Delegation, DelegationLimit, Revocation, Scope};
+pub use invoice::{Hint, Invoice, InvoiceLog};
 pub use manifest::{MAX_RECORDS as MAX_BUNDLE_RECORDS, Manifest, ManifestEntry};
 pub use payment::Payment;
 pub use profile::{EncryptionKeyEntry, Inbox, Profile};
 pub use publication::{LogProof, Publication};
+pub use rating::{Rating, RatingKind, Verdict, rating_path};
 pub use refusal::Refusal;
 pub use release::{Release, ReleaseReason};
+pub use reply::Reply;
 pub use snapshot::{Snapshot, SnapshotChannel};
 pub use state::State;
 pub use view::View;
@@ -102,17 +110,21 @@ macro_rules! any_record {
 
 any_record!(
     Ack,
+    Advert,
     Book,
     ConditionalIou,
     Contacts,
     CreditLine,
     Delegation,
+    Invoice,
     Manifest,
     Payment,
     Profile,
     Publication,
+    Rating,
     Refusal,
     Release,
+    Reply,
     Revocation,
     Snapshot,
     State,
@@ -120,7 +132,7 @@ any_record!(
 );
 
 /// Checks that a list is strictly ascending by `key`, so that it holds nothing twice and has one spelling.
-fn ascending<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> bool {
+fn ascending<'a, T, K: Ord>(items: &'a [T], key: impl Fn(&'a T) -> K) -> bool {
     items.windows(2).all(|pair| key(&pair[0]) < key(&pair[1]))
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 mod promises;
+mod routes;
 
 use std::path::PathBuf;
 
@@ -195,6 +196,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(authority_samples());
     all.extend(user_samples());
     all.extend(promises::promise_samples());
+    all.extend(routes::route_samples());
     all
 }
 
