@@ -106,6 +106,24 @@ fn write_log_seeds() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Invoices in links, their payloads behind the byte that names the signer, and questions to a user.
+fn write_link_seeds(records: &[String]) -> Result<(), Failure> {
+    let place = TYPES.iter().position(|typ| *typ == "atomicity-invoice");
+    let invoices = records.iter().filter_map(|jws| {
+        let seed = unsign(jws)?;
+        let typ = usize::from(*seed.first()?) % TYPES.len();
+        (Some(typ) == place).then_some((jws, seed))
+    });
+    for (n, (jws, seed)) in invoices.enumerate() {
+        let link = format!("atomicity:{jws}");
+        write("link_parse", &format!("text-{n}"), link.as_bytes())?;
+        let payload = seed.get(1..).unwrap_or_default();
+        write("link_parse", &format!("payload-{n}"), payload)?;
+    }
+    let query = "amount=5.00&unit=USD/2&memo=two%20br%C3%B6tchen";
+    write("link_parse", "query", query.as_bytes())
+}
+
 fn main() -> Result<(), Failure> {
     let records = texts(&read("records.json")?);
     let refused = texts(&read("refused.json")?);
@@ -115,6 +133,7 @@ fn main() -> Result<(), Failure> {
             write("record_decode", &format!("payload-{n}"), &seed)?;
         }
     }
+    write_link_seeds(&records)?;
     let (milkman, baker) = (key(0).user_key(), key(2).user_key());
     let between: Vec<&String> = records
         .iter()

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 
 /// Every type of record, and the foreign one that is read too. An input names a type by its place.
-pub const TYPES: [&str; 17] = [
+pub const TYPES: [&str; 21] = [
     "atomicity-ack",
     "atomicity-book",
     "atomicity-contacts",
@@ -27,6 +27,10 @@ pub const TYPES: [&str; 17] = [
     "atomicity-publication",
     "atomicity-release",
     "atomicity-view",
+    "atomicity-invoice",
+    "atomicity-advert",
+    "atomicity-rating",
+    "atomicity-reply",
 ];
 
 /// The secrets of the golden vectors: two users, root and book key each. An input names a key by its place.
