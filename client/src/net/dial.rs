@@ -132,6 +132,23 @@ impl Dialer {
         })
     }
 
+    /// A client for one server of which only the address is known. The caller has checked the address.
+    pub(crate) fn to_one_address(
+        tls: rustls::ClientConfig,
+        connect_timeout: Duration,
+    ) -> Result<reqwest::Client, NetError> {
+        reqwest::Client::builder()
+            .user_agent(concat!("atomicity/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(connect_timeout)
+            .pool_max_idle_per_host(0)
+            .tls_backend_preconfigured(tls)
+            .https_only(true)
+            .build()
+            .map_err(|error| NetError::Setup(error.to_string()))
+    }
+
     /// A request to a server named by key, over the route that was found for it.
     pub(crate) fn to_server(
         &self,

@@ -18,6 +18,8 @@ const MAX_TASKS: usize = 2048;
 /// Results that wait for their consumer.
 const MAX_READY: usize = 32;
 const MAX_INFO_BYTES: usize = 16 * 1024;
+/// Room for a listing of a thousand addresses of the kind that is asked for.
+const MAX_LIST_BYTES: usize = 256 * 1024;
 
 /// A file of somebody's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +143,53 @@ impl Net {
             ready,
             _driver: AbortOnDrop(driver),
         }
+    }
+
+    /// What lies under a public folder of a user (`dir` ends with `/`), subfolders included: at most `limit` absolute paths, in order. A
+    /// folder that does not exist is empty.
+    pub(crate) async fn list_public(
+        &self,
+        user: &UserKey,
+        dir: &str,
+        limit: u16,
+    ) -> Result<Vec<String>, NetError> {
+        let home = self.home_known(user).await?;
+        let first = self.list_at(&home, user, dir, limit).await;
+        match &first {
+            Err(error) if error.is_network() => {
+                match self.home_for_sure(user, self.config().home_retry).await {
+                    Ok(now) if now != home => self.list_at(&now, user, dir, limit).await,
+                    _ => first,
+                }
+            }
+            _ => first,
+        }
+    }
+
+    async fn list_at(
+        &self,
+        home: &ServiceKey,
+        user: &UserKey,
+        dir: &str,
+        limit: u16,
+    ) -> Result<Vec<String>, NetError> {
+        let path = format!("{}?limit={limit}", storage_path(user, dir)?);
+        let call = Call::new(Method::GET, path, self.config()).at_most(MAX_LIST_BYTES);
+        let answer = self.call(home, &call).await?;
+        if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+            return Ok(Vec::new());
+        }
+        if !answer.status.is_success() {
+            return Err(answer.failure(&home.to_z32()));
+        }
+        let text = String::from_utf8(answer.body).map_err(|_| NetError::Malformed {
+            server: home.to_z32(),
+            reason: "a listing that is not text".to_owned(),
+        })?;
+        let own = format!("pubky://{user}");
+        let paths = text.lines().filter_map(|line| line.strip_prefix(&own));
+        let below = paths.filter(|path| path.starts_with(dir));
+        Ok(below.map(str::to_owned).take(limit.into()).collect())
     }
 
     async fn fetch_at(&self, home: &ServiceKey, target: &Target) -> Result<Fetched, NetError> {

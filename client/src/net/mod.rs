@@ -7,6 +7,7 @@
 mod backoff;
 mod call;
 mod dial;
+mod discover;
 mod error;
 mod events;
 mod fetch;
@@ -16,6 +17,7 @@ pub(crate) mod log;
 mod lookup;
 pub mod plugin;
 mod policy;
+mod roles;
 mod servers;
 pub mod session;
 mod sse;
@@ -31,9 +33,12 @@ use pubky::{Pubky, PubkyHttpClient};
 use crate::config::NetworkConfig;
 
 pub(crate) use call::{Answer, Call};
+pub(crate) use discover::roles_of;
+pub use discover::{Discovered, Dropped, Found};
 pub use error::NetError;
 pub use fetch::{Body, FetchStream, Fetched, Target};
 pub use homes::{Freshness, Home};
+pub use roles::Role;
 
 /// The Pkarr key of a homeserver or a plugin.
 pub type ServiceKey = UserKey;
@@ -51,6 +56,8 @@ struct Shared {
     lookup: lookup::Lookup,
     homes: homes::Homes,
     servers: servers::Servers,
+    /// The node that looks for services, once one was looked for.
+    node: discover::Node,
 }
 
 impl std::fmt::Debug for Net {
@@ -75,6 +82,7 @@ impl Net {
                 lookup: lookup::Lookup::new(pkarr, config),
                 homes: homes::Homes::new(),
                 servers: servers::Servers::new(dialer, config),
+                node: discover::Node::default(),
                 config: config.clone(),
             }),
         })

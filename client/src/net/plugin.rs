@@ -88,6 +88,9 @@ pub struct PluginInfo {
     /// Whether users of any homeserver may register.
     #[serde(default)]
     pub open_registration: bool,
+    /// What it is to others, beside that: a description by the name of each [`Role`](super::Role).
+    #[serde(default)]
+    pub roles: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What [`PluginClient::register`] did.

@@ -3,7 +3,7 @@
 //! The verifier of pkarr looks the name up again while the handshake waits, which blocks a worker thread on the DHT. Here the name
 //! *is* the key, so nothing needs to be looked up.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use atomicity_ledger::UserKey;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -23,10 +23,14 @@ struct RawKeyVerifier {
 
 /// A TLS 1.3 configuration that accepts exactly the server whose z-base-32 key is the host name.
 pub(crate) fn raw_key_config() -> Result<ClientConfig, Error> {
+    config_with(|algorithms| RawKeyVerifier { algorithms })
+}
+
+fn config_with<V: ServerCertVerifier + 'static>(
+    verifier: impl FnOnce(WebPkiSupportedAlgorithms) -> V,
+) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = RawKeyVerifier {
-        algorithms: provider.signature_verification_algorithms,
-    };
+    let verifier = verifier(provider.signature_verification_algorithms);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -34,6 +38,44 @@ pub(crate) fn raw_key_config() -> Result<ClientConfig, Error> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// The key of a server of which only the address is known: the first one that it shows. What the server says counts as said by that
+/// key, since the handshake proves that it holds it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LearnedKey(Arc<OnceLock<UserKey>>);
+
+impl LearnedKey {
+    /// The key, once a handshake has come so far. It is proven as soon as the server has answered anything over the connection.
+    pub(crate) fn get(&self) -> Option<UserKey> {
+        self.0.get().copied()
+    }
+
+    /// Takes a key; whether it is the one that was shown first.
+    fn take(&self, shown: &CertificateDer<'_>) -> bool {
+        let key = shown
+            .strip_prefix(&SPKI_PREFIX)
+            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+            .and_then(|bytes| UserKey::from_bytes(bytes).ok());
+        key.is_some_and(|key| *self.0.get_or_init(|| key) == key)
+    }
+}
+
+#[derive(Debug)]
+struct LearningVerifier {
+    key: LearnedKey,
+    inner: RawKeyVerifier,
+}
+
+/// A TLS 1.3 configuration for one server whose key is not known: any raw key is taken, and from then on no other.
+pub(crate) fn learning_config() -> Result<(ClientConfig, LearnedKey), Error> {
+    let key = LearnedKey::default();
+    let inner = |algorithms| LearningVerifier {
+        key: key.clone(),
+        inner: RawKeyVerifier { algorithms },
+    };
+    let config = config_with(inner)?;
+    Ok((config, key))
 }
 
 fn spki_of(name: &ServerName<'_>) -> Option<[u8; 44]> {
@@ -96,6 +138,51 @@ impl ServerCertVerifier for RawKeyVerifier {
     }
 }
 
+impl ServerCertVerifier for LearningVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if intermediates.is_empty() && self.key.take(end_entity) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(Error::InvalidCertificate(
+                CertificateError::ApplicationVerificationFailure,
+            ))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -131,5 +218,27 @@ mod tests {
         assert!(!verify(&a.to_z32(), &b, false));
         assert!(!verify(&a.to_z32(), &a, true));
         assert!(!verify("example.com", &a, false));
+    }
+
+    #[test]
+    fn a_server_that_is_known_by_address_shows_one_key_and_no_other() {
+        let spki = |secret: u8| {
+            let key = Keypair::from_secret(&[secret; 32]).user_key();
+            let mut bytes = SPKI_PREFIX.to_vec();
+            bytes.extend_from_slice(key.as_bytes());
+            (key, CertificateDer::from(bytes))
+        };
+        let ((one, first), (_, second)) = (spki(1), spki(2));
+        let learned = LearnedKey::default();
+        // No key at all, and the all-zero key, of which nobody can hold the secret.
+        assert!(!learned.take(&CertificateDer::from(b"a certificate".to_vec())));
+        assert!(!learned.take(&CertificateDer::from(
+            [SPKI_PREFIX.as_slice(), &[0; 32]].concat()
+        )));
+        assert_eq!(learned.get(), None);
+        assert!(learned.take(&first));
+        assert!(!learned.take(&second));
+        assert!(learned.take(&first));
+        assert_eq!(learned.get(), Some(one));
     }
 }

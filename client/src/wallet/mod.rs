@@ -46,6 +46,7 @@ mod receive;
 mod recover;
 mod root;
 mod secret;
+mod services;
 mod signup;
 mod snapshot;
 mod sync;
@@ -90,6 +91,9 @@ pub use promise::{DEFAULT_DEADLINE, Hangs, MadePromise, PromiseTerms, PromiseVie
 pub use recover::{Recovered, RecoveredFriend};
 pub use root::RootKey;
 pub use secret::{KeptSecret, PublishedSecret, SecretOrHash};
+pub use services::{
+    Excluded, Rated, RatingView, Search, ServiceView, Stance, Tally, rating_kind_name, verdict_name,
+};
 pub use signup::{PluginOutcome, PluginRegistration, SignedUp};
 pub use snapshot::SnapshotOutcome;
 pub use sync::{SyncReport, UnreachableFriend};

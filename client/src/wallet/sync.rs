@@ -112,11 +112,13 @@ impl Wallet {
         tx.commit().await?;
         let friends = self.chosen(only).await?;
         // Side by side: an inbox that does not answer delays no friend's news.
-        let (read, looked) = tokio::join!(
+        let (read, looked, rated) = tokio::join!(
             self.read_inboxes(),
-            self.sync_friends(friends, &mut report, progress)
+            self.sync_friends(friends, &mut report, progress),
+            self.read_ratings_beside(only)
         );
         looked?;
+        rated?;
         self.take_inbox(read?, &mut report).await?;
         let decided = self.decide().await?;
         report.applied += decided.applied;
@@ -129,6 +131,15 @@ impl Wallet {
         report.queued = flushed.queued;
         report.fault = flushed.fault;
         Ok(report)
+    }
+
+    /// What friends think of services, unless only some friends are wanted.
+    async fn read_ratings_beside(&self, only: &[UserKey]) -> Result<(), ClientError> {
+        if only.is_empty() {
+            self.read_ratings(false).await
+        } else {
+            Ok(())
+        }
     }
 
     /// Adds what the inbox brought, and looks at whoever must be looked up for it.

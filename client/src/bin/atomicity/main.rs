@@ -15,6 +15,7 @@ mod profile;
 mod promise;
 mod recover;
 mod secrets;
+mod services;
 mod sync;
 mod unit;
 
@@ -130,6 +131,8 @@ async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
         Command::Promises(args) => promise::promises(context, args).await,
         Command::Secret(command) => promise::secret(context, command).await,
         Command::Log(command) => log::run(context, command).await,
+        Command::Services(args) => services::run(context, args).await,
+        Command::Rate(args) => services::rate(context, args).await,
         Command::Balance(args) => pay::balance(context, args).await,
         Command::History(args) => pay::history(context, args).await,
         Command::Sync(args) => sync::sync(context, args).await,
