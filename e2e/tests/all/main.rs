@@ -9,6 +9,7 @@ mod conditional;
 mod cosigner;
 mod cosigner_faults;
 mod demo;
+mod discovery;
 mod faults;
 mod hostile;
 mod jose;
