@@ -6,11 +6,13 @@
 mod rank;
 mod ratings;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use atomicity_ledger::UserKey;
 use atomicity_ledger::record::Verdict;
 use serde_json::Value;
+use sqlx::SqliteConnection;
 
 use super::{Wallet, now};
 use crate::error::ClientError;
@@ -25,6 +27,8 @@ pub use rank::{Excluded, Tally};
 use rank::{Opinion, Record};
 pub use ratings::{Rated, RatingView, rating_kind_name, verdict_name};
 
+/// Most services named by the user that are asked in a search.
+const MAX_NAMED: usize = 32;
 /// Providers of a role are looked for again when the last search is this old, in milliseconds.
 const SEARCH_EVERY_MS: u64 = 60 * 60 * 1000;
 /// And if there are too few of them, when it is this old.
@@ -81,24 +85,13 @@ impl Wallet {
     pub async fn services(&self, role: Option<Role>) -> Result<Vec<ServiceView>, ClientError> {
         let mut conn = self.store().read().await?;
         let rows = services::list(&mut conn).await?;
-        let said = kept::about_services(&mut conn).await?;
-        let said: Vec<(UserKey, UserKey, Verdict)> = said
-            .into_iter()
-            .map(|(author, subject, verdict)| Ok((author, subject, ratings::verdict_of(&verdict)?)))
-            .collect::<Result<_, ClientError>>()?;
-        let follows = kept::follows(&mut conn).await?;
-        let friends: Vec<UserKey> = contacts::list(&mut conn, ContactStatus::Friend)
-            .await?
-            .into_iter()
-            .map(|friend| friend.user)
-            .collect();
+        let said = Said::load(&mut conn, self.user()).await?;
         drop(conn);
-        let me = self.user();
         let mut all: Vec<(ServiceRow, Record)> = rows
             .into_iter()
             .filter(|row| role.is_none_or(|role| offers(row, role)))
             .map(|row| {
-                let record = record_of(&row, me, &friends, &follows, &said);
+                let record = said.record_of(&row);
                 (row, record)
             })
             .collect();
@@ -218,16 +211,25 @@ impl Wallet {
         Ok(all.into_iter().find(|service| service.key == *key))
     }
 
-    /// Asks all whom the user named what they offer. One that does not answer is left out.
+    /// Asks all whom the user named what they offer. One that does not answer is left out, and that is noted.
     async fn ask_named(&self) -> Result<Vec<Found>, ClientError> {
         let rows = services::list(&mut *self.store().read().await?).await?;
         let named = rows
             .iter()
             .filter(|row| row.stance == Some(Stance::Named))
-            .take(32);
-        let asked =
-            futures_util::future::join_all(named.map(|row| self.ask_by_key(&row.key))).await;
-        Ok(asked.into_iter().filter_map(Result::ok).collect())
+            .take(MAX_NAMED);
+        let asking = named.map(|row| async move { (row.key, self.ask_by_key(&row.key).await) });
+        let mut found = Vec::new();
+        for (key, answer) in futures_util::future::join_all(asking).await {
+            match answer {
+                Ok(service) => found.push(service),
+                Err(error) => {
+                    tracing::info!(%key, code = error.code(), "a service does not answer: {error}");
+                    self.note_service(&key, None).await?;
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Reaches a service by its key, which its packet on the DHT and the handshake vouch for.
@@ -252,44 +254,69 @@ fn offers(row: &ServiceRow, role: Role) -> bool {
     row.roles.iter().any(|(offered, _)| *offered == role)
 }
 
-/// Everything that the order depends on.
-fn record_of(
-    row: &ServiceRow,
+/// What everybody whose word counts says.
+struct Said {
     me: UserKey,
-    friends: &[UserKey],
-    follows: &[(UserKey, UserKey)],
-    said: &[(UserKey, UserKey, Verdict)],
-) -> Record {
-    let about = said.iter().filter(|(_, subject, _)| *subject == row.key);
-    let mut own = None;
-    let mut opinions = Vec::new();
-    for (author, _, verdict) in about {
-        if *author == me {
-            own = Some(*verdict);
-            continue;
+    friends: BTreeSet<UserKey>,
+    /// By which friends somebody is followed.
+    followed_by: BTreeMap<UserKey, Vec<UserKey>>,
+    /// What is said of a service, and by whom.
+    about: BTreeMap<UserKey, Vec<(UserKey, Verdict)>>,
+}
+
+impl Said {
+    async fn load(conn: &mut SqliteConnection, me: UserKey) -> Result<Self, ClientError> {
+        let friends = contacts::list(conn, ContactStatus::Friend).await?;
+        let friends: BTreeSet<UserKey> = friends.into_iter().map(|friend| friend.user).collect();
+        let mut followed_by: BTreeMap<UserKey, Vec<UserKey>> = BTreeMap::new();
+        for (friend, user) in kept::follows(conn).await? {
+            if friends.contains(&friend) {
+                followed_by.entry(user).or_default().push(friend);
+            }
         }
-        let introduced_by = if friends.contains(author) {
-            None
-        } else {
-            let by = follows.iter().filter(|(_, user)| user == author);
-            let by: Vec<UserKey> = by.map(|(friend, _)| *friend).collect();
-            Some(by.into_iter().filter(|f| friends.contains(f)).collect())
-        };
-        opinions.push(Opinion {
-            author: *author,
-            introduced_by,
-            verdict: *verdict,
-        });
+        let mut about: BTreeMap<UserKey, Vec<(UserKey, Verdict)>> = BTreeMap::new();
+        for (author, subject, verdict) in kept::about_services(conn).await? {
+            let verdict = ratings::verdict_of(&verdict)?;
+            about.entry(subject).or_default().push((author, verdict));
+        }
+        Ok(Self {
+            me,
+            friends,
+            followed_by,
+            about,
+        })
     }
-    Record {
-        key: row.key,
-        named: row.stance == Some(Stance::Named),
-        blocked: row.stance == Some(Stance::Blocked),
-        own,
-        opinions,
-        successes: row.successes,
-        failures: row.failures,
-        latency_ms: row.latency_ms,
+
+    /// Everything that the order depends on.
+    fn record_of(&self, row: &ServiceRow) -> Record {
+        let mut own = None;
+        let mut opinions = Vec::new();
+        for (author, verdict) in self.about.get(&row.key).into_iter().flatten() {
+            if *author == self.me {
+                own = Some(*verdict);
+                continue;
+            }
+            let introduced_by = if self.friends.contains(author) {
+                None
+            } else {
+                Some(self.followed_by.get(author).cloned().unwrap_or_default())
+            };
+            opinions.push(Opinion {
+                author: *author,
+                introduced_by,
+                verdict: *verdict,
+            });
+        }
+        Record {
+            key: row.key,
+            named: row.stance == Some(Stance::Named),
+            blocked: row.stance == Some(Stance::Blocked),
+            own,
+            opinions,
+            successes: row.successes,
+            failures: row.failures,
+            latency_ms: row.latency_ms,
+        }
     }
 }
 
