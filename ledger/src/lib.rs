@@ -13,6 +13,7 @@ pub mod channel_file;
 pub mod digest;
 pub mod error;
 pub mod evidence;
+pub mod hop;
 pub mod jws;
 pub mod key;
 pub mod link;

@@ -78,6 +78,17 @@ impl TestLog {
         self.state.size()
     }
 
+    /// Whether it has published this.
+    pub fn holds(&self, preimage: Preimage) -> bool {
+        let is = |leaf: &Leaf| leaf.preimage() == Some(preimage.as_bytes());
+        self.leaves.iter().any(is)
+    }
+
+    /// Whether its time has passed this.
+    pub fn is_past(&self, ms: u64) -> bool {
+        self.leaves.iter().any(|leaf| leaf.time_ms() > ms)
+    }
+
     /// The newest checkpoint, cosigned.
     pub fn checkpoint(&self) -> SignedNote {
         let note = self.state.checkpoint().sign(&self.log).unwrap();

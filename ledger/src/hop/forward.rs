@@ -1,0 +1,266 @@
+//! Passing a promise on: everything that is checked before, and both sides in one step.
+
+use super::budget::{Tally, has_room};
+use super::errand::{Errand, give_up};
+use super::policy::{HopPolicy, HopRule};
+use super::relay::{Leg, Relay, RelayStage};
+use super::reply::answer;
+use super::{Context, Neighbour, Step};
+use crate::amount::Amount;
+use crate::error::LedgerError;
+use crate::jws::{Signed, Version};
+use crate::key::UserKey;
+use crate::onion::{Failure, FailureCode, Payload};
+use crate::pair::{NewPromise, Pair, Promise, Standing};
+use crate::record::{AnyRecord, ConditionalIou, ReleaseReason, fee};
+
+/// What a layer asks a middle hop to do.
+#[derive(Clone, Copy)]
+struct Order {
+    next: UserKey,
+    amount: Amount,
+    reply: bool,
+}
+
+/// Does what the layers of a promise ask: promises the same onward, and marks the promise that came; or gives that up and tells the
+/// payer why. Both happen in one step, or nothing does.
+/// If the payer asked to see the promise onward, it goes back to them with this.
+///
+/// `outgoing` is the friend whom the layers name, if the owner has one of that key; `relay` is what is stored for this promise,
+/// `None` before the first time; `tally` belongs to the friend who promised. Called again, it returns the promise onward as long as
+/// that friend has not acknowledged it. A store that was put together again, and knows the promise onward but not the relay, finds
+/// it by its layers and promises nothing twice; after a recovery the logs are read before anything is passed on.
+///
+/// # Errors
+/// [`LedgerError::LayersInvalid`] for layers that ask for something else; [`LedgerError::ForeignChannel`] if `outgoing` is another
+/// friend than the layers name; what hinders every signature.
+pub fn forward(
+    relay: &mut Option<Relay>,
+    mut incoming: Neighbour<'_>,
+    mut outgoing: Option<Neighbour<'_>>,
+    errand: &Errand,
+    policy: &HopPolicy,
+    tally: &mut Tally,
+    context: &Context<'_>,
+) -> Result<Step, LedgerError> {
+    let &Payload::Forward {
+        next,
+        amount,
+        reply,
+    } = errand.payload()
+    else {
+        return Err(LedgerError::LayersInvalid(
+            "they don't ask for a promise onward",
+        ));
+    };
+    if outgoing.as_ref().is_some_and(|o| o.pair.peer() != next) {
+        return Err(LedgerError::ForeignChannel);
+    }
+    if let Some(relay) = relay {
+        return again(relay, &incoming, outgoing.as_ref(), context);
+    }
+    let promise = incoming.pair.promise_held(errand.iou);
+    let promise = promise.ok_or(LedgerError::PromiseUnknown)?;
+    if promise.standing() != Standing::Undecided || promise.is_forwarded() {
+        return Ok(Step::default());
+    }
+    let order = Order {
+        next,
+        amount,
+        reply,
+    };
+    if let Some(known) = outgoing.as_ref().and_then(|o| made_before(o.pair, errand)) {
+        incoming.pair.mark_forwarded(errand.iou, true)?;
+        let found = relay.insert(relay_of(&incoming, errand, order, &known));
+        return again(found, &incoming, outgoing.as_ref(), context);
+    }
+    let promised = check(
+        &incoming,
+        outgoing.is_some(),
+        errand,
+        order,
+        policy,
+        tally,
+        context,
+    )
+    .and_then(|rule| {
+        let outgoing = outgoing.as_mut();
+        promise_onward(&mut incoming, outgoing, errand, order, rule, context)
+    });
+    let failure = match promised {
+        Ok(iou) => {
+            let new = relay.insert(relay_of(&incoming, errand, order, &iou));
+            return again(new, &incoming, outgoing.as_ref(), context);
+        }
+        Err(failure) => failure,
+    };
+    let sealed = errand
+        .opened
+        .secret
+        .seal_failure(&failure, &context.entropy)?;
+    let step = give_up(
+        &mut incoming,
+        errand.iou,
+        ReleaseReason::Onward,
+        Some(sealed),
+        context,
+    )?;
+    tally.fail(context.now, &policy.budget);
+    Ok(step)
+}
+
+/// What was promised onward, and the answer to a payer who asks for it, as long as nobody says that it arrived.
+fn again(
+    relay: &Relay,
+    incoming: &Neighbour<'_>,
+    outgoing: Option<&Neighbour<'_>>,
+    context: &Context<'_>,
+) -> Result<Step, LedgerError> {
+    let mut step = Step::default();
+    let Some(outgoing) = outgoing else {
+        return Ok(step);
+    };
+    let promise = outgoing.pair.promise_given(relay.outgoing.iou);
+    let unheard = |p: &&Promise| p.standing() == Standing::Undecided && !p.is_acknowledged();
+    let Some(promise) = promise.filter(unheard) else {
+        return Ok(step);
+    };
+    step.send(
+        relay.outgoing.peer,
+        [AnyRecord::from(promise.iou().clone())],
+    );
+    match answer(relay, incoming, outgoing.pair, context) {
+        Ok(answer) => step.join(answer),
+        // The payer then sees nothing, and does not publish.
+        Err(LedgerError::TooLarge { .. } | LedgerError::LayersInvalid(_)) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(step)
+}
+
+/// A promise onward that was made for these very layers: a store that was put together again may know it, and not why it was made.
+fn made_before(outgoing: &Pair, errand: &Errand) -> Option<Signed<ConditionalIou>> {
+    let promises = outgoing.own().unit(&errand.promise.unit)?.promises();
+    let same = |promise: &&Promise| {
+        let promised = promise.iou().record();
+        promised.terms == errand.promise.terms
+            && promised.onward.as_ref() == Some(&errand.opened.rest)
+    };
+    promises.iter().find(same).map(|p| p.iou().clone())
+}
+
+fn relay_of(
+    incoming: &Neighbour<'_>,
+    errand: &Errand,
+    order: Order,
+    iou: &Signed<ConditionalIou>,
+) -> Relay {
+    Relay {
+        v: Version,
+        hash: errand.promise.terms.hash,
+        unit: errand.promise.unit.clone(),
+        incoming: Leg {
+            peer: incoming.pair.peer(),
+            iou: errand.iou,
+            amount: errand.promise.amount,
+        },
+        outgoing: Leg {
+            peer: order.next,
+            iou: iou.hash(),
+            amount: order.amount,
+        },
+        reply: order.reply,
+        stage: RelayStage::Sent,
+        replies: 0,
+    }
+}
+
+/// Everything that can be said before the edge itself is asked.
+fn check<'p>(
+    incoming: &Neighbour<'_>,
+    is_friend: bool,
+    errand: &Errand,
+    order: Order,
+    policy: &'p HopPolicy,
+    tally: &Tally,
+    context: &Context<'_>,
+) -> Result<&'p HopRule, Failure> {
+    let promise = &errand.promise;
+    let edge = |code| Failure::of_edge(code, incoming.pair.me(), order.next);
+    let upstream = &*incoming.pair;
+    // Back to where it came from helps nobody and would bind both sides of one pair.
+    if !is_friend || order.next == upstream.peer() {
+        return Err(edge(FailureCode::UnknownNext));
+    }
+    let rule = policy.rule(&order.next, &promise.unit);
+    let rule = rule.ok_or(edge(FailureCode::EdgeUnavailable))?;
+    if order.amount < rule.min {
+        return Err(edge(FailureCode::AmountTooLow));
+    }
+    let needed = fee(rule.base, rule.ppm, order.amount).and_then(|fee| fee.grow(order.amount));
+    if !needed.is_ok_and(|needed| needed.minor() <= promise.amount.minor()) {
+        return Err(edge(FailureCode::FeeTooLow));
+    }
+    let soonest = context.now.plus_millis(policy.min_left_ms);
+    if promise.terms.deadline_ms < soonest.millis() {
+        return Err(Failure::here(FailureCode::Deadline));
+    }
+    let (unit, budget) = (&promise.unit, &policy.budget);
+    if !has_room(upstream, unit, promise.amount, tally, budget, context.now) {
+        // It is about the neighbour before this hop: that is the edge to avoid.
+        return Err(Failure::of_edge(
+            FailureCode::TooMany,
+            upstream.peer(),
+            upstream.me(),
+        ));
+    }
+    Ok(rule)
+}
+
+/// Promises onward and marks what came. Whatever hinders that, nothing has changed.
+fn promise_onward(
+    incoming: &mut Neighbour<'_>,
+    outgoing: Option<&mut Neighbour<'_>>,
+    errand: &Errand,
+    order: Order,
+    rule: &HopRule,
+    context: &Context<'_>,
+) -> Result<Signed<ConditionalIou>, Failure> {
+    let me = incoming.pair.me();
+    let edge = |code| Failure::of_edge(code, me, order.next);
+    let outgoing = outgoing.ok_or(edge(FailureCode::UnknownNext))?;
+    let new = NewPromise {
+        unit: errand.promise.unit.clone(),
+        amount: order.amount,
+        terms: errand.promise.terms.clone(),
+        onward: Some(errand.opened.rest.clone()),
+    };
+    let latest = longest(outgoing.pair, &new, context);
+    incoming
+        .pair
+        .mark_forwarded(errand.iou, true)
+        .map_err(|_| Failure::here(FailureCode::Temporary))?;
+    let promised =
+        outgoing
+            .pair
+            .promise(new, rule.ceiling, context.logs, outgoing.pen, context.now);
+    promised.map_err(|error| {
+        // It was found above, and unmarking can't fail for what was found.
+        let _ = incoming.pair.mark_forwarded(errand.iou, false);
+        edge(match error {
+            LedgerError::LimitExceeded { .. } => FailureCode::EdgeUnavailable,
+            LedgerError::BelowMinimum { .. } => FailureCode::AmountTooLow,
+            LedgerError::NoSlot { .. } => FailureCode::Busy,
+            LedgerError::TermsRefused { .. } if errand.promise.terms.deadline_ms > latest => {
+                FailureCode::Deadline
+            }
+            LedgerError::TermsRefused { .. } => FailureCode::Logs,
+            _ => FailureCode::Temporary,
+        })
+    })
+}
+
+/// The latest deadline that the next hop takes.
+fn longest(outgoing: &Pair, new: &NewPromise, context: &Context<'_>) -> u64 {
+    outgoing.longest_deadline(&new.unit, context.now).millis()
+}
