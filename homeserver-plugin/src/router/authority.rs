@@ -1,0 +1,131 @@
+//! Whether a key may sign for a user: from the file that lies at the user's homeserver, and how long that holds.
+
+use atomicity_ledger::authority::{Authority, Credentials, Grant, Purpose};
+use atomicity_ledger::record::Revocation;
+use atomicity_ledger::{LedgerError, Signed, SignerKey, Timestamp, UserKey};
+
+/// How often revocations are looked for, in milliseconds: well within the ten minutes that a look may be old.
+pub const LOOK_EVERY_MS: i64 = 480_000;
+/// Most keys of one user that are known here.
+pub const MAX_KEYS: i64 = 16;
+
+/// What is known of one key of one user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyFile {
+    /// The delegation or grant.
+    pub authority: Option<String>,
+    /// The revocation. It was checked when it came, and is never taken back.
+    pub revocation: Option<String>,
+    /// The homeserver's validator of its file.
+    pub etag: Option<String>,
+    /// When it was looked for last, Unix ms.
+    pub checked_at: i64,
+}
+
+impl KeyFile {
+    /// Whether the last look is younger than this, in milliseconds, and recent enough in any case.
+    #[must_use]
+    pub fn is_fresh(&self, every: i64, now: i64) -> bool {
+        (0..every.min(LOOK_EVERY_MS)).contains(&now.saturating_sub(self.checked_at))
+    }
+
+    /// Takes in a delegation or grant of `user` about `key`, unless it is older than the one that is known.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn learn(
+        &mut self,
+        user: UserKey,
+        key: SignerKey,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let mut credentials = Credentials::new(user);
+        credentials.learn(text, now)?;
+        if credentials.about(key).is_empty() {
+            return Err(LedgerError::ForeignChannel);
+        }
+        if let Some(known) = &self.authority {
+            credentials.learn(known, now)?;
+            if credentials.about(key) == [known.clone()] {
+                return Ok(());
+            }
+        }
+        self.authority = Some(text.to_owned());
+        Ok(())
+    }
+
+    /// Takes in a revocation of `key`. If another key than the root signed it, `voice` is the file of that key.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn revoke(
+        &mut self,
+        user: UserKey,
+        key: SignerKey,
+        revocation: &Signed<Revocation>,
+        voice: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let record = revocation.record();
+        if record.root != user || record.key != key {
+            return Err(LedgerError::ForeignChannel);
+        }
+        let mut credentials = Credentials::new(user);
+        if let Some(voice) = voice {
+            credentials.learn(voice, now)?;
+        }
+        credentials.learn(revocation.jws(), now)?;
+        // A revocation of one grant must not hide that of the key.
+        let narrower = record.grant.is_some() && self.revocation.is_some();
+        if !narrower {
+            self.revocation = Some(revocation.jws().to_owned());
+        }
+        Ok(())
+    }
+
+    fn is_revoked(&self, grant: Option<&Grant>) -> bool {
+        let Some(text) = &self.revocation else {
+            return false;
+        };
+        let Ok(revocation) = Signed::<Revocation>::decode(text) else {
+            return true;
+        };
+        match (revocation.record().grant, grant) {
+            (None, _) => true,
+            (Some(id), Some(grant)) => id.to_string() == grant.claims().jti,
+            (Some(_), None) => false,
+        }
+    }
+
+    /// Until when `key` may sign for `user` to this purpose, as far as is known here, Unix ms.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn judge(
+        &self,
+        user: UserKey,
+        key: SignerKey,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<u64, LedgerError> {
+        let grant = self
+            .authority
+            .as_deref()
+            .and_then(|text| Grant::decode(text).ok());
+        if self.is_revoked(grant.as_ref()) {
+            return Err(LedgerError::KeyRevoked { key });
+        }
+        let mut credentials = Credentials::new(user);
+        if let Some(text) = &self.authority {
+            credentials.learn(text, now)?;
+        }
+        match credentials.judge(key, purpose, now)? {
+            Authority::Root => Ok(u64::MAX),
+            Authority::Delegation(delegation) => Ok(delegation.not_after.millis()),
+            Authority::Grant { .. } => {
+                Ok(grant.map_or(0, |grant| grant.claims().exp.saturating_mul(1_000)))
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Working a question out on the graph, off the threads that serve requests.
+
+use std::time::{Duration, Instant};
+
+use atomicity_ledger::{Amount, Total, Unit, UserKey};
+use atomicity_routing::{FirstHop, Graph, Hint, Request, Route, RouteError, Searcher};
+
+use super::config::RouterConfig;
+use super::{Router, now};
+use crate::error::PluginError;
+
+/// How long a question waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A question, its parts read and within bounds.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The payer, unless they keep it to themselves.
+    pub from: Option<UserKey>,
+    /// The payer's own channels, if they tell.
+    pub first: Option<Vec<(UserKey, Amount)>>,
+    /// The payee.
+    pub to: UserKey,
+    /// What the payee's invoice says of the last hops.
+    pub hints: Vec<Hint>,
+    /// The unit.
+    pub unit: Unit,
+    /// What is to arrive.
+    pub amount: Amount,
+    /// The most that all hops may take.
+    pub max_fee: Total,
+    /// The most hops.
+    pub max_hops: Option<usize>,
+    /// Users that must not be on the way.
+    pub avoid_users: Vec<UserKey>,
+    /// Directions that must not be on the way.
+    pub avoid_edges: Vec<(UserKey, UserKey)>,
+    /// Who must be on the way.
+    pub via: Option<UserKey>,
+    /// How many routes to choose from.
+    pub alternatives: usize,
+    /// Into how many parts the amount may be divided.
+    pub max_parts: Option<usize>,
+}
+
+/// One way to pay: parts that belong together.
+pub type Way = Vec<Route>;
+
+impl Question {
+    fn request(&self, config: &RouterConfig, stranger: UserKey) -> Request {
+        let from = self.from.unwrap_or(stranger);
+        let mut request = Request::new(from, self.to, self.unit.clone(), self.amount, now());
+        request.max_fee = self.max_fee;
+        let hops = self.max_hops.unwrap_or(config.max_hops);
+        request.max_hops = hops.min(config.max_hops);
+        let parts = self.max_parts.unwrap_or(config.max_parts);
+        request.max_parts = parts.min(config.max_parts);
+        request.avoid_nodes.clone_from(&self.avoid_users);
+        request.avoid_edges.clone_from(&self.avoid_edges);
+        request.hints.clone_from(&self.hints);
+        request.via = self.via;
+        let first = |(to, capacity): &(UserKey, Amount)| FirstHop {
+            to: *to,
+            capacity: *capacity,
+            min: Total::ZERO,
+        };
+        let own = self.first.as_ref();
+        request.first_hops = own.map(|hops| hops.iter().map(first).collect());
+        request
+    }
+}
+
+/// Several ways for the whole amount, or else one in parts.
+fn search(
+    searcher: &mut Searcher,
+    graph: &Graph,
+    request: &Request,
+    alternatives: usize,
+) -> Result<Vec<Way>, RouteError> {
+    let whole = match alternatives {
+        0 | 1 => searcher.find(graph, request).map(|route| vec![route]),
+        several => searcher.alternatives(graph, request, several),
+    };
+    match whole {
+        Ok(routes) => Ok(routes.into_iter().map(|route| vec![route]).collect()),
+        Err(error) if request.max_parts > 1 => {
+            let plan = searcher.split(graph, request);
+            let better = |in_parts: RouteError| match (&error, &in_parts) {
+                // What one path takes says more than that no parts were tried.
+                (RouteError::FeeTooHigh { .. }, RouteError::TooNarrowInParts { .. }) => error,
+                _ => in_parts,
+            };
+            plan.map(|plan| vec![plan.parts().to_vec()]).map_err(better)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Works a question out.
+///
+/// # Errors
+/// [`PluginError::Overloaded`] if too many are being worked on. The inner error says why there is no way.
+pub async fn answer(
+    router: &Router,
+    question: Question,
+) -> Result<Result<Vec<Way>, RouteError>, PluginError> {
+    let permits = std::sync::Arc::clone(&router.queries);
+    let permit = tokio::time::timeout(PATIENCE, permits.acquire_owned())
+        .await
+        .map_err(|_| PluginError::Overloaded)?
+        .map_err(|_| PluginError::Overloaded)?;
+    let router = router.clone();
+    let searching = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let request = question.request(&router.config, router.stranger);
+        let alternatives = question.alternatives.min(router.config.max_alternatives);
+        let mut searcher = router.searcher();
+        let started = Instant::now();
+        let found = search(&mut searcher, &router.map.read(), &request, alternatives);
+        let outcome = found.as_ref().map_or_else(RouteError::code, |_| "routes");
+        router.metrics.query(outcome, started.elapsed());
+        router.give_back(searcher);
+        found
+    });
+    searching
+        .await
+        .map_err(|error| PluginError::Internal(format!("a search failed: {error}")))
+}
