@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod announce;
 mod commands;
 mod concurrency;
 mod credit;

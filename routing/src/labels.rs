@@ -1,0 +1,286 @@
+//! The memory of a search: labels, where they lie, and in which order they come up. Everything is reused from one question to
+//! the next, and nothing grows with the graph.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// No label, no arc.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// A way to a node from one of the two ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Label {
+    /// Fees on the way: exactly, seen from the payee; at least, seen from the payer.
+    pub(crate) cost: u64,
+    pub(crate) node: u32,
+    /// The label it comes from.
+    pub(crate) parent: u32,
+    /// The next label at the node.
+    pub(crate) next: u32,
+    pub(crate) hops: u8,
+    /// It came up, and no better one had.
+    pub(crate) settled: bool,
+    /// It met the other side within the bound.
+    pub(crate) met: bool,
+}
+
+/// Labels of one side.
+#[derive(Debug, Default)]
+pub(crate) struct Labels(Vec<Label>);
+
+impl Labels {
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn get(&self, at: u32) -> Option<&Label> {
+        self.0.get(at as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut Label> {
+        self.0.get_mut(at as usize)
+    }
+
+    /// Adds a label and returns its number.
+    pub(crate) fn push(&mut self, label: Label) -> u32 {
+        let at = u32::try_from(self.0.len()).unwrap_or(NONE);
+        self.0.push(label);
+        at
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Labels of a list, from its head on.
+    pub(crate) fn list(&self, head: u32) -> impl Iterator<Item = (u32, &Label)> {
+        let mut at = head;
+        std::iter::from_fn(move || {
+            let label = self.get(at)?;
+            let here = at;
+            at = label.next;
+            Some((here, label))
+        })
+    }
+
+    /// A label and those it comes from.
+    pub(crate) fn chain(&self, at: u32) -> impl Iterator<Item = &Label> {
+        let mut at = at;
+        std::iter::from_fn(move || {
+            let label = self.get(at)?;
+            at = label.parent;
+            Some(label)
+        })
+    }
+
+    /// Whether a label in the list is as good in both.
+    pub(crate) fn has_better(&self, head: u32, cost: u64, hops: u8) -> bool {
+        self.list(head)
+            .any(|(_, held)| held.cost <= cost && held.hops <= hops)
+    }
+}
+
+/// What is known about a node in this search.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    node: u32,
+    stamp: u32,
+    /// Labels seen from the payer.
+    pub(crate) forward: u32,
+    /// Labels seen from the payee.
+    pub(crate) backward: u32,
+    /// Edges over which the payer's side came here.
+    pub(crate) arcs: u32,
+}
+
+/// Places by node: open addressing, no larger than what the search touches.
+#[derive(Debug)]
+pub(crate) struct Places {
+    slots: Vec<Place>,
+    stamp: u32,
+    used: usize,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        let mut places = Self {
+            slots: Vec::new(),
+            stamp: 1,
+            used: 0,
+        };
+        places.slots.resize(1 << 10, EMPTY);
+        places
+    }
+}
+
+const EMPTY: Place = Place {
+    node: NONE,
+    stamp: 0,
+    forward: NONE,
+    backward: NONE,
+    arcs: NONE,
+};
+
+impl Places {
+    pub(crate) fn clear(&mut self) {
+        self.used = 0;
+        self.stamp = self.stamp.wrapping_add(1);
+        if self.stamp == 0 {
+            self.slots.fill(EMPTY);
+            self.stamp = 1;
+        }
+    }
+
+    /// Where the place of a node is, or would be.
+    #[allow(clippy::cast_possible_truncation)]
+    fn find(&self, node: u32) -> (usize, bool) {
+        let mask = self.slots.len() - 1;
+        let mixed = u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let mut at = mixed as usize & mask;
+        loop {
+            let slot = &self.slots[at];
+            if slot.stamp != self.stamp {
+                return (at, false);
+            }
+            if slot.node == node {
+                return (at, true);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    pub(crate) fn get(&self, node: u32) -> Option<Place> {
+        let (at, there) = self.find(node);
+        there.then(|| self.slots[at])
+    }
+
+    /// The place of a node, made if there is none.
+    pub(crate) fn entry(&mut self, node: u32) -> &mut Place {
+        let (mut at, there) = self.find(node);
+        if !there {
+            if (self.used + 1) * 2 > self.slots.len() {
+                self.grow();
+                at = self.find(node).0;
+            }
+            self.used += 1;
+            self.slots[at] = Place {
+                node,
+                stamp: self.stamp,
+                ..EMPTY
+            };
+        }
+        &mut self.slots[at]
+    }
+
+    fn grow(&mut self) {
+        let larger = vec![EMPTY; self.slots.len() * 2];
+        let old = std::mem::replace(&mut self.slots, larger);
+        for slot in old.into_iter().filter(|slot| slot.stamp == self.stamp) {
+            let (at, _) = self.find(slot.node);
+            self.slots[at] = slot;
+        }
+    }
+}
+
+/// What comes up next on one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// A label is settled.
+    Label(u32),
+    /// A block of edges of the node of a label is looked at: label, level, index.
+    Block(u32, u32, u32),
+}
+
+/// A queue by cost, then by hops.
+#[derive(Debug, Default)]
+pub(crate) struct Queue(BinaryHeap<Reverse<u128>>);
+
+const LABEL_BITS: u32 = 28;
+const INDEX_BITS: u32 = 24;
+const LABEL_KIND: u64 = 15;
+
+impl Queue {
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The cost of what comes up next, or the largest number.
+    pub(crate) fn top(&self) -> u64 {
+        self.0.peek().map_or(u64::MAX, |Reverse(item)| {
+            u64::try_from(item >> 64).unwrap_or(u64::MAX)
+        })
+    }
+
+    pub(crate) fn push(&mut self, cost: u64, hops: u8, item: Item) {
+        let (kind, index, label) = match item {
+            Item::Label(label) => (LABEL_KIND, 0, label),
+            Item::Block(label, level, index) => (u64::from(level), index, label),
+        };
+        let low = u64::from(hops) << (4 + INDEX_BITS + LABEL_BITS)
+            | kind << (INDEX_BITS + LABEL_BITS)
+            | u64::from(index) << LABEL_BITS
+            | u64::from(label);
+        self.0
+            .push(Reverse(u128::from(cost) << 64 | u128::from(low)));
+    }
+
+    #[allow(clippy::cast_possible_truncation)]
+    pub(crate) fn pop(&mut self) -> Option<(u64, Item)> {
+        let Reverse(item) = self.0.pop()?;
+        let (cost, low) = ((item >> 64) as u64, item as u64);
+        let label = (low & ((1 << LABEL_BITS) - 1)) as u32;
+        let index = (low >> LABEL_BITS & ((1 << INDEX_BITS) - 1)) as u32;
+        let kind = low >> (INDEX_BITS + LABEL_BITS) & 15;
+        let item = match kind {
+            LABEL_KIND => Item::Label(label),
+            level => Item::Block(label, level as u32, index),
+        };
+        Some((cost, item))
+    }
+}
+
+/// The most labels of one side: what fits into an item of the queue. A search that needs more ends with what it has.
+pub(crate) const MAX_LABELS: usize = (1 << LABEL_BITS) - 1;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn places_survive_growth_and_vanish_with_clear() {
+        let mut places = Places::default();
+        for node in 0..5_000 {
+            places.entry(node * 7).forward = node;
+        }
+        for node in 0..5_000 {
+            assert_eq!(places.get(node * 7).unwrap().forward, node);
+            assert!(node * 7 + 1 >= 35_000 || places.get(node * 7 + 1).is_none());
+        }
+        places.clear();
+        assert!((0..5_000).all(|node| places.get(node * 7).is_none()));
+    }
+
+    #[test]
+    fn the_queue_orders_by_cost_then_hops() {
+        let mut queue = Queue::default();
+        queue.push(5, 1, Item::Label(7));
+        queue.push(4, 9, Item::Block(3, 2, 99));
+        queue.push(5, 0, Item::Block(1, 0, 1));
+        assert_eq!(queue.top(), 4);
+        let all: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(
+            all,
+            [
+                (4, Item::Block(3, 2, 99)),
+                (5, Item::Block(1, 0, 1)),
+                (5, Item::Label(7))
+            ]
+        );
+        assert_eq!(queue.top(), u64::MAX);
+    }
+}

@@ -1,0 +1,296 @@
+//! More than one way: alternatives, ways through a given user, circles.
+
+use crate::bidirectional::{Found, Searcher};
+use crate::error::RouteError;
+use crate::graph::Graph;
+use crate::request::{Leg, MAX_PARTS, Prepared, Request};
+use crate::route::Route;
+use crate::unit_graph::Crossing;
+
+/// A round trip from a user to itself over at least three edges: it lowers what everybody on it owes to the next.
+pub type Circle = Route;
+
+/// Friends whose last hop is tried for a circle, those with the lowest fee first.
+const MOST_FRIENDS: usize = 1_000;
+
+/// Up to `n` routes, the cheapest first: see [`Searcher::alternatives`].
+///
+/// # Errors
+/// As [`Searcher::alternatives`].
+pub fn alternatives(graph: &Graph, request: &Request, n: usize) -> Result<Vec<Route>, RouteError> {
+    Searcher::new().alternatives(graph, request, n)
+}
+
+/// Up to `n` circles, the cheapest first: see [`Searcher::circles`].
+///
+/// # Errors
+/// As [`Searcher::circles`].
+pub fn circles(graph: &Graph, request: &Request, n: usize) -> Result<Vec<Circle>, RouteError> {
+    Searcher::new().circles(graph, request, n)
+}
+
+impl Searcher {
+    /// Up to `n` routes for the whole amount, each the cheapest that has no user between payer and payee in common with those
+    /// before it; once there is none left, no edge. The first is the cheapest of all.
+    ///
+    /// # Errors
+    /// As [`Searcher::find`] if there is not even one; [`RouteError::LimitInvalid`] for `n` above [`MAX_PARTS`].
+    pub fn alternatives(
+        &mut self,
+        graph: &Graph,
+        request: &Request,
+        n: usize,
+    ) -> Result<Vec<Route>, RouteError> {
+        check_count(n)?;
+        let mut routes = vec![self.find(graph, request)?];
+        let mut apart = Prepared::new(graph, request)?;
+        let mut edges_only = apart.clone();
+        let bound = request.max_fee.minor().saturating_add(1);
+        let mut last = routes
+            .first()
+            .map(|route| ids(&apart, route))
+            .unwrap_or_default();
+        while routes.len() < n {
+            for pair in last.windows(2) {
+                if let &[from, to] = pair {
+                    apart.taken.add_all(from, to);
+                    edges_only.taken.add_all(from, to);
+                }
+            }
+            let kept = [Some(apart.from), Some(apart.to), apart.via];
+            for node in last.iter().filter(|node| !kept.contains(&Some(**node))) {
+                apart.block(*node);
+            }
+            let found = self
+                .best_way(&apart, bound)
+                .or_else(|| self.best_way(&edges_only, bound));
+            let Some(Found { nodes, .. }) = found else {
+                break;
+            };
+            routes.push(Route::build(
+                &edges_only,
+                request,
+                &Leg::whole(&edges_only, bound),
+                &nodes,
+            )?);
+            last = nodes;
+        }
+        Ok(routes)
+    }
+
+    /// Up to `n` circles from `request.from`, which must be `request.to` as well, each with another last hop, the cheapest first.
+    /// They come back to the user over another friend than they leave over: there and back over one channel changes nothing. One
+    /// search per friend, at most a thousand.
+    ///
+    /// # Errors
+    /// [`RouteError::NoPath`] if there is none; as [`Searcher::find`] for a request that makes no sense.
+    pub fn circles(
+        &mut self,
+        graph: &Graph,
+        request: &Request,
+        n: usize,
+    ) -> Result<Vec<Circle>, RouteError> {
+        check_count(n)?;
+        if request.from != request.to {
+            return Err(RouteError::RouteMalformed("a circle ends where it begins"));
+        }
+        let mut prepared = Prepared::new(graph, request)?;
+        let untouched = prepared.taken.clone();
+        let bound = request.max_fee.minor().saturating_add(1);
+        let mut best: Vec<(u64, Vec<u32>)> = Vec::new();
+        for (last, needed) in last_hops(&prepared) {
+            // Only what is cheaper than the last of `n` is of interest.
+            let bound = if best.len() < n {
+                bound
+            } else {
+                best.last().map_or(bound, |held| held.0)
+            };
+            let Some(bound) = bound
+                .checked_sub(needed - prepared.amount)
+                .filter(|bound| *bound > 0)
+            else {
+                continue;
+            };
+            prepared.taken = untouched.clone();
+            prepared.taken.add_all(prepared.from, last);
+            let leg = Leg {
+                to: last,
+                amount: needed,
+                exact_last: false,
+                max_hops: prepared.max_hops.saturating_sub(1),
+                ..Leg::whole(&prepared, bound)
+            };
+            let found = if leg.max_hops < 2 {
+                None
+            } else {
+                self.leg(&prepared, &leg)
+            };
+            if let Some(mut found) = found.filter(|found| passes(&prepared, &found.nodes)) {
+                found.nodes.push(prepared.to);
+                let fees = found.fees + (needed - prepared.amount);
+                let at = best.partition_point(|held| held.0 <= fees);
+                best.insert(at, (fees, found.nodes));
+                best.truncate(n);
+            }
+        }
+        prepared.taken = untouched;
+        let circle = |nodes: &Vec<u32>| {
+            Route::build(&prepared, request, &Leg::whole(&prepared, bound), nodes)
+        };
+        if best.is_empty() {
+            Err(RouteError::NoPath)
+        } else {
+            best.iter().map(|held| circle(&held.1)).collect()
+        }
+    }
+
+    /// The cheapest way found through `via`: first the leg behind it, then the one before it, and once more the other way round.
+    /// Two legs that must not touch can't be searched for exactly at bearable cost; this finds the cheapest wherever the cheapest
+    /// legs don't touch.
+    pub(crate) fn by_way_of(&mut self, prepared: &Prepared, via: u32, bound: u64) -> Option<Found> {
+        let mut best: Option<Found> = None;
+        for hops in (1..prepared.max_hops).rev() {
+            for payee_first in [true, false] {
+                let bound = best.as_ref().map_or(bound, |held| held.fees);
+                let found = if payee_first {
+                    self.payee_leg_first(prepared, via, hops, bound)
+                } else {
+                    self.payer_leg_first(prepared, via, hops, bound)
+                };
+                best = found.or(best);
+            }
+        }
+        best
+    }
+
+    fn payee_leg_first(
+        &mut self,
+        prepared: &Prepared,
+        via: u32,
+        hops: u8,
+        bound: u64,
+    ) -> Option<Found> {
+        let mut apart = prepared.clone();
+        apart.block(prepared.from);
+        let whole = Leg::whole(prepared, bound);
+        let behind = Leg {
+            from: via,
+            first_fee: true,
+            max_hops: hops,
+            ..whole
+        };
+        let tail = self.leg(&apart, &behind)?;
+        apart = prepared.clone();
+        for node in tail.nodes.iter().filter(|node| **node != via) {
+            apart.block(*node);
+        }
+        let before = Leg {
+            to: via,
+            amount: prepared.amount.checked_add(tail.fees)?,
+            exact_last: false,
+            max_hops: prepared.max_hops - u8::try_from(tail.nodes.len() - 1).ok()?,
+            bound: bound.checked_sub(tail.fees)?,
+            ..whole
+        };
+        let head = self.leg(&apart, &before).filter(|_| before.max_hops > 0)?;
+        joined(prepared, &whole, &head, &tail)
+    }
+
+    fn payer_leg_first(
+        &mut self,
+        prepared: &Prepared,
+        via: u32,
+        hops: u8,
+        bound: u64,
+    ) -> Option<Found> {
+        let mut apart = prepared.clone();
+        apart.block(prepared.to);
+        let whole = Leg::whole(prepared, bound);
+        // What must reach `via` is not known yet: at least the amount.
+        let before = Leg {
+            to: via,
+            exact_last: false,
+            max_hops: hops,
+            ..whole
+        };
+        let head = self.leg(&apart, &before)?;
+        apart = prepared.clone();
+        for node in head.nodes.iter().filter(|node| **node != via) {
+            apart.block(*node);
+        }
+        let left = prepared.max_hops - u8::try_from(head.nodes.len() - 1).ok()?;
+        let behind = Leg {
+            from: via,
+            first_fee: true,
+            max_hops: left,
+            ..whole
+        };
+        let tail = self.leg(&apart, &behind).filter(|_| left > 0)?;
+        joined(prepared, &whole, &head, &tail)
+    }
+}
+
+fn check_count(n: usize) -> Result<(), RouteError> {
+    if (1..=MAX_PARTS).contains(&n) {
+        Ok(())
+    } else {
+        Err(RouteError::LimitInvalid {
+            what: "n",
+            limit: MAX_PARTS,
+        })
+    }
+}
+
+/// Two legs as one way, if it is below the bound.
+fn joined(prepared: &Prepared, whole: &Leg, head: &Found, tail: &Found) -> Option<Found> {
+    let nodes: Vec<u32> = head
+        .nodes
+        .iter()
+        .chain(tail.nodes.iter().skip(1))
+        .copied()
+        .collect();
+    let (_, needed) = whole.price(prepared, &nodes)?;
+    let fees = needed - prepared.amount;
+    (fees < whole.bound).then_some(Found { nodes, fees })
+}
+
+fn passes(prepared: &Prepared, nodes: &[u32]) -> bool {
+    prepared.via.is_none_or(|via| nodes.contains(&via))
+}
+
+/// Friends that can send the amount back to the payer, and what must reach them for that, the cheapest first.
+fn last_hops(prepared: &Prepared) -> Vec<(u32, u64)> {
+    let published = prepared
+        .graph
+        .into(prepared.to)
+        .map_or(&[][..], |fan| fan.spokes());
+    let private = prepared.hints_into(prepared.to).iter().map(|hint| hint.1);
+    let mut friends: Vec<u32> = published
+        .iter()
+        .map(|spoke| spoke.peer)
+        .chain(private)
+        .collect();
+    friends.sort_unstable();
+    friends.dedup();
+    let how = Crossing {
+        exact: true,
+        with_fee: true,
+    };
+    let needed = |friend: u32| {
+        let edge = prepared
+            .edge(friend, prepared.to)
+            .filter(|_| !prepared.is_blocked(friend))?;
+        Some((friend, edge.cross(prepared.amount, prepared.now, how)?.1))
+    };
+    let mut hops: Vec<(u32, u64)> = friends.into_iter().filter_map(needed).collect();
+    hops.sort_by_key(|(friend, needed)| (*needed, *friend));
+    hops.truncate(MOST_FRIENDS);
+    hops
+}
+
+fn ids(prepared: &Prepared, route: &Route) -> Vec<u32> {
+    route
+        .users()
+        .filter_map(|user| prepared.id(&user))
+        .collect()
+}
