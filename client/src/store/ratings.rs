@@ -220,3 +220,76 @@ pub(crate) async fn set_follows(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use atomicity_ledger::Keypair;
+
+    use super::*;
+    use crate::store::Store;
+
+    fn key(n: u8) -> UserKey {
+        Keypair::from_secret(&[n; 32]).user_key()
+    }
+
+    fn row(subject: u8, verdict: &str, serial: u64) -> RatingRow {
+        RatingRow {
+            author: key(1),
+            subject: key(subject),
+            kind: "router".to_owned(),
+            verdict: verdict.to_owned(),
+            memo: None,
+            serial,
+            at: serial,
+            record: String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_goes_what_is_older_does_not_count_and_what_is_unreadable_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).await.unwrap();
+        let mut tx = store.write().await.unwrap();
+        let conn = tx.conn();
+        let author = key(1);
+        let first = [row(2, "good", 5), row(3, "poor", 5), row(4, "block", 5)];
+        let present = [key(2), key(3), key(4)];
+        read(conn, &author, &present, &first, 10).await.unwrap();
+        // 2 has an old one, 3 can't be read, 4 is gone.
+        let second = [row(2, "block", 4)];
+        read(conn, &author, &present[..2], &second, 20)
+            .await
+            .unwrap();
+        let kept = of(conn, &author).await.unwrap();
+        let mut verdicts: Vec<(UserKey, String)> = kept
+            .into_iter()
+            .map(|row| (row.subject, row.verdict))
+            .collect();
+        verdicts.sort();
+        let mut expected = [(key(2), "good".to_owned()), (key(3), "poor".to_owned())];
+        expected.sort();
+        assert_eq!(verdicts, expected);
+        assert_eq!(readers(conn).await.unwrap(), [(author, 20)]);
+        // Who is no longer listened to is forgotten.
+        keep_only(conn, &[key(9)]).await.unwrap();
+        assert!(of(conn, &author).await.unwrap().is_empty());
+        assert!(readers(conn).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_friend_follows_whom_they_follow_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).await.unwrap();
+        let mut tx = store.write().await.unwrap();
+        let conn = tx.conn();
+        set_follows(conn, &key(1), &[key(2), key(3)]).await.unwrap();
+        set_follows(conn, &key(4), &[key(2)]).await.unwrap();
+        set_follows(conn, &key(1), &[key(3)]).await.unwrap();
+        let mut expected = [(key(1), key(3)), (key(4), key(2))];
+        let mut all = follows(conn).await.unwrap();
+        all.sort();
+        expected.sort();
+        assert_eq!(all, expected);
+    }
+}

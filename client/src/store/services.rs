@@ -216,3 +216,81 @@ pub(crate) async fn note_search(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use atomicity_ledger::Keypair;
+
+    use super::*;
+    use crate::store::Store;
+
+    fn key(n: u32) -> UserKey {
+        let mut secret = [5; 32];
+        secret[..4].copy_from_slice(&n.to_be_bytes());
+        Keypair::from_secret(&secret).user_key()
+    }
+
+    fn found(n: u32, roles: &[Role]) -> Found {
+        let described = |role: &Role| (*role, serde_json::json!({ "path": "/" }));
+        let roles = roles.iter().map(described).collect();
+        Found::by_key(key(n), Duration::from_millis(7), "1", roles)
+    }
+
+    #[tokio::test]
+    async fn what_was_proven_last_counts_and_choices_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).await.unwrap();
+        let mut tx = store.write().await.unwrap();
+        let conn = tx.conn();
+        let both = found(1, &[Role::Router, Role::Watchtower]);
+        proven(conn, &both, 10).await.unwrap();
+        decide(conn, &key(1), Some(Stance::Blocked), 11)
+            .await
+            .unwrap();
+        fared(conn, &key(1), None, 12).await.unwrap();
+        proven(conn, &found(1, &[Role::Router]), 20).await.unwrap();
+        let rows = list(conn).await.unwrap();
+        assert_eq!(rows.len(), 1);
+        let row = &rows[0];
+        assert_eq!(
+            row.roles.iter().map(|(r, _)| *r).collect::<Vec<_>>(),
+            [Role::Router]
+        );
+        assert_eq!(row.stance, Some(Stance::Blocked));
+        assert_eq!((row.successes, row.failures), (2, 1));
+        assert_eq!((row.proven_at, row.failed_at), (Some(20), Some(12)));
+        // A choice about somebody who was never seen is forgotten when it is taken back; one who was seen is not.
+        decide(conn, &key(2), Some(Stance::Named), 30)
+            .await
+            .unwrap();
+        decide(conn, &key(2), None, 31).await.unwrap();
+        decide(conn, &key(1), None, 32).await.unwrap();
+        let rows = list(conn).await.unwrap();
+        assert_eq!(rows.len(), 1);
+        assert_eq!((rows[0].key, rows[0].stance), (key(1), None));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_services_pushes_out_the_oldest_and_no_choice() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).await.unwrap();
+        let mut tx = store.write().await.unwrap();
+        let conn = tx.conn();
+        let most = u32::try_from(MAX_SERVICES).unwrap();
+        proven(conn, &found(0, &[Role::Router]), 1).await.unwrap();
+        decide(conn, &key(0), Some(Stance::Named), 1).await.unwrap();
+        for n in 1..=most + 3 {
+            let at = u64::from(n) + 1;
+            proven(conn, &found(n, &[Role::Router]), at).await.unwrap();
+        }
+        let rows = list(conn).await.unwrap();
+        let keys: Vec<UserKey> = rows.iter().map(|row| row.key).collect();
+        assert_eq!(rows.len(), usize::try_from(most).unwrap() + 1);
+        assert!(keys.contains(&key(0)));
+        assert!((1..=3).all(|n| !keys.contains(&key(n))));
+        assert!(keys.contains(&key(4)));
+    }
+}
