@@ -84,6 +84,7 @@ pub fn offered(config: &Config) -> Vec<Role> {
         (Role::WitnessLog, config.witness_log.enabled),
         (Role::Cosigner, config.cosigner.enabled),
         (Role::Watchtower, config.watchtower.enabled),
+        (Role::Router, config.router.enabled),
     ];
     let on = on.into_iter().filter(|(_, on)| *on);
     on.map(|(role, _)| role).collect()

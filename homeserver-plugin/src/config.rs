@@ -8,6 +8,7 @@ mod sections;
 use serde::{Deserialize, Serialize};
 
 use crate::announce::AnnounceConfig;
+use crate::router::config::RouterConfig;
 use crate::witness_log::config::WitnessLogConfig;
 
 pub use follow::{CosignerConfig, Follow, WatchtowerConfig};
@@ -43,6 +44,8 @@ pub struct Config {
     pub watchtower: WatchtowerConfig,
     /// Telling the world what is on offer.
     pub announce: AnnounceConfig,
+    /// Finding routes for others.
+    pub router: RouterConfig,
     /// What is logged, and how.
     pub log: LogConfig,
 }

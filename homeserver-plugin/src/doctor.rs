@@ -7,6 +7,7 @@ mod database;
 mod files;
 mod listeners;
 mod logs;
+mod router;
 mod witness_log;
 mod world;
 
@@ -98,6 +99,7 @@ pub async fn run(config: &Config, data_dir: &Path) -> Report {
             checks.extend(world::look(config, &resolver, keys.as_ref().ok()).await);
             checks.extend(logs::look(config, data_dir, &resolver).await);
             checks.extend(witness_log::look(config, data_dir, &resolver).await);
+            checks.extend(router::look(config, &resolver).await);
         }
         Err(error) => checks.push(Check::fail(
             "network",

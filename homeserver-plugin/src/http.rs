@@ -25,6 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::error::PluginError;
 use crate::inbox::envelope;
 use crate::problem::Problem;
+use crate::router as finding;
 use crate::state::AppState;
 use crate::{cosigner, mirror, watchtower};
 
@@ -44,6 +45,7 @@ use crate::{cosigner, mirror, watchtower};
         (name = "sessions", description = "Show that you speak for a key, once; then a token will do."),
         (name = "log", description = "The transparency log of preimages, if this service runs one."),
         (name = "logs", description = "Logs of others: their mirrors, cosignatures, and who was caught lying."),
+        (name = "router", description = "Ways to pay strangers, if this service looks for them."),
         (name = "plugin", description = "Who this service is."),
         (name = "health", description = "For whoever runs it."),
     ),
@@ -115,6 +117,27 @@ fn followed(
     (small, large)
 }
 
+/// The routes of the router, and of the indexer, where they are switched on.
+fn routed(
+    state: &AppState,
+    mut small: OpenApiRouter<AppState>,
+    mut large: OpenApiRouter<AppState>,
+) -> (OpenApiRouter<AppState>, OpenApiRouter<AppState>) {
+    if let Some(router) = &state.router {
+        small = small.merge(finding::http::routes());
+        if router.indexer {
+            small = small.merge(finding::index::routes());
+        }
+        let questions = finding::http::question_routes();
+        large = large.merge(bounded(
+            questions,
+            finding::http::QUESTION_BODY,
+            "body_too_large",
+        ));
+    }
+    (small, large)
+}
+
 fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::openapi::OpenApi) {
     let small = OpenApiRouter::new()
         .merge(info::routes())
@@ -139,6 +162,7 @@ fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::opena
             "body_too_large",
         ));
     let (small, large) = followed(state, small, large);
+    let (small, large) = routed(state, small, large);
     let guarded = bounded(small, extract::SMALL_BODY, "body_too_large")
         .merge(large)
         .layer(from_fn_with_state(state.clone(), middleware::require_ready))

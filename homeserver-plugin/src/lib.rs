@@ -25,6 +25,7 @@ pub mod packet;
 pub mod problem;
 pub mod readiness;
 pub mod resolve;
+pub mod router;
 pub mod secret;
 pub mod server;
 pub mod state;

@@ -41,6 +41,8 @@ pub struct RateLimits {
     publications: DefaultKeyedRateLimiter<AddressKey>,
     user_publications: DefaultKeyedRateLimiter<[u8; 32]>,
     submissions: DefaultKeyedRateLimiter<AddressKey>,
+    route_queries: DefaultKeyedRateLimiter<AddressKey>,
+    router_hellos: DefaultKeyedRateLimiter<AddressKey>,
 }
 
 fn count(value: u32) -> NonZeroU32 {
@@ -74,6 +76,12 @@ impl RateLimits {
             ))),
             submissions: DefaultKeyedRateLimiter::keyed(Quota::per_minute(count(
                 config.watchtower.submissions_per_minute,
+            ))),
+            route_queries: DefaultKeyedRateLimiter::keyed(Quota::per_minute(count(
+                config.router.queries_per_minute,
+            ))),
+            router_hellos: DefaultKeyedRateLimiter::keyed(Quota::per_minute(count(
+                config.router.hellos_per_minute,
             ))),
         }
     }
@@ -150,6 +158,22 @@ impl RateLimits {
         self.check(&self.submissions, &address)
     }
 
+    /// Counts a question for routes from `address`.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn route_query(&self, address: AddressKey) -> Result<(), PluginError> {
+        self.check(&self.route_queries, &address)
+    }
+
+    /// Counts a user that `address` wants to be crawled.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn router_hello(&self, address: AddressKey) -> Result<(), PluginError> {
+        self.check(&self.router_hellos, &address)
+    }
+
     /// Forgets keys that have used up nothing; called now and then, so that memory is bounded by recent traffic.
     pub fn forget_idle(&self) {
         self.requests.retain_recent();
@@ -159,6 +183,8 @@ impl RateLimits {
         self.publications.retain_recent();
         self.user_publications.retain_recent();
         self.submissions.retain_recent();
+        self.route_queries.retain_recent();
+        self.router_hellos.retain_recent();
     }
 }
 

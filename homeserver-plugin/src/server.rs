@@ -4,7 +4,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
@@ -26,6 +25,7 @@ use crate::mirror::{self, FollowMetrics, Following};
 use crate::packet::Publisher;
 use crate::readiness::Readiness;
 use crate::resolve::Resolver;
+use crate::router::Router;
 use crate::secret::Secrets;
 use crate::state::{AppState, Shared};
 use crate::witness_log::{self, WitnessLog};
@@ -86,6 +86,9 @@ pub async fn run(
         addresses.http.port(),
     ));
     spawn_following(&state, &mut tasks);
+    if let Some(router) = &state.router {
+        router.spawn(&state, &mut tasks);
+    }
     tasks.spawn(announce::run(state.clone(), addresses.pubky.port()));
     let log = log.zip(start).map(|(log, start)| {
         let state = state.clone();
@@ -209,6 +212,7 @@ fn assemble(
         witness_log: log,
         following: FollowMetrics::new(&metrics)?,
         announcing: AnnounceMetrics::new(&metrics)?,
+        router: Router::open(&config, &metrics)?,
         follow,
         pool,
         metrics,
@@ -330,7 +334,7 @@ fn drain(config: &HttpConfig, handle: &Handle<SocketAddr>) {
 
 async fn serve_http(
     listener: TcpListener,
-    router: Router,
+    router: axum::Router,
     handle: Handle<SocketAddr>,
 ) -> Result<(), PluginError> {
     let failed = |source| PluginError::Listener {
@@ -353,7 +357,7 @@ async fn serve_http(
 
 async fn serve_pubky(
     listener: TcpListener,
-    router: Router,
+    router: axum::Router,
     tls: rustls::ServerConfig,
     handle: Handle<SocketAddr>,
 ) -> Result<(), PluginError> {

@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::mirror::{FollowMetrics, Following};
 use crate::readiness::Readiness;
 use crate::resolve::Resolver;
+use crate::router::Router;
 use crate::witness_log::WitnessLog;
 
 /// Shared by all requests; cloning is cheap.
@@ -48,6 +49,8 @@ pub struct Shared {
     pub follow: Following,
     /// What following them is counted by.
     pub following: FollowMetrics,
+    /// The router, if this plugin is one.
+    pub router: Option<Router>,
     /// What announcing services is counted by.
     pub announcing: AnnounceMetrics,
     /// Whether this process may serve.

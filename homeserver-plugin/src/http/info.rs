@@ -101,7 +101,9 @@ fn roles(state: &AppState) -> Roles {
         logs.map(|log| log.origin().to_owned()).collect()
     };
     Roles {
-        router: None,
+        router: state.router.as_ref().map(|_| RouterRole {
+            path: "/v0/router".to_owned(),
+        }),
         witness_log: state.witness_log.as_ref().map(|log| WitnessLogRole {
             path: "/log".to_owned(),
             origin: log.origin(),

@@ -20,6 +20,7 @@ mod logs;
 mod openapi;
 mod operating;
 mod pubky_tls;
+mod router;
 mod sessions;
 mod slow;
 mod snapshots;

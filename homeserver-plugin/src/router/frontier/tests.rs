@@ -76,10 +76,10 @@ fn a_homeserver_is_asked_by_few_at_once_and_rests_after_failures() {
     let mut now = 1;
     for _ in 0..4 {
         frontier.finish(&visit, failed, now, 0.0);
-        let home = frontier.home(&key(LIAR)).unwrap();
-        pauses.push(home.next_at - now);
-        assert!(frontier.next_visit(home.next_at - 1).is_none());
-        now = home.next_at;
+        let rests_until = frontier.home(&key(LIAR)).unwrap().next_at;
+        pauses.push(rests_until - now);
+        assert!(frontier.next_visit(rests_until - 1).is_none());
+        now = rests_until;
         visit = frontier.next_visit(now).unwrap();
     }
     assert!(
