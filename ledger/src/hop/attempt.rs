@@ -287,8 +287,7 @@ impl Attempt {
                 }),
                 None => merged(events, part.iou),
             };
-            let released = promise.is_some_and(|p| p.standing() == Standing::Released);
-            if let Some(receipt) = paid.filter(|_| !released) {
+            if let Some(receipt) = paid {
                 part.fate = Fate::Paid;
                 let better = self.receipt.as_ref().is_none_or(|r| r.proof.is_none());
                 if better {

@@ -1,7 +1,7 @@
 //! A payment over several hops, as each of them sees it: passing a promise on ([`forward`], [`follow`]), collecting what an invoice
 //! asked for ([`Collection`]), and paying ([`Attempt`]).
 //!
-//! Everything here works on [`Pair`](crate::pair::Pair)s and on small values that are stored beside them. Each function changes them
+//! Everything here works on [`Pair`]s and on small values that are stored beside them. Each function changes them
 //! in memory and returns what is to be sent. The caller stores everything that was given as `&mut` in **one** transaction, and sends
 //! only then; after an error nothing of it may be stored. Whatever was begun is taken up again by calling the same function again:
 //! it changes nothing twice, and what the neighbour has not acknowledged is returned once more.

@@ -1,7 +1,11 @@
 //! Somebody crashes at any step: before what it did is stored, or after that and before it is sent.
 
-use crate::common::at;
-use crate::net::{DEADLINE, Net};
+use atomicity_ledger::hop::{Neighbour, Relay, RelayStage, Tally, follow};
+use atomicity_ledger::pair::Event;
+
+use crate::common::log::preimage;
+use crate::common::{at, bread};
+use crate::net::{DEADLINE, HASH, Net, user};
 use crate::{paying, wealth};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,7 +101,7 @@ fn a_payment_that_fails_leaves_nothing_whoever_crashes_at_whatever_step() {
         net.sync();
         assert_eq!(wealth(&net), [0; 4], "step {step}, {crash:?}");
         for (a, b) in [(1, 2), (2, 3), (3, 4)] {
-            let side = net.who(a).pair(b).own().unit(&crate::common::bread());
+            let side = net.who(a).pair(b).own().unit(&bread());
             assert_eq!(
                 side.map_or(0, |s| s.undecided()),
                 0,
@@ -141,14 +145,90 @@ fn a_store_that_has_lost_its_relays_promises_nothing_twice() {
     net.person(2).store.put(pair);
     net.react(1, relay.incoming.peer, &[]);
     assert_eq!(net.who(2).store.relays, before);
-    let given = net
-        .who(2)
-        .pair(3)
-        .own()
-        .unit(&crate::common::bread())
-        .unwrap();
+    let given = net.who(2).pair(3).own().unit(&bread()).unwrap();
     assert_eq!(given.promises().len(), 1);
     net.publish_now(3);
     net.run();
     assert_eq!(wealth(&net), [-513, 7, 6, 500]);
+}
+
+/// Calls `follow` for the relay of 2, and says how far it is then.
+fn followed(net: &mut Net, relay: &mut Relay, events: &[Event]) -> (RelayStage, usize) {
+    let step = net.with_context(1, |person, context| {
+        let mut incoming = person.store.take(user(1)).unwrap();
+        let mut outgoing = person.store.take(user(3)).unwrap();
+        let pen = &person.device;
+        let step = follow(
+            relay,
+            Neighbour {
+                pair: &mut incoming,
+                pen,
+            },
+            Neighbour {
+                pair: &mut outgoing,
+                pen,
+            },
+            events,
+            &person.policy,
+            &mut Tally::default(),
+            context,
+        );
+        person.store.put(incoming);
+        person.store.put(outgoing);
+        step.unwrap()
+    });
+    let sent = step.send.len();
+    net.post(user(2), step);
+    (relay.stage, sent)
+}
+
+#[test]
+fn a_promise_that_was_booked_and_forgotten_is_still_paid_for() {
+    let mut net = paying();
+    net.publishes = false;
+    net.run();
+    let mut relay = net.who(2).store.relays[0].clone();
+    // The promise onward is gone from its pair, and nobody says why: nothing follows.
+    let merged = Event::Merged {
+        iou: relay.outgoing.iou,
+        unit: bread(),
+        amount: relay.outgoing.amount,
+        preimage: preimage(HASH),
+    };
+    let mut other = relay.clone();
+    other.outgoing.iou = relay.incoming.iou;
+    assert_eq!(followed(&mut net, &mut other, &[]), (RelayStage::Sent, 0));
+    assert_eq!(
+        followed(&mut net, &mut other, std::slice::from_ref(&merged)),
+        (RelayStage::Sent, 0)
+    );
+    // It was booked in this very step: what was published is to be looked for.
+    assert_eq!(relay.wanted(), None);
+    let due = RelayStage::Due {
+        preimage: preimage(HASH),
+    };
+    assert_eq!(followed(&mut net, &mut relay, &[merged]), (due, 0));
+    assert_eq!(relay.wanted(), Some(preimage(HASH)));
+    // From then on nothing is given back, even where the log says that it has expired.
+    relay.outgoing.iou = other.outgoing.iou;
+    net.now = at(DEADLINE + 10);
+    net.log.tick(DEADLINE + 1);
+    net.person(2).store.relays.clear();
+    net.read_log_of(1);
+    assert_eq!(followed(&mut net, &mut relay, &[]), (due, 0));
+    // The other, of which nobody knows anything, is given back by that proof.
+    assert_eq!(
+        followed(&mut net, &mut other, &[]),
+        (RelayStage::Returned, 1)
+    );
+    net.run();
+    assert!(
+        net.who(1)
+            .pair(2)
+            .own()
+            .unit(&bread())
+            .unwrap()
+            .slots_taken()
+            == 0
+    );
 }

@@ -84,6 +84,37 @@ fn nothing_is_owed_before_the_payee_publishes() {
 }
 
 #[test]
+fn a_circle_of_debts_is_cleared_by_a_payment_to_oneself() {
+    let mut net = Net::chain(3);
+    net.connect(3, 1, 1_000, 1_000);
+    for n in [2, 3] {
+        let rule = &mut net.person(n).policy.rules[0];
+        (rule.base, rule.ppm) = (common::total(0), 0);
+    }
+    net.invoice(1, 300);
+    net.attempt(1, 300, 300);
+    let mut route = net.route(&[2, 3, 1], 300, 300);
+    route
+        .stops
+        .iter_mut()
+        .for_each(|stop| stop.amount = common::amount(300));
+    net.send(1, 0, &route).unwrap();
+    net.run();
+    // Everybody's net position is what it was; every edge has moved.
+    assert_eq!(wealth(&net), [0; 3]);
+    assert_eq!(
+        (
+            net.who(1).balance(2),
+            net.who(2).balance(3),
+            net.who(3).balance(1)
+        ),
+        (-300, -300, -300)
+    );
+    net.check_zero_sum();
+    assert_eq!(fate(&net), Fate::Paid);
+}
+
+#[test]
 fn a_hop_that_hears_nothing_reads_the_log() {
     let mut net = paying();
     net.publishes = false;

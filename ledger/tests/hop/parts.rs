@@ -136,6 +136,17 @@ fn the_payer_never_promises_more_than_the_amount_and_its_fees() {
 }
 
 #[test]
+fn no_more_may_arrive_than_is_asked_for_however_much_there_is_room_for() {
+    let mut net = two_ways();
+    net.attempt(1, 500, 5_000);
+    let (a, b) = (net.route(&[2, 4], 300, 500), net.route(&[3, 4], 201, 500));
+    net.send(1, 0, &a).unwrap();
+    assert_eq!(net.send(1, 1, &b).unwrap_err().code(), "limit_exceeded");
+    let rest = net.route(&[3, 4], 200, 500);
+    net.send(1, 1, &rest).unwrap();
+}
+
+#[test]
 fn fees_have_a_bound_and_a_route_does_not_grow() {
     let mut net = two_ways();
     net.person(1).store.attempt = None;

@@ -2,24 +2,26 @@
 
 use atomicity_ledger::hop::{Expected, Shown};
 use atomicity_ledger::onion::{Answer, Payload};
+use atomicity_ledger::pair::LineTerms;
 use atomicity_ledger::record::{Terms, Unattended};
 
 use crate::common::log::preimage;
 use crate::common::{amount, at, bread, total};
-use crate::net::{HASH, Net, user};
+use crate::net::{DEADLINE, HASH, Net, user};
 use crate::wealth;
 
-/// 4 is away, and takes up to so much from 3 meanwhile; 1 sends 500 and asks to see.
-fn gift(allowance: Option<u64>) -> Net {
+/// 4 is away, and lets 3 promise meanwhile what its line says; 1 sends 500 and asks to see.
+fn gift(change: impl Fn(&mut LineTerms)) -> Net {
     let mut net = Net::chain(4);
     let origin = net.log.term().origin;
     net.set_line(4, 3, true, |line| {
         line.accept = total(2_000);
-        line.unattended = allowance.map(|most| Unattended {
-            amount: amount(most),
+        line.unattended = Some(Unattended {
+            amount: amount(500),
             logs: vec![origin.clone()],
-            until: at(1_000_000),
+            until: at(DEADLINE),
         });
+        change(line);
     });
     net.person(4).mute = true;
     net.attempt(1, 500, 520);
@@ -59,7 +61,7 @@ fn check(
 
 #[test]
 fn the_payer_sees_the_promise_publishes_and_the_payee_finds_itself_paid() {
-    let mut net = gift(Some(500));
+    let mut net = gift(|_| {});
     let (part, hop, answer) = net.who(1).shown[0].clone();
     assert_eq!((part, hop), (0, user(3)));
     let shown = check(&net, &answer, |_, _| {}).unwrap();
@@ -80,7 +82,7 @@ fn the_payer_sees_the_promise_publishes_and_the_payee_finds_itself_paid() {
 
 #[test]
 fn what_is_shown_must_fit_in_everything() {
-    let net = gift(Some(500));
+    let net = gift(|_| {});
     let answer = net.who(1).shown[0].2.clone();
     let refused = Err("terms_refused".to_owned());
     assert_eq!(check(&net, &answer, |e, _| e.amount = amount(501)), refused);
@@ -103,20 +105,45 @@ fn what_is_shown_must_fit_in_everything() {
     }
 }
 
+/// Whether 1 would publish if the allowance of 4 were changed like this.
+fn allowed(change: impl Fn(&mut Unattended)) -> Result<(), String> {
+    allowed_by(|line| {
+        change(line.unattended.as_mut().unwrap());
+    })
+}
+
+fn allowed_by(change: impl Fn(&mut LineTerms)) -> Result<(), String> {
+    let net = gift(change);
+    assert_eq!(wealth(&net), [0; 4]);
+    let answer = net.who(1).shown[0].2.clone();
+    check(&net, &answer, |_, _| {}).map(drop)
+}
+
 #[test]
-fn without_an_allowance_that_is_large_enough_nothing_is_published() {
-    for allowance in [None, Some(499)] {
-        let net = gift(allowance);
-        let answer = net.who(1).shown[0].2.clone();
-        let refused = Err("terms_refused".to_owned());
-        assert_eq!(check(&net, &answer, |_, _| {}), refused);
-        assert_eq!(wealth(&net), [0; 4]);
-    }
+fn without_an_allowance_that_fits_nothing_is_published() {
+    let refused = Err("terms_refused".to_owned());
+    assert_eq!(allowed(|_| {}), Ok(()));
+    assert_eq!(allowed_by(|line| line.unattended = None), refused);
+    assert_eq!(allowed(|allowance| allowance.amount = amount(499)), refused);
+    assert_eq!(allowed(|allowance| allowance.logs.clear()), refused);
+    assert_eq!(
+        allowed(|allowance| allowance.until = at(DEADLINE - 1)),
+        refused
+    );
+    // The line itself must outlast the deadline.
+    assert_eq!(
+        allowed_by(|line| line.expires = Some(at(DEADLINE + 1))),
+        Ok(())
+    );
+    assert_eq!(
+        allowed_by(|line| line.expires = Some(at(DEADLINE))),
+        refused
+    );
 }
 
 #[test]
 fn no_more_than_four_answers_are_passed_on() {
-    let mut net = gift(Some(500));
+    let mut net = gift(|_| {});
     assert_eq!(net.who(1).shown.len(), 1);
     // 3 sends its answer over and over.
     for _ in 0..6 {
