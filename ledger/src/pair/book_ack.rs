@@ -10,7 +10,7 @@ use crate::amount::Total;
 use crate::error::LedgerError;
 use crate::jws::{RecordHash, Signed, Version};
 use crate::key::Keypair;
-use crate::record::{Ack, AckItem, AnyRecord, Book, BookAck, UnitBase};
+use crate::record::{Ack, AckItem, AnyRecord, Book, BookAck, Carried, UnitBase};
 use crate::seq::IouNumber;
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -68,7 +68,8 @@ impl Pair {
     }
 
     /// Promises of the epoch that ends whose numbers the new book does not know: they bind in order of their numbers, as far as the
-    /// cap of the book that ends reaches when all that is promised comes due. The others are dropped.
+    /// cap of the book that ends reaches when all that is promised comes due. The others are dropped. One whose number the book counts as
+    /// decided, although its issuer can't know of it, stays claimed; the ack names it, so that its issuer takes it again.
     fn promises_beyond(
         &self,
         book: &Book,
@@ -90,13 +91,19 @@ impl Pair {
         let mut sum = side
             .reach(&totals, |p| p.number() < bound && undecided(p))
             .minor();
-        let mut next = known;
+        let (mut next, mut missed) = (known, false);
         for promise in &side.promises {
-            if promise.number() < known {
-                continue;
-            }
             let hash = promise.iou().hash();
             let iou = promise.iou();
+            if promise.number() < known {
+                if is_missed(promise, side, current.record(), carried)
+                    && beyond.held.len() < MAX_HELD_PROMISES
+                {
+                    beyond.held.push(hash);
+                    missed = true;
+                }
+                continue;
+            }
             let book = self.theirs.book_of(iou.kid(), iou.record().epoch);
             let cap = book.unwrap_or(current).record().cap_for(unit);
             let reach = binding(cap, self.own.issued(unit), issued);
@@ -114,7 +121,7 @@ impl Pair {
                 beyond.unbound.push(hash);
             }
         }
-        if next == known {
+        if next == known && !missed {
             return;
         }
         if let Some((base, _)) = beyond.bases.iter_mut().find(|(b, _)| b.unit == *unit) {
@@ -244,6 +251,19 @@ impl Pair {
         *self = next;
         Ok(acks)
     }
+}
+
+/// Whether a promise was taken here, no state or book before has counted it as decided, and the new book does so without having booked
+/// anything that is not known here: whoever opened the book can't have known of it.
+fn is_missed(promise: &Promise, side: &UnitSide, before: &Book, carried: Option<&Carried>) -> bool {
+    let (number, unit) = (promise.number(), &promise.iou().record().unit);
+    let settles = |carried: &Carried| number < carried.next && !carried.open.contains(&number);
+    let told = match side.newest.as_ref() {
+        Some(state) => state.record().closes(number),
+        None => before.carried(unit).is_some_and(settles),
+    };
+    let new = |carried: &Carried| settles(carried) && carried.merged <= side.totals().merged;
+    promise.release().is_none() && !told && carried.is_some_and(new)
 }
 
 /// What binds of an epoch that ends.

@@ -117,7 +117,8 @@ fn carried(unit: &Unit, side: &UnitSide, epoch: Epoch) -> Carried {
 impl Side {
     /// Puts `book` in force: each unit starts from what the book carries over, never below what the epoch before started from.
     pub(super) fn start_epoch(&mut self, book: &Signed<Book>, other: UserKey, now: Timestamp) {
-        self.forget_books();
+        // Room for the one that ends now.
+        self.forget_books(MAX_PAST_BOOKS - 1);
         self.past.extend(self.book.replace(book.clone()));
         for key in [book.record().key, book.kid()] {
             self.credentials.rely_on(key, other, now);
@@ -135,9 +136,10 @@ impl Side {
         }
     }
 
-    /// Makes room for one more earlier book: of the older ones those stay that back a total beyond the book in force.
-    fn forget_books(&mut self) {
-        let old = self.past.len().saturating_sub(MAX_PAST_BOOKS - 1);
+    /// Forgets earlier books before the newest `keep`: of the older ones those stay that back a total beyond the book in force, or under which a
+    /// promise was signed that is still kept: without its book nobody could take the promise again after a loss.
+    pub(super) fn forget_books(&mut self, keep: usize) {
+        let old = self.past.len().saturating_sub(keep);
         let recent = self.past.split_off(old);
         let (past, units) = (std::mem::take(&mut self.past), &self.units);
         let current = self.book.as_ref().map(Signed::record);
@@ -161,7 +163,15 @@ impl Side {
                     }
             })
         };
-        let mut kept: Vec<Signed<Book>> = past.iter().filter(backs).cloned().collect();
+        let signs = |book: &&Signed<Book>| {
+            let mut promises = units.values().flat_map(|side| &side.promises);
+            promises.any(|promise| promise.is_under(book))
+        };
+        let mut kept: Vec<Signed<Book>> = past
+            .iter()
+            .filter(|book| backs(book) || signs(book))
+            .cloned()
+            .collect();
         kept.drain(..kept.len().saturating_sub(MAX_BACKING_BOOKS));
         kept.extend(recent);
         self.past = kept;

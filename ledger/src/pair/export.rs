@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Pair, Side};
 use crate::jws::Signed;
-use crate::record::{Book, Publication};
+use crate::record::{Book, Publication, State};
 
 /// The records of a channel file, as compact JWS, in an order in which a reader can take them: authority, books, lines, states,
 /// what goes with them, acks.
@@ -97,9 +97,8 @@ fn debts(side: &Side) -> Vec<String> {
     for unit in side.units.values() {
         records.extend(unit.carried.iter().map(jws));
         records.extend(unit.newest.iter().map(jws));
-        if !unit.promises.is_empty() {
-            records.extend(unit.cleared.iter().map(jws));
-        }
+        // Without it a promise that was cleared would look new after a loss.
+        records.extend(unit.cleared.iter().map(jws));
         records.extend(unit.promises.iter().map(|p| jws(p.iou())));
     }
     let mut seen = BTreeSet::new();
@@ -118,11 +117,21 @@ fn acks_given(side: &Side) -> Vec<String> {
     let mut records: Vec<String> = side.book_ack.iter().map(jws).collect();
     for unit in side.units.values() {
         records.extend(unit.ack.iter().map(jws));
-        if !unit.promises.is_empty() && unit.clear_ack != unit.ack {
+        let cleared = unit.cleared.as_ref();
+        if unit.clear_ack != unit.ack && cleared.is_some_and(|state| counts(side, state)) {
             records.extend(unit.clear_ack.iter().map(jws));
         }
         let releases = unit.promises.iter().filter_map(|p| p.release.as_ref());
         records.extend(releases.map(jws));
     }
     records
+}
+
+/// Whether the book in force follows the one of a state, or is its own. A state of a book that another one of its epoch has replaced
+/// would look, acknowledged, like a state of the other one that its owner never signed.
+fn counts(side: &Side, state: &Signed<State>) -> bool {
+    side.book.as_ref().map(Signed::record).is_none_or(|book| {
+        state.record().epoch < book.epoch
+            || state.record().epoch == book.epoch && state.kid() == book.key
+    })
 }

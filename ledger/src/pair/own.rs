@@ -8,7 +8,7 @@ use super::side::Totals;
 use crate::amount::Total;
 use crate::error::LedgerError;
 use crate::jws::Signed;
-use crate::record::{Ack, AckItem, BookAck, StateAck, UnitBase};
+use crate::record::{Ack, AckItem, BookAck, ConditionalIou, StateAck, UnitBase};
 use crate::seq::IouNumber;
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -172,12 +172,13 @@ impl Pair {
                 .cloned();
             side.forget_merged();
         }
-        let issued_by_peer = self
-            .theirs
-            .units
-            .get(&base.unit)
-            .map_or(Total::ZERO, super::UnitSide::highest);
-        self.take_held_promises(item, base, issued_by_peer);
+        self.take_held_promises(item, base, self.highest_of_peer(&base.unit));
+    }
+
+    /// The greatest total that the peer is known to have signed.
+    pub(super) fn highest_of_peer(&self, unit: &Unit) -> Total {
+        let theirs = self.theirs.units.get(unit);
+        theirs.map_or(Total::ZERO, super::UnitSide::highest)
     }
 
     /// How far the numbers of promises reach by what is known here and by what the peer has shown and says it held.
@@ -209,23 +210,29 @@ impl Pair {
             .collect();
         held.sort_by_key(|iou| iou.record().number);
         for iou in held {
-            let book = self.own.book_of(iou.kid(), iou.record().epoch);
-            let cap = book.map_or(Total::ZERO, |book| book.record().cap_for(&base.unit));
-            let Some(side) = self.own.units.get_mut(&base.unit) else {
-                return;
-            };
-            let reach = binding(cap, issued_by_peer, side.base.issued);
-            let fits = side
-                .exposure()
-                .grow(iou.record().amount)
-                .is_ok_and(|after| after <= reach);
-            if fits && side.by_number(iou.record().number).is_none() {
-                let at = side
-                    .promises
-                    .partition_point(|p| p.number() < iou.record().number);
-                side.promises.insert(at, Promise::new(iou));
-            }
+            self.take_held(iou, issued_by_peer);
         }
+    }
+
+    /// Takes a promise of an earlier key that the peer held, if the cap of its book reaches that far. Returns whether it did.
+    pub(super) fn take_held(&mut self, iou: Signed<ConditionalIou>, issued_by_peer: Total) -> bool {
+        let (unit, number) = (iou.record().unit.clone(), iou.record().number);
+        let book = self.own.book_of(iou.kid(), iou.record().epoch);
+        let cap = book.map_or(Total::ZERO, |book| book.record().cap_for(&unit));
+        let Some(side) = self.own.units.get_mut(&unit) else {
+            return false;
+        };
+        let reach = binding(cap, issued_by_peer, side.base.issued);
+        let fits = side
+            .exposure()
+            .grow(iou.record().amount)
+            .is_ok_and(|after| after <= reach);
+        if !fits || side.by_number(number).is_some() || side.has_settled(number) {
+            return false;
+        }
+        let at = side.promises.partition_point(|p| p.number() < number);
+        side.promises.insert(at, Promise::new(iou));
+        true
     }
 
     /// Whether what the peer says it held is known here, signed by a key that kept the owner's books, and binds the owner: up to
@@ -241,11 +248,7 @@ impl Pair {
         if totals.issued <= side.base.issued {
             return true;
         }
-        let issued_by_peer = self
-            .theirs
-            .units
-            .get(&base.unit)
-            .map_or(Total::ZERO, super::UnitSide::highest);
+        let issued_by_peer = self.highest_of_peer(&base.unit);
         let reaches = |backing: Totals, cap: Total| {
             totals.issued <= backing.issued
                 && totals.merged <= backing.merged

@@ -29,14 +29,25 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// Of what the peer's file shows of its own records, what the owner took before the store was lost, by the owner's own acks among
-    /// `mine`, and the peer's acks. It counts as held, however old the owner's own file is: hand it to [`Pair::recover`] with the rest.
+    /// Of what the peer's file shows of its own records, what the owner took before the store was lost, by the owner's own acks, proofs
+    /// and releases among `mine`, and the peer's acks. It counts as held, however old the owner's own file is: hand it to
+    /// [`Pair::recover`] with the rest.
     #[must_use]
     pub fn taken_before(mine: &[AnyRecord], shown: &[AnyRecord]) -> Vec<AnyRecord> {
         let mut taken = BTreeSet::new();
         for record in mine {
-            let AnyRecord::Ack(ack) = record else {
-                continue;
+            let ack = match record {
+                AnyRecord::Ack(ack) => ack,
+                // Whoever shows that a promise is due, or gives it up, has taken it.
+                AnyRecord::Publication(shown) => {
+                    taken.insert(shown.record().iou);
+                    continue;
+                }
+                AnyRecord::Release(given) => {
+                    taken.insert(given.record().iou);
+                    continue;
+                }
+                _ => continue,
             };
             for item in &ack.record().items {
                 match item {

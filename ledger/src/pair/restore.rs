@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::book::{FIRST_EPOCH_OF_ROOT, book_item};
 use super::own::binding;
 use super::restore_promises::restore_promises;
-use super::side::{Side, Totals, UnitSide};
+use super::side::{MAX_PAST_BOOKS, Side, Totals, UnitSide};
 use crate::amount::Total;
 use crate::authority::{Authority, Purpose};
 use crate::jws::Signed;
@@ -46,19 +46,24 @@ pub(super) fn restore_side(
     (from, to): (UserKey, UserKey),
 ) -> Side {
     let mut last = None;
-    for book in books_in_order(&side, records, (from, to), found.now) {
-        let cap = CapOf::new(&side, &book, to, found.now);
+    let books = books_in_order(&side, records, (from, to), found.now);
+    for book in &books {
+        let cap = CapOf::new(&side, book, to, found.now);
         let before: BTreeMap<Unit, Totals> = totals(&side);
-        side.start_epoch(&book, to, found.now);
+        side.start_epoch(book, to, found.now);
         if !book.kid().is_root_of(&from) {
             clamp(&mut side, &before, &cap, other);
         }
-        restore_base(&mut side, other, &book, &cap, found, to);
-        restore_states(&mut side, other, &book, records, &cap);
+        restore_base(&mut side, other, book, &cap, found, to);
+        restore_states(&mut side, other, book, records, &cap);
         restore_acks(&mut side, other, found, to);
         last = Some(cap);
     }
-    restore_promises(&mut side, other, last.as_ref(), found, (from, to));
+    if let Some(cap) = &last {
+        keep_signing_books(&mut side, &books, found, (from, to));
+        restore_promises(&mut side, other, cap, found, (from, to));
+        side.forget_books(MAX_PAST_BOOKS);
+    }
     restore_lines(&mut side, records, (from, to));
     for unit in side.units.values_mut() {
         // What was paid before the recovery is no news.
@@ -251,6 +256,32 @@ fn keep_backing_book(
         && side.credentials.ever_let(book.record().key, other, now)
     {
         side.past.push(book.clone());
+    }
+}
+
+/// Of the books that were played and forgotten, those under which a promise was signed that was found: it may still be undecided.
+fn keep_signing_books(
+    side: &mut Side,
+    books: &[Signed<Book>],
+    found: &Found<'_>,
+    (from, to): (UserKey, UserKey),
+) {
+    for record in found.mine.iter().chain(found.held) {
+        let AnyRecord::ConditionalIou(signed) = record else {
+            continue;
+        };
+        let iou = signed.record();
+        if (iou.from, iou.to) != (from, to) || side.book_of(signed.kid(), iou.epoch).is_some() {
+            continue;
+        }
+        let signs = |book: &&Signed<Book>| {
+            book.record().key == signed.kid() && book.record().epoch == iou.epoch
+        };
+        if let Some(book) = books.iter().find(signs) {
+            let at = |known: &Signed<Book>| known.record().epoch < iou.epoch;
+            let at = side.past.partition_point(at);
+            side.past.insert(at, book.clone());
+        }
     }
 }
 

@@ -15,11 +15,10 @@ use crate::unit::Unit;
 pub(super) fn restore_promises(
     side: &mut Side,
     other: &Side,
-    cap: Option<&CapOf>,
+    cap: &CapOf,
     found: &Found<'_>,
     (from, to): (UserKey, UserKey),
 ) {
-    let Some(cap) = cap else { return };
     // What the peer has promised was taken before, within the line. The owner's own key may have been stolen.
     let bounded = from == found.owner;
     restore_cleared(side, other, found, (from, to));

@@ -2,6 +2,7 @@
 //! here was signed elsewhere.
 
 use super::Pair;
+use super::book::book_item;
 use super::event::Outcome;
 use super::promise::MAX_PROMISES;
 use super::receive::quiet;
@@ -103,11 +104,28 @@ impl Pair {
             .shown_promises
             .iter()
             .any(|s| s.hash() == signed.hash());
-        if iou.epoch >= epoch || known || twice || !self.waiting {
+        if iou.epoch >= epoch || known || twice {
             return Outcome::Stale;
+        }
+        if !self.waiting {
+            return self.show_held(signed);
         }
         push_bounded(&mut side.shown_promises, signed.clone(), MAX_PROMISES);
         quiet()
+    }
+
+    /// A promise that the peer's ack of the book in force said it held, and that comes after that ack.
+    fn show_held(&mut self, signed: &Signed<ConditionalIou>) -> Outcome {
+        let book = self.own.book.as_ref().map(Signed::hash);
+        let ack = self.own.book_ack.as_ref().map(Signed::record);
+        let item = ack.zip(book).and_then(|(ack, book)| book_item(ack, book));
+        let unit = &signed.record().unit;
+        if item.is_some_and(|item| item.held.contains(&signed.hash()))
+            && self.take_held(signed.clone(), self.highest_of_peer(unit))
+        {
+            return quiet();
+        }
+        Outcome::Stale
     }
 
     fn show_book(&mut self, signed: &Signed<Book>, now: Timestamp) -> Outcome {

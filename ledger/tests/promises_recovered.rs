@@ -1,0 +1,230 @@
+//! What channel files must remember of promises, and what nobody who begins anew may forget or take twice.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use atomicity_ledger::pair::{KnownLogs, NewPromise, Outcome, Recovered, Standing};
+use atomicity_ledger::record::{ConditionalIou, State, Terms};
+use atomicity_ledger::{AnyRecord, Keypair, Signed};
+use common::hostile::*;
+use common::log::{TestLog, preimage};
+use common::*;
+
+type Iou = Signed<ConditionalIou>;
+
+fn promise(party: &mut Party, minor: u64, terms: Terms, logs: &KnownLogs) -> Iou {
+    let new = NewPromise {
+        unit: bread(),
+        amount: amount(minor),
+        terms,
+        onward: None,
+    };
+    let device = party.device.clone();
+    party.pair.promise(new, None, logs, &device, at(1)).unwrap()
+}
+
+fn take(party: &mut Party, record: &AnyRecord, logs: &KnownLogs) {
+    let device = party.device.clone();
+    let outcome = party.pair.receive_with(record, logs, at(1), Some(&device));
+    assert!(
+        matches!(outcome, Ok(Outcome::Applied { .. })),
+        "{outcome:?}"
+    );
+}
+
+fn publish(party: &mut Party, iou: &Iou, log: &TestLog, n: u8) {
+    let device = party.device.clone();
+    let proof = Some(log.proof(preimage(n)));
+    party
+        .pair
+        .publish(iou.hash(), preimage(n), proof, &device, at(2))
+        .unwrap();
+}
+
+fn standing(party: &Party, iou: &Iou) -> Option<Standing> {
+    let sides = [party.pair.own(), party.pair.theirs()];
+    let units = sides.into_iter().filter_map(|side| side.unit(&bread()));
+    let mut promises = units.flat_map(|unit| unit.promises());
+    promises
+        .find(|p| p.iou().hash() == iou.hash())
+        .map(|p| p.standing())
+}
+
+fn claims(a: &Party, b: &Party) -> (i64, i64) {
+    let claim = |party: &Party| party.pair.net_claim(&bread()).minor();
+    (claim(a), claim(b))
+}
+
+fn begin_anew(party: &mut Party, peer: &mut Party, new: &Keypair, serial: u64, found: &Recovered) {
+    let device = peer.device.clone();
+    go_on(party, found, new, &device);
+    know(peer, party, new, serial, 1000);
+}
+
+#[test]
+fn a_clear_adds_nothing_to_a_claim_when_more_is_booked_than_what_is_closed() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 220);
+    let iou = promise(&mut a, 200, log.terms(7, 60_000), &log.known());
+    take(&mut b, &iou.clone().into(), &log.known());
+    log.publish(&[preimage(7)], 30_000);
+    publish(&mut b, &iou, &log, 7);
+    assert_eq!(b.pair.net_claim(&bread()).minor(), 200);
+    // The issuer books a part of it, or something that there never was, and still lists it as undecided.
+    let next = iou.record().number.following();
+    let booked = State {
+        issued: total(70),
+        merged: total(50),
+        next,
+        open: vec![iou.record().number],
+        ..state_of(&a, 0, 1, 0)
+    };
+    b.take(&sign(booked.clone(), &a.device));
+    assert_eq!(b.pair.net_claim(&bread()).minor(), 220);
+    // What it closes later is covered by the whole growth.
+    let closed = State {
+        seq: seq(2),
+        issued: total(220),
+        merged: total(200),
+        open: Vec::new(),
+        ..booked
+    };
+    b.take(&sign(closed, &a.device));
+    assert_eq!(b.pair.net_claim(&bread()).minor(), 220);
+    assert_eq!(standing(&b, &iou), None);
+}
+
+#[test]
+fn the_book_of_a_promise_is_kept_as_long_as_the_promise() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 500);
+    let iou = promise(&mut a, 200, log.terms(7, 60_000), &log.known());
+    take(&mut b, &iou.clone().into(), &log.known());
+    for n in 0..6 {
+        let new = key(60 + n);
+        hand_over(&mut a, &new, 2 + u64::from(n));
+        know(&mut b, &a, &new, 2 + u64::from(n), 1_000_000);
+        sync_often(&mut a, &mut b);
+    }
+    // The issuer loses everything; only the holder's file is left.
+    let mine = decoded(&b.pair.file_records().held);
+    let found = recover_with(&a, (mine, Vec::new()), &key(50), 9, 1000).unwrap();
+    begin_anew(&mut a, &mut b, &key(50), 9, &found);
+    sync_often(&mut a, &mut b);
+    assert_eq!(standing(&a, &iou), Some(Standing::Undecided));
+    log.publish(&[preimage(7)], 30_000);
+    publish(&mut b, &iou, &log, 7);
+    sync_often(&mut a, &mut b);
+    assert_eq!((a.balance(), b.balance()), (-200, 200));
+}
+
+/// The issuer begins anew and knows its second promise but not the first, which arrives before the new book does.
+fn with_one_that_the_issuer_forgot(log: &TestLog) -> (Party, Party, [Iou; 2]) {
+    let (mut a, mut b) = friends(300, 500);
+    let first = promise(&mut a, 100, log.terms(7, 60_000), &log.known());
+    let second = promise(&mut a, 50, log.terms(8, 60_000), &log.known());
+    take(&mut b, &second.clone().into(), &log.known());
+    let mine = decoded(&b.pair.file_records().held);
+    let found = recover_with(&a, (mine, Vec::new()), &key(50), 2, 1000).unwrap();
+    take(&mut b, &first.clone().into(), &log.known());
+    begin_anew(&mut a, &mut b, &key(50), 2, &found);
+    (a, b, [first, second])
+}
+
+#[test]
+fn a_promise_that_its_issuer_forgot_is_taken_again_because_the_peer_held_it() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b, [first, second]) = with_one_that_the_issuer_forgot(&log);
+    assert_eq!(standing(&a, &first), None);
+    sync_often(&mut a, &mut b);
+    assert_eq!(standing(&a, &first), Some(Standing::Undecided));
+    log.publish(&[preimage(7), preimage(8)], 30_000);
+    publish(&mut b, &first, &log, 7);
+    publish(&mut b, &second, &log, 8);
+    sync_often(&mut a, &mut b);
+    assert_eq!((a.balance(), b.balance()), (-150, 150));
+}
+
+#[test]
+fn it_is_taken_again_too_if_the_ack_comes_before_it_is_shown() {
+    let log = TestLog::new(1);
+    let (mut a, mut b, [first, second]) = with_one_that_the_issuer_forgot(&log);
+    let book = a.pair.own().book().unwrap().clone();
+    for record in decoded(&b.pair.file_records().own) {
+        if matches!(record, AnyRecord::Delegation(_) | AnyRecord::Book(_)) {
+            a.take(&record);
+        }
+    }
+    for ack in b.take(&book.into()).1 {
+        a.take(&ack);
+    }
+    assert!(!a.pair.is_waiting());
+    assert_eq!(standing(&a, &first), None);
+    for iou in [&first, &second, &first] {
+        a.pair.show_own(&iou.clone().into(), at(2)).unwrap();
+    }
+    assert_eq!(standing(&a, &first), Some(Standing::Undecided));
+    // What the peer did not say it held binds nobody.
+    let unheld = ConditionalIou {
+        amount: amount(99),
+        number: second.record().number.following(),
+        ..first.record().clone()
+    };
+    let unheld = Signed::sign(unheld, &key(101)).unwrap();
+    a.pair.show_own(&unheld.clone().into(), at(2)).unwrap();
+    assert_eq!(standing(&a, &unheld), None);
+    assert_eq!(a.pair.own().unit(&bread()).unwrap().undecided(), 150);
+}
+
+#[test]
+fn whoever_showed_a_proof_has_taken_the_promise() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 500);
+    let stale = file_halves(&b);
+    let iou = promise(&mut a, 200, log.terms(7, 60_000), &log.known());
+    take(&mut b, &iou.clone().into(), &log.known());
+    log.publish(&[preimage(7)], 30_000);
+    publish(&mut b, &iou, &log, 7);
+    // The issuer books it by the holder's proof; no ack of the holder's comes.
+    for record in decoded(&b.pair.file_records().own) {
+        let _ = a.receive(&record);
+    }
+    assert_eq!(a.balance(), -200);
+    let (mut mine, mut held) = stale;
+    let shown = a.pair.file_records();
+    mine.extend(decoded(&shown.held));
+    held.extend(Recovered::taken_before(&mine, &decoded(&shown.own)));
+    let found = recover_with(&b, (mine, held), &key(51), 2, 1000).unwrap();
+    begin_anew(&mut b, &mut a, &key(51), 2, &found);
+    assert_eq!(standing(&b, &iou), Some(Standing::Due));
+    sync_often(&mut a, &mut b);
+    assert_eq!((a.balance(), b.balance()), (-200, 200));
+    assert_eq!(claims(&a, &b), (-200, 200));
+}
+
+#[test]
+fn what_was_cleared_is_not_claimed_again_after_both_began_anew() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 500);
+    let iou = promise(&mut a, 200, log.terms(7, 60_000), &log.known());
+    take(&mut b, &iou.clone().into(), &log.known());
+    let stale = file_halves(&a);
+    log.publish(&[preimage(7)], 30_000);
+    publish(&mut b, &iou, &log, 7);
+    sync_often(&mut a, &mut b);
+    assert_eq!((a.balance(), b.balance()), (-200, 200));
+    // The issuer begins anew from a file in which the promise is undecided. The holder takes the book, then it loses its store too.
+    let found = recover_with(&a, stale, &key(50), 2, 1000).unwrap();
+    begin_anew(&mut a, &mut b, &key(50), 2, &found);
+    b.take(&found.book.into());
+    let found = recover_with(&b, file_halves(&b), &key(51), 2, 1000).unwrap();
+    begin_anew(&mut b, &mut a, &key(51), 2, &found);
+    know(&mut b, &a, &key(50), 2, 1000);
+    let device = b.device.clone();
+    let again = b
+        .pair
+        .receive_with(&iou.clone().into(), &log.known(), at(3), Some(&device));
+    assert_eq!(again.unwrap_err().code(), "promise_cleared");
+    sync_often(&mut a, &mut b);
+    assert_eq!(claims(&a, &b), (-200, 200));
+}
