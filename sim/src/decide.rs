@@ -268,7 +268,14 @@ impl World {
         if self.is_recovering(n) {
             return Ok(());
         }
-        self.link_again(n);
+        let touched = self.link_again(n);
+        if !touched.is_empty() {
+            let work = Work {
+                touched,
+                ..Work::default()
+            };
+            self.commit(n, work)?;
+        }
         // What was passed on and is not kept any more was cleared by the friend it went to: nothing is owed under it.
         let node = &mut self.nodes[n];
         let (pairs, units) = (&node.live.pairs, &self.units);

@@ -1,5 +1,7 @@
 //! Channel files, which friends read when they like, and which are sometimes old; books that are handed over or begun anew.
 
+use std::collections::BTreeSet;
+
 use atomicity_ledger::pair::{FileRecords, Pair, Recovered};
 use atomicity_ledger::{AnyRecord, Epoch};
 
@@ -164,7 +166,7 @@ impl World {
         node.live.links.clear();
         let views = self.logs.logs.iter().map(View::new);
         node.views = views.collect::<Result<_, _>>()?;
-        self.link_again(n);
+        work.touched.extend(self.link_again(n));
         self.follow_all(n)?;
         let faulty = std::mem::replace(&mut self.faulty, false);
         let done = self.commit(n, work);
@@ -220,8 +222,8 @@ impl World {
         self.nodes[n].live.pairs.values().any(Pair::is_waiting)
     }
 
-    /// Which promises were passed on shows by what they hang on.
-    pub(crate) fn link_again(&mut self, n: usize) {
+    /// Which promises were passed on shows by what they hang on. Returns whose promises were marked: those channels are to be stored.
+    pub(crate) fn link_again(&mut self, n: usize) -> BTreeSet<usize> {
         let mut links = Vec::new();
         let node = &self.nodes[n];
         for (from, pair) in &node.live.pairs {
@@ -244,13 +246,18 @@ impl World {
                 }
             }
         }
+        let mut touched = BTreeSet::new();
         let node = &mut self.nodes[n];
         for (incoming, link) in links {
             if let Some(pair) = node.live.pairs.get_mut(&link.from)
-                && pair.mark_forwarded(incoming, true).is_ok()
+                && let Ok(changed) = pair.mark_forwarded(incoming, true)
             {
+                if changed {
+                    touched.insert(link.from);
+                }
                 node.live.links.insert(incoming, link);
             }
         }
+        touched
     }
 }

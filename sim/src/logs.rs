@@ -1,6 +1,7 @@
 //! Logs and cosigners, true ones and others, and what they have signed.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use atomicity_witness_log::checkpoint::cosign;
 use atomicity_witness_log::tombstone::{DEAD_AFTER_MS, Tombstone};
@@ -87,6 +88,8 @@ pub struct Log {
     /// Whether it has ended.
     pub dead: bool,
     key: SigningKey,
+    /// The heads that the policy let through: what is checked once need not be checked for everybody.
+    checked: RefCell<BTreeSet<String>>,
 }
 
 /// A cosigner of all logs.
@@ -151,6 +154,7 @@ impl Logs {
                 dead: false,
                 origin,
                 key,
+                checked: RefCell::default(),
             });
         }
         Ok(Self {
@@ -226,8 +230,9 @@ impl Logs {
             }
         }
         let of = &mut self.logs[log];
+        let enough = of.check(signed.note()).is_ok();
         let tree = &mut of.branches[branch];
-        if of.policy.check(signed.note()).is_ok() {
+        if enough {
             tree.proven.push(size);
         }
         tree.heads.insert(size, signed.note().clone());
@@ -288,7 +293,7 @@ impl Logs {
                 }
             }
             let of = &mut self.logs[log];
-            let enough = of.policy.check(signed.note()).is_ok();
+            let enough = of.check(signed.note()).is_ok();
             let tree = &mut of.branches[branch];
             if enough && tree.proven_size() < size {
                 tree.proven.push(size);
@@ -372,6 +377,20 @@ impl Logs {
 }
 
 impl Log {
+    /// Checks a head by the policy.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, note: &SignedNote) -> Result<Checkpoint, LogError> {
+        let text = note.to_string();
+        if self.checked.borrow().contains(&text) {
+            return Checkpoint::parse(note.text());
+        }
+        let checked = self.policy.check_origin(note, &self.origin)?;
+        self.checked.borrow_mut().insert(text);
+        Ok(checked.checkpoint().clone())
+    }
+
     /// The newest head that a user of the log may rely on, with its tree; `back` heads before it for a log that withholds.
     #[must_use]
     pub fn shown_to(&self, node: usize, back: usize) -> Option<(&SignedNote, &Branch)> {

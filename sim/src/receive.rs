@@ -162,7 +162,7 @@ impl World {
                     queue.extend(self.book_downstream(n, peer, iou, preimage, work)?);
                 }
                 Event::Expired { iou, .. } => work.facts.push(Fact::Expired { peer, iou }),
-                Event::BookAcknowledged { .. } => self.link_again(n),
+                Event::BookAcknowledged { .. } => work.touched.extend(self.link_again(n)),
                 Event::View(view) => self.compare(n, &view.checkpoints),
                 Event::Frozen { why, .. } => {
                     self.stats.frozen += 1;
@@ -225,7 +225,7 @@ impl World {
         next: usize,
         work: &mut Work,
     ) -> Result<(), SimError> {
-        self.link_again(n);
+        work.touched.extend(self.link_again(n));
         if self.nodes[n].live.links.contains_key(&hash) {
             return Ok(());
         }
