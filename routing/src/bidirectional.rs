@@ -17,10 +17,17 @@ use crate::error::RouteError;
 use crate::fan::{Floor, round_down};
 use crate::fee::fee_at_least;
 use crate::graph::Graph;
-use crate::labels::{Item, Label, Labels, MAX_LABELS, NONE, Places, Queue};
+use crate::labels::{Item, Label, Labels, MAX_LABELS, NEVER, NONE, Places, Queue, Rule};
 use crate::request::{Leg, Prepared, Request};
 use crate::route::Route;
 use crate::unit_graph::{Edge, InEdge, OutEdge};
+
+/// The longest path that is followed where hops don't count.
+const LONGEST: u8 = 250;
+/// Searches for a good weight of hops.
+const MOST_TRIES: usize = 5;
+/// The heaviest that an edge is made besides its fee.
+const HEAVIEST: u64 = 1 << 60;
 
 /// An edge over which the payer's side came to a node.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +54,18 @@ pub struct Searcher {
     back: Queue,
     arcs: Vec<Arc>,
     met: Vec<u32>,
+    /// The cheapest path so far that is short enough.
     best: Option<Found>,
+    /// Its fees; paths must cost less.
     bound: u64,
+    rule: Rule,
+    /// Cost and hops of the lightest path so far, of any length.
+    lightest: Option<(u64, usize)>,
+    /// Paths must weigh less.
+    limit: u128,
+    most_hops: u8,
+    /// A path became too long to be followed.
+    dropped: bool,
     amount_low: f32,
     now_seconds: u32,
 }
@@ -92,24 +109,87 @@ impl Searcher {
 
     /// The cheapest path of a leg with fees below its bound.
     pub(crate) fn leg(&mut self, prepared: &Prepared, leg: &Leg) -> Option<Found> {
-        self.start(prepared, leg);
-        let search = Ends { prepared, leg };
-        loop {
-            let (front, back) = (self.front.top(), self.back.top());
-            if front == u64::MAX || back == u64::MAX || front.saturating_add(back) >= self.bound {
-                break;
-            }
-            if self.front.len() <= self.back.len() {
-                self.step_forward(&search, back);
-            } else {
-                self.step_backward(&search, front);
-            }
+        self.best = None;
+        self.bound = leg.bound.min(MAX_MINOR - leg.amount + 1);
+        self.dropped = false;
+        let ends = Ends { prepared, leg };
+        let cheapest = self.run(&ends, Rule::CHEAPEST);
+        match cheapest {
+            // The cheapest of all is short enough, or there is none at all.
+            Some((_, hops)) if hops <= usize::from(leg.max_hops) => {}
+            None if !self.dropped => {}
+            _ => self.short_enough(&ends, cheapest),
         }
-        self.close_gap(&search);
         self.best.take()
     }
 
-    fn start(&mut self, prepared: &Prepared, leg: &Leg) {
+    /// The cheapest path within the limit on hops, where the cheapest of all is too long. First some searches that let every edge
+    /// weigh something besides its fee, to find out what weight leads to paths of the right length and to have one such path as a
+    /// bound; then an exact one that keeps the dearer but shorter labels, in the order of that weight.
+    fn short_enough(&mut self, ends: &Ends, cheapest: Option<(u64, usize)>) {
+        let most = usize::from(ends.leg.max_hops);
+        let mut long = cheapest.unwrap_or((0, usize::from(LONGEST)));
+        let mut per_hop = slope(long.0.saturating_add(1), long.1);
+        let mut short = false;
+        for _ in 0..MOST_TRIES {
+            let Some((cost, hops)) = self.run(
+                ends,
+                Rule {
+                    per_hop,
+                    by_hops: false,
+                },
+            ) else {
+                break;
+            };
+            let next = if hops > most {
+                long = (cost, hops);
+                if short {
+                    per_hop
+                } else {
+                    per_hop.saturating_mul(3).min(HEAVIEST)
+                }
+            } else {
+                short = true;
+                slope(cost.saturating_sub(long.0), long.1.saturating_sub(hops))
+            };
+            if next == per_hop {
+                break;
+            }
+            per_hop = next;
+        }
+        self.run(
+            ends,
+            Rule {
+                per_hop,
+                by_hops: true,
+            },
+        );
+    }
+
+    /// One search by one rule. Leaves the cheapest path within the limit on hops in `best`, and returns cost and hops of the path of
+    /// the least weight, whatever its length.
+    fn run(&mut self, ends: &Ends, rule: Rule) -> Option<(u64, usize)> {
+        self.start(ends, rule);
+        loop {
+            let (front, back) = (self.front.top(), self.back.top());
+            if front == NEVER || back == NEVER || front + back >= self.limit {
+                break;
+            }
+            if self.front.len() <= self.back.len() {
+                self.step_forward(ends, back);
+            } else {
+                self.step_backward(ends, front);
+            }
+        }
+        // Searches that only look for a good weight need not be exact.
+        if rule.by_hops || rule == Rule::CHEAPEST {
+            self.close_gap(ends);
+        }
+        self.lightest
+    }
+
+    fn start(&mut self, ends: &Ends, rule: Rule) {
+        let (prepared, leg) = (ends.prepared, ends.leg);
         self.places.clear();
         self.forward.clear();
         self.backward.clear();
@@ -117,8 +197,10 @@ impl Searcher {
         self.back.clear();
         self.arcs.clear();
         self.met.clear();
-        self.best = None;
-        self.bound = leg.bound.min(MAX_MINOR - leg.amount + 1);
+        self.lightest = None;
+        self.rule = rule;
+        self.most_hops = if rule.by_hops { leg.max_hops } else { LONGEST };
+        self.limit = rule.weight(self.bound, self.most_hops);
         self.amount_low = round_down(leg.amount);
         self.now_seconds = u32::try_from(prepared.now / 1000).unwrap_or(u32::MAX);
         let label = |node| Label {
@@ -136,18 +218,17 @@ impl Searcher {
         let front = self.forward.push(label(leg.from));
         self.places.entry(leg.from).forward = front;
         // The first edges are free: the other side can't count on their fees, so all of them are looked at before it begins.
-        let ends = Ends { prepared, leg };
         if let Some(fan) = ends.published_out(leg.from) {
             for edge in fan.spokes() {
-                self.relax_forward(&ends, front, edge, 0);
+                self.relax_forward(ends, front, edge, 0);
             }
         }
-        self.hints_forward(&ends, front, 0);
+        self.hints_forward(ends, front, 0);
     }
 
     // From the payer.
 
-    fn step_forward(&mut self, ends: &Ends, other: u64) {
+    fn step_forward(&mut self, ends: &Ends, other: u128) {
         let Some((_, item)) = self.front.pop() else {
             return;
         };
@@ -163,12 +244,12 @@ impl Searcher {
                 if level > 0 {
                     let (first, floors) = fan.floors(level - 1, Some(index as usize));
                     let amount = ends.leg.amount;
-                    queue_blocks(
+                    self.rule.queue_blocks(
                         &mut self.front,
                         (at, &label),
                         (level - 1, first, floors),
                         (amount, self.amount_low),
-                        self.bound,
+                        (self.bound, self.limit),
                     );
                 } else {
                     for edge in fan.block(index as usize) {
@@ -179,8 +260,8 @@ impl Searcher {
         }
     }
 
-    fn settle_forward(&mut self, ends: &Ends, at: u32, other: u64) {
-        let Some(label) = settle(&mut self.forward, at, |node| {
+    fn settle_forward(&mut self, ends: &Ends, at: u32, other: u128) {
+        let Some(label) = settle(&mut self.forward, self.rule, at, |node| {
             self.places.get(node).map(|p| p.forward)
         }) else {
             return;
@@ -194,19 +275,19 @@ impl Searcher {
             } else {
                 let (first, floors) = fan.floors(levels - 1, None);
                 let amount = ends.leg.amount;
-                queue_blocks(
+                self.rule.queue_blocks(
                     &mut self.front,
                     (at, &label),
                     (levels - 1, first, floors),
                     (amount, self.amount_low),
-                    self.bound,
+                    (self.bound, self.limit),
                 );
             }
         }
         self.hints_forward(ends, at, other);
     }
 
-    fn hints_forward(&mut self, ends: &Ends, at: u32, other: u64) {
+    fn hints_forward(&mut self, ends: &Ends, at: u32, other: u128) {
         let Some(node) = self.forward.get(at).map(|label| label.node) else {
             return;
         };
@@ -224,7 +305,7 @@ impl Searcher {
         }
     }
 
-    fn relax_forward(&mut self, ends: &Ends, at: u32, edge: &OutEdge, other: u64) {
+    fn relax_forward(&mut self, ends: &Ends, at: u32, edge: &OutEdge, other: u128) {
         if edge.cap_high < self.amount_low || edge.expires_high < self.now_seconds {
             return;
         }
@@ -244,20 +325,24 @@ impl Searcher {
     }
 
     /// A way from the payer to `node` that costs `fee` more than the label it comes from.
-    fn reach_forward(&mut self, ends: &Ends, at: u32, node: u32, fee: u64, other: u64) {
+    fn reach_forward(&mut self, ends: &Ends, at: u32, node: u32, fee: u64, other: u128) {
         let Some(from) = self.forward.get(at).copied() else {
             return;
         };
         let free = from.parent == NONE && !ends.leg.first_fee;
         let cost = from.cost.saturating_add(if free { 0 } else { fee });
         let hops = from.hops + 1;
-        if cost >= self.bound || node == ends.leg.from || ends.prepared.is_blocked(node) {
+        let weight = self.rule.weight(cost, hops);
+        if cost >= self.bound || weight >= self.limit {
+            return;
+        }
+        if node == ends.leg.from || ends.prepared.is_blocked(node) {
             return;
         }
         // Where the payee's side has not been, it will come with at least what comes up on it next.
         let known = self.places.get(node);
         if known.is_none_or(|place| place.backward == NONE)
-            && cost.saturating_add(other) >= self.bound
+            && weight.saturating_add(other) >= self.limit
         {
             return;
         }
@@ -269,7 +354,8 @@ impl Searcher {
         });
         place.arcs = arc;
         let (head, backward) = (place.forward, place.backward);
-        if self.forward.len() >= MAX_LABELS || self.forward.has_better(head, cost, hops) {
+        if self.forward.len() >= MAX_LABELS || self.forward.has_better(head, self.rule, cost, hops)
+        {
             return;
         }
         let new = self.forward.push(Label {
@@ -282,8 +368,10 @@ impl Searcher {
             met: false,
         });
         place.forward = new;
-        if node != ends.leg.to && hops < ends.leg.max_hops {
-            self.front.push(cost, hops, Item::Label(new));
+        if hops >= self.most_hops {
+            self.dropped = true;
+        } else if node != ends.leg.to {
+            self.front.push(weight, hops, Item::Label(new));
         }
         let mut other_side = backward;
         while let Some(label) = self.backward.get(other_side).copied() {
@@ -294,7 +382,7 @@ impl Searcher {
 
     // From the payee.
 
-    fn step_backward(&mut self, ends: &Ends, other: u64) {
+    fn step_backward(&mut self, ends: &Ends, other: u128) {
         let Some((_, item)) = self.back.pop() else {
             return;
         };
@@ -310,12 +398,12 @@ impl Searcher {
                 if level > 0 {
                     let (first, floors) = fan.floors(level - 1, Some(index as usize));
                     let amount = ends.leg.amount + label.cost;
-                    queue_blocks(
+                    self.rule.queue_blocks(
                         &mut self.back,
                         (at, &label),
                         (level - 1, first, floors),
                         (amount, self.amount_low),
-                        self.bound,
+                        (self.bound, self.limit),
                     );
                 } else {
                     for edge in fan.block(index as usize) {
@@ -326,8 +414,8 @@ impl Searcher {
         }
     }
 
-    fn settle_backward(&mut self, ends: &Ends, at: u32, other: u64) {
-        let Some(label) = settle(&mut self.backward, at, |node| {
+    fn settle_backward(&mut self, ends: &Ends, at: u32, other: u128) {
+        let Some(label) = settle(&mut self.backward, self.rule, at, |node| {
             self.places.get(node).map(|p| p.backward)
         }) else {
             return;
@@ -341,12 +429,12 @@ impl Searcher {
             } else {
                 let (first, floors) = fan.floors(levels - 1, None);
                 let amount = ends.leg.amount + label.cost;
-                queue_blocks(
+                self.rule.queue_blocks(
                     &mut self.back,
                     (at, &label),
                     (levels - 1, first, floors),
                     (amount, self.amount_low),
-                    self.bound,
+                    (self.bound, self.limit),
                 );
             }
         }
@@ -361,7 +449,7 @@ impl Searcher {
         }
     }
 
-    fn relax_backward(&mut self, ends: &Ends, at: u32, spoke: &InEdge, other: u64) {
+    fn relax_backward(&mut self, ends: &Ends, at: u32, spoke: &InEdge, other: u128) {
         let Some(to) = self.backward.get(at).map(|label| label.node) else {
             return;
         };
@@ -370,14 +458,14 @@ impl Searcher {
                 ends,
                 at,
                 spoke.peer,
-                ends.prepared.rest(spoke.peer, to, spoke.edge),
+                ends.prepared.rest(spoke.peer, to, spoke.edge()),
                 other,
             );
         }
     }
 
     /// A way from `node` over an edge to the node of a label. Edges of the payer are left to the other side.
-    fn reach_backward(&mut self, ends: &Ends, at: u32, node: u32, edge: Edge, other: u64) {
+    fn reach_backward(&mut self, ends: &Ends, at: u32, node: u32, edge: Edge, other: u128) {
         let Some(to) = self.backward.get(at).copied() else {
             return;
         };
@@ -392,18 +480,25 @@ impl Searcher {
             return;
         };
         let (cost, hops) = (before - ends.leg.amount, to.hops + 1);
-        if cost >= self.bound || hops >= ends.leg.max_hops {
+        let weight = self.rule.weight(cost, hops);
+        if cost >= self.bound || weight >= self.limit {
+            return;
+        }
+        if hops >= self.most_hops {
+            self.dropped = true;
             return;
         }
         let known = self.places.get(node);
         if known.is_none_or(|place| place.forward == NONE)
-            && cost.saturating_add(other) >= self.bound
+            && weight.saturating_add(other) >= self.limit
         {
             return;
         }
         let place = self.places.entry(node);
         let (head, forward) = (place.backward, place.forward);
-        if self.backward.len() >= MAX_LABELS || self.backward.has_better(head, cost, hops) {
+        if self.backward.len() >= MAX_LABELS
+            || self.backward.has_better(head, self.rule, cost, hops)
+        {
             return;
         }
         let new = self.backward.push(Label {
@@ -416,7 +511,7 @@ impl Searcher {
             met: false,
         });
         place.backward = new;
-        self.back.push(cost, hops, Item::Label(new));
+        self.back.push(weight, hops, Item::Label(new));
         let mut other_side = forward;
         while let Some(label) = self.forward.get(other_side).copied() {
             self.meet(ends, other_side, new);
@@ -435,7 +530,8 @@ impl Searcher {
             return;
         };
         let hops = first.hops.saturating_add(last.hops);
-        if first.cost.saturating_add(last.cost) >= self.bound || hops > ends.leg.max_hops {
+        let cost = first.cost.saturating_add(last.cost);
+        if !self.promises(cost, hops) {
             return;
         }
         if let Some(label) = self.backward.get_mut(back).filter(|label| !label.met) {
@@ -464,17 +560,32 @@ impl Searcher {
         self.improve(ends, nodes);
     }
 
-    /// A path below the bound becomes the best, without its loops.
+    /// Whether a path of this cost and length would be better than what is there.
+    fn promises(&self, cost: u64, hops: u8) -> bool {
+        cost < self.bound && hops <= self.most_hops && self.rule.weight(cost, hops) < self.limit
+    }
+
+    /// A path becomes the best if it is short enough, and the lightest in any case, without its loops.
     fn improve(&mut self, ends: &Ends, mut nodes: Vec<u32>) {
         cut_loops(&mut nodes);
         let Some((_, needed)) = ends.leg.price(ends.prepared, &nodes) else {
             return;
         };
         let fees = needed - ends.leg.amount;
-        if fees < self.bound {
+        let hops = u8::try_from(nodes.len().saturating_sub(1)).unwrap_or(u8::MAX);
+        if !self.promises(fees, hops) {
+            return;
+        }
+        self.lightest = Some((fees, usize::from(hops)));
+        if hops <= ends.leg.max_hops {
             self.bound = fees;
             self.best = Some(Found { nodes, fees });
         }
+        self.limit = if self.rule.by_hops {
+            self.rule.weight(self.bound, self.most_hops)
+        } else {
+            self.rule.weight(fees, hops)
+        };
     }
 
     /// From every meeting point back to the payer with exact amounts, over the edges that the payer's side has seen, in the order
@@ -482,10 +593,10 @@ impl Searcher {
     fn close_gap(&mut self, ends: &Ends) {
         self.back.clear();
         for met in std::mem::take(&mut self.met) {
-            self.queue_gap(ends, met);
+            self.queue_gap(met);
         }
         while let Some((least, item)) = self.back.pop() {
-            if least >= self.bound {
+            if least >= self.limit {
                 break;
             }
             let Item::Label(at) = item else { continue };
@@ -506,10 +617,7 @@ impl Searcher {
             return;
         };
         let hops = label.hops + 1;
-        if self
-            .least_before(ends, place.forward, label.cost, hops)
-            .is_none()
-        {
+        if self.least_before(place.forward, label.cost, hops).is_none() {
             return;
         }
         let crossed = ends.prepared.edge(from, label.node);
@@ -521,7 +629,7 @@ impl Searcher {
         };
         let cost = before - ends.leg.amount;
         if from == ends.leg.from {
-            if cost < self.bound {
+            if self.promises(cost, hops) {
                 let nodes = std::iter::once(from)
                     .chain(self.backward.chain(at).map(|l| l.node))
                     .collect();
@@ -531,7 +639,9 @@ impl Searcher {
         }
         if from == ends.leg.to
             || self.backward.len() >= MAX_LABELS
-            || self.backward.has_better(place.backward, cost, hops)
+            || self
+                .backward
+                .has_better(place.backward, self.rule, cost, hops)
         {
             return;
         }
@@ -546,10 +656,10 @@ impl Searcher {
         };
         let new = self.backward.push(fresh);
         self.places.entry(from).backward = new;
-        self.queue_gap(ends, new);
+        self.queue_gap(new);
     }
 
-    fn queue_gap(&mut self, ends: &Ends, at: u32) {
+    fn queue_gap(&mut self, at: u32) {
         let Some(label) = self.backward.get(at).copied() else {
             return;
         };
@@ -557,19 +667,24 @@ impl Searcher {
             .places
             .get(label.node)
             .map_or(NONE, |place| place.forward);
-        if let Some(least) = self.least_before(ends, head, label.cost, label.hops) {
+        if let Some(least) = self.least_before(head, label.cost, label.hops) {
             self.back.push(least, label.hops, Item::Label(at));
         }
     }
 
-    /// What a path costs at least that goes on with `cost` and `hops` from a node with these labels; `None` if not below the bound.
-    fn least_before(&self, ends: &Ends, head: u32, cost: u64, hops: u8) -> Option<u64> {
-        let fits = |label: &Label| label.hops.saturating_add(hops) <= ends.leg.max_hops;
-        let labels = self.forward.list(head).filter(|(_, label)| fits(label));
-        labels
-            .map(|(_, label)| label.cost.saturating_add(cost))
+    /// What a path weighs at least that goes on with `cost` and `hops` from a node with these labels; `None` if it is of no use.
+    fn least_before(&self, head: u32, cost: u64, hops: u8) -> Option<u128> {
+        let whole = |label: &Label| {
+            (
+                label.cost.saturating_add(cost),
+                label.hops.saturating_add(hops),
+            )
+        };
+        let sums = self.forward.list(head).map(|(_, label)| whole(label));
+        let useful = sums.filter(|(cost, hops)| self.promises(*cost, *hops));
+        useful
+            .map(|(cost, hops)| self.rule.weight(cost, hops))
             .min()
-            .filter(|least| *least < self.bound)
     }
 }
 
@@ -601,11 +716,16 @@ impl Ends<'_> {
 }
 
 /// Marks a label as settled, unless a settled one at its node is as good.
-fn settle(labels: &mut Labels, at: u32, head: impl Fn(u32) -> Option<u32>) -> Option<Label> {
+fn settle(
+    labels: &mut Labels,
+    rule: Rule,
+    at: u32,
+    head: impl Fn(u32) -> Option<u32>,
+) -> Option<Label> {
     let label = labels.get(at).copied()?;
     let beaten = labels
         .list(head(label.node)?)
-        .any(|(_, held)| held.settled && held.hops <= label.hops);
+        .any(|(_, held)| held.settled && rule.beats(held, label.cost, label.hops));
     if beaten {
         return None;
     }
@@ -613,25 +733,37 @@ fn settle(labels: &mut Labels, at: u32, head: impl Fn(u32) -> Option<u32>) -> Op
     Some(label)
 }
 
-/// Queues blocks of edges at half of what they cost at least.
-fn queue_blocks(
-    queue: &mut Queue,
-    (at, label): (u32, &Label),
-    (level, first, floors): (u32, usize, &[Floor]),
-    (amount, amount_low): (u64, f32),
-    bound: u64,
-) {
-    for (offset, floor) in floors.iter().enumerate() {
-        let fee = floor.fee(amount);
-        if floor.may_take(amount_low) && label.cost.saturating_add(fee) < bound {
-            let index = u32::try_from(first + offset).unwrap_or(NONE);
-            queue.push(
-                label.cost + fee / 2,
-                label.hops,
-                Item::Block(at, level, index),
-            );
+impl Rule {
+    /// Queues blocks of edges at half of what they weigh at least.
+    fn queue_blocks(
+        self,
+        queue: &mut Queue,
+        (at, label): (u32, &Label),
+        (level, first, floors): (u32, usize, &[Floor]),
+        (amount, amount_low): (u64, f32),
+        (bound, limit): (u64, u128),
+    ) {
+        let here = self.weight(label.cost, label.hops);
+        for (offset, floor) in floors.iter().enumerate() {
+            let fee = floor.fee(amount);
+            let edge = self.weight(fee, 1);
+            if floor.may_take(amount_low)
+                && label.cost.saturating_add(fee) < bound
+                && here + edge < limit
+            {
+                let index = u32::try_from(first + offset).unwrap_or(NONE);
+                queue.push(here + edge / 2, label.hops, Item::Block(at, level, index));
+            }
         }
     }
+}
+
+/// What an edge must weigh besides its fee so that a way that costs `cost` more and has `hops` edges fewer weighs the same.
+fn slope(cost: u64, hops: usize) -> u64 {
+    let per_hop = (u128::from(cost) << 8) / (hops.max(1) as u128);
+    u64::try_from(per_hop)
+        .unwrap_or(HEAVIEST)
+        .clamp(1, HEAVIEST)
 }
 
 /// Leaves out what lies between two visits of one node.

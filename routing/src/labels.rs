@@ -73,10 +73,41 @@ impl Labels {
         })
     }
 
-    /// Whether a label in the list is as good in both.
-    pub(crate) fn has_better(&self, head: u32, cost: u64, hops: u8) -> bool {
+    /// Whether a label in the list is as good by this rule.
+    pub(crate) fn has_better(&self, head: u32, rule: Rule, cost: u64, hops: u8) -> bool {
         self.list(head)
-            .any(|(_, held)| held.cost <= cost && held.hops <= hops)
+            .any(|(_, held)| rule.beats(held, cost, hops))
+    }
+}
+
+/// In which order labels come up, and which of two at one node is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rule {
+    /// What an edge weighs besides its fee, in 1/256 of a minor unit.
+    pub(crate) per_hop: u64,
+    /// Labels that cost more but have fewer hops are kept as well.
+    pub(crate) by_hops: bool,
+}
+
+impl Rule {
+    /// Fees only; of two that cost the same, the one with fewer hops.
+    pub(crate) const CHEAPEST: Self = Self {
+        per_hop: 1,
+        by_hops: false,
+    };
+
+    /// What a way weighs: below 2^72.
+    pub(crate) fn weight(self, cost: u64, hops: u8) -> u128 {
+        (u128::from(cost) << 8) + u128::from(self.per_hop) * u128::from(hops)
+    }
+
+    /// Whether a label that is held makes another needless.
+    pub(crate) fn beats(self, held: &Label, cost: u64, hops: u8) -> bool {
+        if self.by_hops {
+            held.cost <= cost && held.hops <= hops
+        } else {
+            self.weight(held.cost, held.hops) <= self.weight(cost, hops)
+        }
     }
 }
 
@@ -191,13 +222,17 @@ pub(crate) enum Item {
     Block(u32, u32, u32),
 }
 
-/// A queue by cost, then by hops.
+/// A queue by weight, then by hops.
 #[derive(Debug, Default)]
 pub(crate) struct Queue(BinaryHeap<Reverse<u128>>);
 
-const LABEL_BITS: u32 = 28;
-const INDEX_BITS: u32 = 24;
-const LABEL_KIND: u64 = 15;
+/// The weight of nothing: heavier than anything.
+pub(crate) const NEVER: u128 = u128::MAX;
+
+const LABEL_BITS: u32 = 26;
+const INDEX_BITS: u32 = 18;
+const LOW_BITS: u32 = 8 + 4 + INDEX_BITS + LABEL_BITS;
+const LABEL_KIND: u128 = 15;
 
 impl Queue {
     pub(crate) fn clear(&mut self) {
@@ -208,38 +243,36 @@ impl Queue {
         self.0.len()
     }
 
-    /// The cost of what comes up next, or the largest number.
-    pub(crate) fn top(&self) -> u64 {
-        self.0.peek().map_or(u64::MAX, |Reverse(item)| {
-            u64::try_from(item >> 64).unwrap_or(u64::MAX)
-        })
+    /// The weight of what comes up next, or [`NEVER`].
+    pub(crate) fn top(&self) -> u128 {
+        self.0
+            .peek()
+            .map_or(NEVER, |Reverse(item)| item >> LOW_BITS)
     }
 
-    pub(crate) fn push(&mut self, cost: u64, hops: u8, item: Item) {
+    pub(crate) fn push(&mut self, weight: u128, hops: u8, item: Item) {
         let (kind, index, label) = match item {
             Item::Label(label) => (LABEL_KIND, 0, label),
-            Item::Block(label, level, index) => (u64::from(level), index, label),
+            Item::Block(label, level, index) => (u128::from(level), index, label),
         };
-        let low = u64::from(hops) << (4 + INDEX_BITS + LABEL_BITS)
+        let low = u128::from(hops) << (4 + INDEX_BITS + LABEL_BITS)
             | kind << (INDEX_BITS + LABEL_BITS)
-            | u64::from(index) << LABEL_BITS
-            | u64::from(label);
-        self.0
-            .push(Reverse(u128::from(cost) << 64 | u128::from(low)));
+            | u128::from(index) << LABEL_BITS
+            | u128::from(label);
+        self.0.push(Reverse(weight << LOW_BITS | low));
     }
 
     #[allow(clippy::cast_possible_truncation)]
-    pub(crate) fn pop(&mut self) -> Option<(u64, Item)> {
-        let Reverse(item) = self.0.pop()?;
-        let (cost, low) = ((item >> 64) as u64, item as u64);
+    pub(crate) fn pop(&mut self) -> Option<(u128, Item)> {
+        let Reverse(packed) = self.0.pop()?;
+        let low = packed as u64;
         let label = (low & ((1 << LABEL_BITS) - 1)) as u32;
         let index = (low >> LABEL_BITS & ((1 << INDEX_BITS) - 1)) as u32;
-        let kind = low >> (INDEX_BITS + LABEL_BITS) & 15;
-        let item = match kind {
-            LABEL_KIND => Item::Label(label),
+        let item = match low >> (INDEX_BITS + LABEL_BITS) & 15 {
+            15 => Item::Label(label),
             level => Item::Block(label, level as u32, index),
         };
-        Some((cost, item))
+        Some((packed >> LOW_BITS, item))
     }
 }
 
@@ -281,6 +314,6 @@ mod tests {
                 (5, Item::Label(7))
             ]
         );
-        assert_eq!(queue.top(), u64::MAX);
+        assert_eq!(queue.top(), NEVER);
     }
 }

@@ -43,6 +43,17 @@ pub struct Channel {
     pub back: (u64, u64, u32),
 }
 
+/// What hops of a made-up network ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fees {
+    /// A few usual base fees, and proportional fees over three decades.
+    Varied,
+    /// Everybody the same, as where nobody changes a default: every chain of one length costs the same.
+    Equal,
+    /// Nothing.
+    None,
+}
+
 /// A key that belongs to a number.
 #[must_use]
 pub fn key(number: u64) -> UserKey {
@@ -60,7 +71,7 @@ pub fn key(number: u64) -> UserKey {
 
 /// A scale-free network: each new user opens `each` channels to users that are the more likely the more channels they have.
 #[must_use]
-pub fn scale_free(users: u32, each: u32, seed: u64) -> Vec<Channel> {
+pub fn scale_free(users: u32, each: u32, fees: Fees, seed: u64) -> Vec<Channel> {
     let mut numbers = Numbers(seed);
     let mut ends: Vec<u32> = vec![0];
     let mut channels = Vec::new();
@@ -80,7 +91,7 @@ pub fn scale_free(users: u32, each: u32, seed: u64) -> Vec<Channel> {
             friends.push(b);
         }
         for b in friends {
-            let (there, back) = (terms(&mut numbers), terms(&mut numbers));
+            let (there, back) = (terms(&mut numbers, fees), terms(&mut numbers, fees));
             channels.push(Channel { a, b, there, back });
             ends.extend([a, b]);
         }
@@ -88,8 +99,8 @@ pub fn scale_free(users: u32, each: u32, seed: u64) -> Vec<Channel> {
     channels
 }
 
-/// Coarse capacity, a few usual base fees, and proportional fees over three decades.
-fn terms(numbers: &mut Numbers) -> (u64, u64, u32) {
+/// Coarse capacity, base fee and millionths.
+fn terms(numbers: &mut Numbers, fees: Fees) -> (u64, u64, u32) {
     let step = [1, 2, 5][usize::try_from(numbers.below(3)).unwrap_or(0)];
     let cap = step * 10u64.pow(u32::try_from(5 + numbers.below(4)).unwrap_or(5));
     let base = match numbers.below(4) {
@@ -97,11 +108,12 @@ fn terms(numbers: &mut Numbers) -> (u64, u64, u32) {
         1 => 1_000,
         _ => numbers.octaves(0, 12),
     };
-    (
-        cap,
-        base,
-        u32::try_from(numbers.octaves(0, 11)).unwrap_or(1),
-    )
+    let ppm = u32::try_from(numbers.octaves(0, 11)).unwrap_or(1);
+    match fees {
+        Fees::Varied => (cap, base, ppm),
+        Fees::Equal => (cap, 1_000, 100),
+        Fees::None => (cap, 0, 0),
+    }
 }
 
 /// The two adverts of a channel.

@@ -98,8 +98,35 @@ impl Edge {
 /// An edge as its end keeps it: exact.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct InEdge {
+    base: u64,
+    cap: u64,
+    min: u64,
+    expires: u64,
+    ppm: u32,
     pub(crate) peer: u32,
-    pub(crate) edge: Edge,
+}
+
+impl InEdge {
+    fn new(peer: u32, edge: &Edge) -> Self {
+        Self {
+            base: edge.base,
+            cap: edge.cap,
+            min: edge.min,
+            expires: edge.expires,
+            ppm: edge.ppm,
+            peer,
+        }
+    }
+
+    pub(crate) fn edge(&self) -> Edge {
+        Edge {
+            base: self.base,
+            cap: self.cap,
+            min: self.min,
+            expires: self.expires,
+            ppm: self.ppm,
+        }
+    }
 }
 
 impl Spoke for InEdge {
@@ -107,13 +134,13 @@ impl Spoke for InEdge {
         self.peer
     }
     fn base_low(&self) -> u32 {
-        saturate(self.edge.base)
+        saturate(self.base)
     }
     fn ppm(&self) -> u32 {
-        self.edge.ppm
+        self.ppm
     }
     fn cap_high(&self) -> f32 {
-        round_up(self.edge.cap)
+        round_up(self.cap)
     }
 }
 
@@ -315,7 +342,7 @@ impl UnitGraph {
             return;
         };
         let into = &mut node.into;
-        let inward = |edge| InEdge { peer: from, edge };
+        let inward = |edge: Edge| InEdge::new(from, &edge);
         let outward = |edge: Edge| OutEdge::new(to, &edge);
         match (old, new) {
             (old, new) if old == new => {}

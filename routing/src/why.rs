@@ -3,17 +3,21 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
+use atomicity_ledger::Total;
+
 use crate::bidirectional::Searcher;
 use crate::error::RouteError;
 use crate::request::{Leg, Prepared, Request};
+use crate::unit_graph::Edge;
 
 /// How many nodes the search for the widest path looks at.
-const MOST_NODES: usize = 20_000;
+const MOST_NODES: usize = 2_000;
 
 impl Searcher {
     /// The reason, after a search found nothing.
     pub(crate) fn why_none(&mut self, prepared: &Prepared, request: &Request) -> RouteError {
-        if let Some(found) = self.best_way(prepared, u64::MAX) {
+        let limited = request.max_fee != Total::MAX;
+        if let Some(found) = limited.then(|| self.best_way(prepared, u64::MAX)).flatten() {
             return RouteError::FeeTooHigh {
                 cheapest: found.fees,
                 allowed: request.max_fee.minor(),
@@ -58,12 +62,10 @@ fn widest(prepared: &Prepared) -> Option<u64> {
         if hops >= prepared.max_hops {
             continue;
         }
-        for from in before(prepared, node) {
-            let edge = prepared
-                .edge(from, node)
-                .filter(|edge| edge.cap > 0 && edge.expires > prepared.now);
-            let known = fewest.get(&from).is_some_and(|held| *held <= hops + 1);
-            if let Some(edge) = edge.filter(|_| !known && !prepared.is_blocked(from)) {
+        for (from, edge) in before(prepared, node) {
+            let useful = edge.cap > 0 && edge.expires > prepared.now && !prepared.is_blocked(from);
+            let known = || fewest.get(&from).is_some_and(|held| *held <= hops + 1);
+            if useful && !known() {
                 queue.push((width.min(edge.cap), Reverse(hops + 1), from));
             }
         }
@@ -71,21 +73,24 @@ fn widest(prepared: &Prepared) -> Option<u64> {
     None
 }
 
-/// Nodes with an edge to `node`.
-fn before(prepared: &Prepared, node: u32) -> impl Iterator<Item = u32> {
-    let published = prepared
+/// Edges to `node`, with what is left of them.
+fn before(prepared: &Prepared, node: u32) -> impl Iterator<Item = (u32, Edge)> {
+    let spokes = prepared
         .graph
         .into(node)
         .map_or(&[][..], |fan| fan.spokes());
-    let private = prepared.hints_into(node).iter().map(|hint| hint.1);
+    let published = spokes.iter().map(|spoke| (spoke.peer, spoke.edge()));
+    let published = published.filter(move |(from, _)| !prepared.is_private(*from, node));
+    let private = prepared
+        .hints_into(node)
+        .iter()
+        .map(|hint| (hint.1, hint.2));
     let own = prepared
         .hints_out(prepared.from)
         .iter()
-        .filter(move |hint| hint.1 == node)
-        .map(|hint| hint.0);
-    published
-        .iter()
-        .map(|spoke| spoke.peer)
+        .filter(move |hint| hint.1 == node);
+    let all = published
         .chain(private)
-        .chain(own)
+        .chain(own.map(|hint| (hint.0, hint.2)));
+    all.map(move |(from, edge)| (from, prepared.rest(from, node, edge)))
 }

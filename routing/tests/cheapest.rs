@@ -4,6 +4,7 @@
 
 mod common;
 
+use atomicity_routing::synthetic::Fees;
 use atomicity_routing::{FirstHop, Graph, RouteError, Searcher, circles, find, synthetic};
 use common::*;
 use proptest::prelude::*;
@@ -154,7 +155,7 @@ fn plain_dijkstra(edges: &[Plain], from: u32, to: u32, minor: u64, max_hops: usi
 }
 
 /// A scale-free network as plain edges; nodes above 63 have no name here, so it is kept small.
-fn network(nodes: u32, seed: u64) -> Vec<Plain> {
+fn network(nodes: u32, fees: Fees, seed: u64) -> Vec<Plain> {
     let plain = |from: u32, to: u32, (cap, base, ppm): (u64, u64, u32)| Plain {
         from: u8::try_from(from).unwrap(),
         to: u8::try_from(to).unwrap(),
@@ -164,7 +165,7 @@ fn network(nodes: u32, seed: u64) -> Vec<Plain> {
         ppm,
         expires: NOW + 1,
     };
-    let channels = synthetic::scale_free(nodes, 5, seed);
+    let channels = synthetic::scale_free(nodes, 5, fees, seed);
     channels
         .iter()
         .flat_map(|c| [plain(c.a, c.b, c.there), plain(c.b, c.a, c.back)])
@@ -176,7 +177,8 @@ fn on_scale_free_networks_it_is_the_cheapest_at_every_length() {
     let mut searcher = Searcher::new();
     let mut found = 0;
     for seed in 0..30 {
-        let edges = network(60, seed);
+        let fees = [Fees::Varied, Fees::Equal, Fees::None][usize::try_from(seed).unwrap() % 3];
+        let edges = network(60, fees, seed);
         let graph = graph(&edges);
         for (from, to) in [(3u8, 55u8), (59, 0), (40, 41), (17, 58)] {
             for minor in [1, 1_000, 100_000, 20_000_000] {
@@ -207,7 +209,7 @@ fn on_scale_free_networks_it_is_the_cheapest_at_every_length() {
 
 #[test]
 fn a_searcher_answers_as_a_fresh_one_and_on_any_thread() {
-    let edges = network(60, 7);
+    let edges = network(60, Fees::Varied, 7);
     let graph = graph(&edges);
     let pairs: Vec<(u8, u8)> = (0..60)
         .flat_map(|a| [(a, (a + 7) % 60), (a, (a + 29) % 60)])
