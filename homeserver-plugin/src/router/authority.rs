@@ -129,3 +129,96 @@ impl KeyFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use atomicity_ledger::record::Delegation;
+    use atomicity_ledger::{Keypair, Record};
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn key(n: u8) -> Keypair {
+        Keypair::from_secret(&[n; 32])
+    }
+
+    fn time(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    fn signed<T: Record + DeserializeOwned>(record: Value, by: &Keypair) -> Signed<T> {
+        Signed::sign(serde_json::from_value(record).unwrap(), by).unwrap()
+    }
+
+    fn delegation(serial: u64, until: u64) -> String {
+        let record = json!({
+            "v": 1, "root": key(1).user_key(), "key": key(2).signer_key(), "scopes": ["book"], "limits": [],
+            "not_before": 1, "not_after": until, "serial": serial,
+        });
+        signed::<Delegation>(record, &key(1)).jws().to_owned()
+    }
+
+    #[test]
+    fn the_latest_delegation_counts_until_its_end() {
+        let (user, device) = (key(1).user_key(), key(2).signer_key());
+        let mut file = KeyFile::default();
+        let purpose = Purpose::Book(key(3).user_key());
+        assert!(file.judge(user, device, purpose, time(5)).is_err());
+        file.learn(user, device, &delegation(2, 200), time(5))
+            .unwrap();
+        assert_eq!(file.judge(user, device, purpose, time(5)), Ok(200));
+        // An older one, served again, changes nothing.
+        file.learn(user, device, &delegation(1, 900), time(5))
+            .unwrap();
+        assert_eq!(file.judge(user, device, purpose, time(5)), Ok(200));
+        file.learn(user, device, &delegation(3, 300), time(5))
+            .unwrap();
+        assert_eq!(file.judge(user, device, purpose, time(5)), Ok(300));
+        assert!(file.judge(user, device, purpose, time(300)).is_err());
+        // One of another key, or another user, is none.
+        let other = key(4).signer_key();
+        assert!(
+            KeyFile::default()
+                .learn(user, other, &delegation(1, 9), time(5))
+                .is_err()
+        );
+        let stranger = key(5).user_key();
+        assert!(
+            KeyFile::default()
+                .learn(stranger, device, &delegation(1, 9), time(5))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn what_is_revoked_stays_revoked() {
+        let (user, device) = (key(1).user_key(), key(2).signer_key());
+        let mut file = KeyFile::default();
+        file.learn(user, device, &delegation(1, 200), time(5))
+            .unwrap();
+        let revocation = json!({"v": 1, "root": user, "key": device, "at": 5});
+        let forged = signed::<Revocation>(revocation.clone(), &key(9));
+        assert!(file.revoke(user, device, &forged, None, time(5)).is_err());
+        assert!(file.judge(user, device, Purpose::Report, time(5)).is_ok());
+        let true_one = signed::<Revocation>(revocation, &key(1));
+        file.revoke(user, device, &true_one, None, time(5)).unwrap();
+        file.learn(user, device, &delegation(2, 900), time(6))
+            .unwrap();
+        let judged = file.judge(user, device, Purpose::Report, time(6));
+        assert_eq!(judged, Err(LedgerError::KeyRevoked { key: device }));
+    }
+
+    #[test]
+    fn a_look_is_fresh_for_minutes_and_never_from_the_future() {
+        let file = KeyFile {
+            checked_at: 1_000,
+            ..KeyFile::default()
+        };
+        assert!(file.is_fresh(i64::MAX, 1_000) && file.is_fresh(i64::MAX, LOOK_EVERY_MS));
+        assert!(!file.is_fresh(i64::MAX, 1_000 + LOOK_EVERY_MS));
+        assert!(!file.is_fresh(500, 1_500));
+        assert!(!file.is_fresh(i64::MAX, 999));
+    }
+}

@@ -134,6 +134,10 @@ pub async fn visit(state: &AppState, router: &Router) {
 }
 
 async fn one(state: AppState, router: Router, visit: Visit) {
+    // Who was just found may not be stored yet, and nothing can be kept of them before.
+    if let Err(error) = keep(&state, &router, &visit.user).await {
+        tracing::debug!(%error, "a user could not be stored");
+    }
     let outcome = reading::read(&state, &router, &visit).await;
     let now = clock::now_ms();
     if !outcome.home_failed {

@@ -167,10 +167,7 @@ impl Visitor<'_> {
     /// Others whom the user names.
     fn suggest(&self, users: impl Iterator<Item = UserKey>) {
         let now = crate::clock::now_ms();
-        let source = match self.pinned {
-            true => Source::Own,
-            false => Source::Introduced(self.home),
-        };
+        let source = Source::Introduced(self.home);
         let mut frontier = self.router.frontier();
         let mut any = false;
         for user in users {

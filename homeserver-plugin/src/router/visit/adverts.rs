@@ -33,6 +33,8 @@ impl Visitor<'_> {
             .into_iter()
             .chain(counted.map(|advert| advert.peer))
             .collect();
+        // Those for whom there was no room before.
+        self.suggest(all.iter().copied());
         Ok(all.into_iter().collect())
     }
 
