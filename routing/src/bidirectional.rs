@@ -25,7 +25,7 @@ use crate::unit_graph::{Edge, InEdge, OutEdge};
 /// The longest path that is followed where hops don't count.
 const LONGEST: u8 = 250;
 /// Searches for a good weight of hops.
-const MOST_TRIES: usize = 5;
+const MOST_TRIES: usize = 8;
 /// The heaviest that an edge is made besides its fee.
 const HEAVIEST: u64 = 1 << 60;
 
@@ -129,28 +129,33 @@ impl Searcher {
     fn short_enough(&mut self, ends: &Ends, cheapest: Option<(u64, usize)>) {
         let most = usize::from(ends.leg.max_hops);
         let mut long = cheapest.unwrap_or((0, usize::from(LONGEST)));
+        let mut short = self
+            .best
+            .as_ref()
+            .map(|held| (held.fees, held.nodes.len() - 1));
         let mut per_hop = slope(long.0.saturating_add(1), long.1);
-        let mut short = false;
         for _ in 0..MOST_TRIES {
-            let Some((cost, hops)) = self.run(
-                ends,
-                Rule {
-                    per_hop,
-                    by_hops: false,
-                },
-            ) else {
+            let rule = Rule {
+                per_hop,
+                by_hops: false,
+            };
+            let Some(lightest) = self.run(ends, rule) else {
                 break;
             };
-            let next = if hops > most {
-                long = (cost, hops);
-                if short {
-                    per_hop
-                } else {
-                    per_hop.saturating_mul(3).min(HEAVIEST)
-                }
+            if lightest.1 > most {
+                long = lightest;
             } else {
-                short = true;
-                slope(cost.saturating_sub(long.0), long.1.saturating_sub(hops))
+                short = Some(lightest);
+            }
+            if lightest.1 == most {
+                break;
+            }
+            // Where both weigh the same, no other weight tells more.
+            let next = match short {
+                Some((cost, hops)) => {
+                    slope(cost.saturating_sub(long.0), long.1.saturating_sub(hops))
+                }
+                None => per_hop.saturating_mul(3).min(HEAVIEST),
             };
             if next == per_hop {
                 break;
