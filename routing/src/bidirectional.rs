@@ -147,7 +147,10 @@ impl Searcher {
             } else {
                 short = Some(lightest);
             }
-            if lightest.1 == most {
+            // How far the exact search would have to go beyond the lightest path: an eighth is cheaper than another try.
+            let weight = |cost, hops| rule.weight(cost, u8::try_from(hops).unwrap_or(u8::MAX));
+            let (least, most_allowed) = (weight(lightest.0, lightest.1), weight(self.bound, most));
+            if lightest.1 == most || most_allowed.saturating_sub(least) <= least / 8 {
                 break;
             }
             // Where both weigh the same, no other weight tells more.
