@@ -145,7 +145,7 @@ async fn one(state: AppState, router: Router, visit: Visit) {
     }
     let (hopeless, home) = {
         let mut frontier = router.frontier();
-        let hopeless = frontier.finish(&visit, outcome, now, rand::random_range(0.0..1.0));
+        let hopeless = frontier.finish(&visit, &outcome, now, rand::random_range(0.0..1.0));
         if hopeless {
             frontier.forget(&visit.user);
         }

@@ -5,6 +5,7 @@
 //! users uses up its own share and nobody else's. Time and randomness are arguments.
 
 mod homes;
+mod types;
 mod waiting;
 
 use std::collections::{BTreeSet, HashMap};
@@ -13,183 +14,23 @@ use atomicity_ledger::UserKey;
 
 pub use self::homes::Home;
 use self::homes::Homes;
+pub use self::types::{Outcome, Settled, User, Visit, Work};
 pub use self::waiting::Source;
 use self::waiting::Waiting;
 use super::config::RouterConfig;
 
-/// Files of one user that changed; more than this and everything is read.
-const MAX_CHANGES: usize = 64;
 /// How long a key without a homeserver is not looked up again, in milliseconds.
 const NOWHERE_MS: i64 = 3_600_000;
 /// A look-up of a user's homeserver counts as fresh for this long, in milliseconds.
 pub const FRESH_HOME_MS: i64 = 600_000;
 /// Pause after a visit that was broken off for reasons of ours, in milliseconds.
 const ABORTED_MS: i64 = 5_000;
+/// Pause before what was not there is looked for once more, in milliseconds.
+const DOUBTFUL_MS: i64 = 30_000;
 /// A user who failed so often is looked up anew before the next visit.
 const DOUBTFUL_AFTER: u32 = 2;
 /// A user without a profile who failed so often is forgotten.
 const FORGET_AFTER: u32 = 6;
-
-/// What is to be read of a user.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Work {
-    /// Everything.
-    pub full: bool,
-    /// The profile.
-    pub profile: bool,
-    /// The list of follows.
-    pub follows: bool,
-    /// The advertisements about these.
-    pub peers: BTreeSet<UserKey>,
-    /// Of these, those whose file was said to be deleted.
-    pub deleted: BTreeSet<UserKey>,
-    /// Whether the keys that sign for the user still may.
-    pub keys: bool,
-    /// The ratings.
-    pub ratings: bool,
-}
-
-impl Work {
-    /// Everything.
-    #[must_use]
-    pub fn everything() -> Self {
-        Self {
-            full: true,
-            ..Self::default()
-        }
-    }
-
-    /// Only whether keys still may sign.
-    #[must_use]
-    pub fn keys_only() -> Self {
-        Self {
-            keys: true,
-            ..Self::default()
-        }
-    }
-
-    /// This and that.
-    pub fn merge(&mut self, other: Self) {
-        self.full |= other.full;
-        self.profile |= other.profile;
-        self.follows |= other.follows;
-        self.keys |= other.keys;
-        self.ratings |= other.ratings;
-        self.peers.extend(other.peers);
-        self.deleted.extend(other.deleted);
-        if self.peers.len() > MAX_CHANGES {
-            self.peers.clear();
-            self.deleted.clear();
-            self.full = true;
-        }
-    }
-
-    /// Whether there is nothing to do.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// A user as the crawler sees them.
-#[derive(Clone, Debug)]
-pub struct User {
-    /// Where they live.
-    pub home: UserKey,
-    /// When the network last said so, Unix ms.
-    pub home_at: i64,
-    /// When they are due.
-    pub next_at: i64,
-    /// Visits in a row that went wrong for reasons of their own.
-    pub failures: u32,
-    /// Named by the operator, or registered here: never pushed out.
-    pub pinned: bool,
-    /// Whether they have a profile.
-    pub profile: bool,
-    /// Advertisements that are held.
-    pub adverts: usize,
-    /// Whether keys other than the root sign for them, so that revocations must be looked for.
-    pub delegates: bool,
-    /// Whether their events are followed.
-    pub followed: bool,
-    /// When everything was read last, Unix ms.
-    pub read_at: i64,
-    busy: bool,
-    changes: Work,
-}
-
-impl User {
-    /// A user who was just found to live at `home`.
-    #[must_use]
-    pub fn at(home: UserKey, now: i64) -> Self {
-        Self {
-            home,
-            home_at: now,
-            next_at: now,
-            failures: 0,
-            pinned: false,
-            profile: false,
-            adverts: 0,
-            delegates: false,
-            followed: false,
-            read_at: 0,
-            busy: false,
-            changes: Work::default(),
-        }
-    }
-
-    /// Whether pushing them out loses nothing.
-    fn is_spare(&self) -> bool {
-        !self.pinned && !self.busy && self.adverts == 0
-    }
-}
-
-/// A visit to be made.
-#[derive(Clone, Debug)]
-pub struct Visit {
-    /// Whom to visit.
-    pub user: UserKey,
-    /// Where.
-    pub home: UserKey,
-    /// When the network last said that they live there.
-    pub home_at: i64,
-    /// What to read.
-    pub work: Work,
-    /// Whether nobody may push them out.
-    pub pinned: bool,
-}
-
-/// What became of a visit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// The homeserver failed or misbehaved.
-    pub home_failed: bool,
-    /// What the user has there is not what it should be.
-    pub user_failed: bool,
-    /// Whether they have a profile.
-    pub profile: bool,
-    /// Advertisements that are held.
-    pub adverts: usize,
-    /// Whether keys other than the root sign for them.
-    pub delegates: bool,
-    /// Whether everything was read.
-    pub full: bool,
-    /// It was broken off for reasons of ours.
-    pub aborted: bool,
-}
-
-/// What a look-up led to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// They are known now; those who had to make room are to be forgotten.
-    New(Vec<UserKey>),
-    /// They are known already.
-    Known,
-    /// They have no homeserver.
-    Nowhere,
-    /// There is no room, by this limit.
-    Full(&'static str),
-}
 
 /// Everybody who is known, and who is to be looked up.
 #[derive(Debug)]
@@ -444,9 +285,8 @@ impl Frontier {
     }
 
     /// A visit is over. `jitter` lies between 0 and 1. Whether the user is to be forgotten.
-    pub fn finish(&mut self, visit: &Visit, outcome: Outcome, now: i64, jitter: f64) -> bool {
+    pub fn finish(&mut self, visit: &Visit, outcome: &Outcome, now: i64, jitter: f64) -> bool {
         let key = visit.user;
-        let every = self.full_every(key);
         let failed = outcome.home_failed;
         self.homes
             .finished(&visit.home, failed, &self.config, now, jitter);
@@ -454,37 +294,29 @@ impl Frontier {
             return false;
         };
         // Not where the visit was, if they have moved meanwhile.
-        let home = user.home;
-        user.busy = false;
-        if !outcome.home_failed && !outcome.aborted {
-            let before = user.adverts;
-            user.profile = outcome.profile;
-            user.adverts = outcome.adverts;
-            user.delegates = outcome.delegates;
-            self.homes.recount(&home, before, outcome.adverts);
-        }
-        let failed = outcome.home_failed || outcome.user_failed;
-        user.failures = if failed {
-            user.failures.saturating_add(1)
-        } else {
-            0
-        };
-        if outcome.home_failed || outcome.aborted {
-            user.changes.merge(visit.work.clone());
-        } else if outcome.full {
-            user.read_at = now;
-        }
-        let failures = user.failures;
+        let (home, before) = (user.home, user.adverts);
+        user.take(visit, outcome, now);
+        self.homes.recount(&home, before, user.adverts);
+        let (failures, home_at) = (user.failures, user.home_at);
         let hopeless = failures >= FORGET_AFTER && !user.pinned && !user.profile;
-        let every = if outcome.home_failed {
-            every
-        } else {
-            self.full_every(key)
-        };
-        let pause = self.pause_after(failures, every, outcome, jitter);
-        let homes = &mut self.homes;
+        self.schedule(key, outcome, now, jitter);
+        let old = now >= home_at.saturating_add(FRESH_HOME_MS);
+        if failures >= DOUBTFUL_AFTER && old && !hopeless {
+            self.waiting.push(Source::Again(home), key, now);
+        }
+        hopeless
+    }
+
+    /// When `key` is visited next.
+    fn schedule(&mut self, key: UserKey, outcome: &Outcome, now: i64, jitter: f64) {
+        let every = self.full_every(key);
+        let failures = self.users.get(&key).map_or(0, |user| user.failures);
+        let mut pause = self.pause_after(failures, every, outcome, jitter);
+        if !outcome.doubtful.is_empty() {
+            pause = pause.min(DOUBTFUL_MS);
+        }
         let Some(user) = self.users.get_mut(&key) else {
-            return false;
+            return;
         };
         let broken = outcome.home_failed || outcome.aborted;
         user.next_at = if user.changes.is_empty() || broken {
@@ -492,18 +324,15 @@ impl Frontier {
         } else {
             now
         };
-        let next_at = user.next_at;
-        homes.entry(home).due.insert((next_at, key));
-        if failures >= DOUBTFUL_AFTER
-            && now >= user.home_at.saturating_add(FRESH_HOME_MS)
-            && !hopeless
-        {
-            self.waiting.push(Source::Again(home), key, now);
-        }
-        hopeless
+        user.changes.merge(Work {
+            peers: outcome.doubtful.clone(),
+            ..Work::default()
+        });
+        let due = (user.next_at, key);
+        self.homes.entry(user.home).due.insert(due);
     }
 
-    fn pause_after(&self, failures: u32, every: i64, outcome: Outcome, jitter: f64) -> i64 {
+    fn pause_after(&self, failures: u32, every: i64, outcome: &Outcome, jitter: f64) -> i64 {
         let base = if outcome.aborted {
             ABORTED_MS
         } else if failures > 0 {

@@ -6,7 +6,7 @@ mod listing;
 mod profile;
 mod ratings;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use atomicity_ledger::authority::Purpose;
@@ -45,6 +45,8 @@ struct Visitor<'a> {
     keys: HashMap<SignerKey, KeyFile>,
     /// Something of the user's was not what it should be.
     refused: bool,
+    /// Advertisements that were not there, for the first time.
+    doubtful: BTreeSet<UserKey>,
     profile: bool,
     pinned: bool,
 }
@@ -61,6 +63,7 @@ pub async fn read(state: &AppState, router: &Router, visit: &Visit) -> Outcome {
         spent: Duration::ZERO,
         keys: HashMap::new(),
         refused: false,
+        doubtful: BTreeSet::new(),
         profile: known.as_ref().is_some_and(|user| user.profile),
         pinned: visit.pinned,
     };
@@ -69,6 +72,7 @@ pub async fn read(state: &AppState, router: &Router, visit: &Visit) -> Outcome {
         user_failed: visitor.refused,
         profile: visitor.profile,
         full: visit.work.full,
+        doubtful: visitor.doubtful,
         ..Outcome::default()
     };
     match done {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use atomicity_ledger::{Keypair, UserKey};
 
+use super::types::MAX_CHANGES;
 use super::*;
 
 fn key(n: u16) -> UserKey {
@@ -54,7 +55,7 @@ fn homeservers_take_turns_however_many_users_they_have() {
     for _ in 0..4 {
         let visit = frontier.next_visit(1).unwrap();
         *turns.entry(visit.home).or_insert(0) += 1;
-        frontier.finish(&visit, done(), 1, 0.0);
+        frontier.finish(&visit, &done(), 1, 0.0);
     }
     assert_eq!((turns[&key(LIAR)], turns[&key(HONEST)]), (2, 2));
 }
@@ -72,10 +73,10 @@ fn a_homeserver_is_asked_by_few_at_once_and_rests_after_failures() {
     };
     let mut pauses = Vec::new();
     let mut visit = first;
-    frontier.finish(&second, failed, 1, 0.0);
+    frontier.finish(&second, &failed, 1, 0.0);
     let mut now = 1;
     for _ in 0..4 {
-        frontier.finish(&visit, failed, now, 0.0);
+        frontier.finish(&visit, &failed, now, 0.0);
         let rests_until = frontier.home(&key(LIAR)).unwrap().next_at;
         pauses.push(rests_until - now);
         assert!(frontier.next_visit(rests_until - 1).is_none());
@@ -86,7 +87,7 @@ fn a_homeserver_is_asked_by_few_at_once_and_rests_after_failures() {
         pauses.windows(2).all(|pair| pair[0] < pair[1]),
         "{pauses:?}"
     );
-    frontier.finish(&visit, done(), now, 0.0);
+    frontier.finish(&visit, &done(), now, 0.0);
     assert_eq!(frontier.home(&key(LIAR)).unwrap().failures, 0);
 }
 
@@ -118,7 +119,7 @@ fn who_is_pinned_or_advertises_stays() {
         };
         let adverts = usize::from(visit.user == key(5));
         let outcome = Outcome { adverts, ..done() };
-        frontier.finish(&visit, outcome, 1, 0.0);
+        frontier.finish(&visit, &outcome, 1, 0.0);
     }
     settle(&mut frontier, LIAR, 200..240);
     assert!(frontier.user(&key(1)).unwrap().pinned);
@@ -158,10 +159,10 @@ fn a_change_brings_a_visit_at_once_and_is_not_lost_while_one_is_under_way() {
         ..Work::default()
     };
     frontier.touch(&key(0), change.clone(), 2);
-    frontier.finish(&visit, done(), 3, 0.0);
+    frontier.finish(&visit, &done(), 3, 0.0);
     let visit = frontier.next_visit(3).unwrap();
     assert_eq!(visit.work, change);
-    frontier.finish(&visit, done(), 4, 0.0);
+    frontier.finish(&visit, &done(), 4, 0.0);
     assert!(frontier.next_visit(5).is_none());
     // What failed is done again.
     frontier.touch(&key(0), change.clone(), 6);
@@ -170,7 +171,7 @@ fn a_change_brings_a_visit_at_once_and_is_not_lost_while_one_is_under_way() {
         home_failed: true,
         ..Outcome::default()
     };
-    frontier.finish(&visit, failed, 7, 0.0);
+    frontier.finish(&visit, &failed, 7, 0.0);
     let later = frontier.home(&key(HONEST)).unwrap().next_at;
     let visit = frontier.next_visit(later.max(60_007)).unwrap();
     assert_eq!(visit.work.peers, change.peers);
@@ -182,7 +183,7 @@ fn who_moves_is_visited_at_the_new_home() {
     settle(&mut frontier, LIAR, 0..1);
     let visit = frontier.next_visit(1).unwrap();
     frontier.settle(key(0), Some(key(HONEST)), 2);
-    frontier.finish(&visit, done(), 3, 0.0);
+    frontier.finish(&visit, &done(), 3, 0.0);
     assert!(frontier.home(&key(LIAR)).is_none(), "nobody lives there");
     let home = frontier.home(&key(HONEST)).unwrap();
     assert_eq!((home.users, home.adverts), (1, 1));
@@ -199,7 +200,7 @@ fn revocations_are_looked_for_within_ten_minutes() {
         delegates: true,
         ..done()
     };
-    frontier.finish(&visit, outcome, 1, 0.0);
+    frontier.finish(&visit, &outcome, 1, 0.0);
     let visit = frontier.next_visit(600_000).unwrap();
     assert_eq!(visit.work, Work::keys_only());
 }
@@ -214,4 +215,22 @@ fn many_changes_become_one_reading_of_everything() {
         });
     }
     assert!(work.full && work.peers.len() <= MAX_CHANGES);
+}
+
+#[test]
+fn what_was_not_there_is_looked_for_again_soon() {
+    let mut frontier = frontier();
+    settle(&mut frontier, HONEST, 0..1);
+    frontier.set_followed(&[key(0)], true);
+    let visit = frontier.next_visit(1).unwrap();
+    let outcome = Outcome {
+        doubtful: [key(9)].into(),
+        ..done()
+    };
+    frontier.finish(&visit, &outcome, 1, 0.0);
+    assert!(frontier.next_visit(2).is_none(), "not at once");
+    let visit = frontier.next_visit(1 + DOUBTFUL_MS).unwrap();
+    assert_eq!(visit.work.peers, outcome.doubtful);
+    frontier.finish(&visit, &done(), 1 + DOUBTFUL_MS, 0.0);
+    assert!(frontier.next_visit(2 * DOUBTFUL_MS + 2).is_none());
 }

@@ -198,6 +198,8 @@ impl Visitor<'_> {
         let times = store::adverts::missing(&self.state.pool, &self.user, peer).await?;
         if said_deleted || times >= MISSING_TIMES {
             self.withdraw(peer).await?;
+        } else {
+            self.doubtful.insert(*peer);
         }
         Ok(())
     }
