@@ -250,11 +250,22 @@ impl World {
             _ => self.proof_of_any(&terms, Some(&preimage))?,
         };
         let Some(proof) = proof else { return Ok(()) };
+        self.show_proof(n, peer, iou.hash(), preimage, proof)
+    }
+
+    fn show_proof(
+        &mut self,
+        n: usize,
+        peer: usize,
+        iou: RecordHash,
+        preimage: Preimage,
+        proof: LogProof,
+    ) -> Result<(), SimError> {
         let shown = Publication {
             v: Version,
             from: self.nodes[n].user(),
             to: self.nodes[peer].user(),
-            iou: iou.hash(),
+            iou,
             preimage,
             proof: Some(proof),
             at: self.clock(n),
@@ -263,6 +274,24 @@ impl World {
         let signed = Signed::sign(shown, pen)?;
         self.net.entry((n, peer)).or_default().push(signed.into());
         Ok(())
+    }
+
+    /// A payee whose preimage stood in a log before there was a promise on it shows that entry.
+    pub(crate) fn show_old_proof(
+        &mut self,
+        n: usize,
+        peer: usize,
+        terms: &atomicity_ledger::record::Terms,
+        iou: RecordHash,
+    ) -> Result<(), SimError> {
+        let secret = self.nodes[n].live.secrets.get(&terms.hash);
+        let Some(preimage) = secret.map(|secret| secret.preimage) else {
+            return Ok(());
+        };
+        match self.proof_of_any(terms, Some(&preimage))? {
+            Some(proof) => self.show_proof(n, peer, iou, preimage, proof),
+            None => Ok(()),
+        }
     }
 
     /// A preimage of the payee's that some log has published already.

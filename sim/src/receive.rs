@@ -212,6 +212,9 @@ impl World {
         if secret.is_none_or(|secret| iou.amount.minor() < secret.amount) {
             return self.give_up(n, peer, hash, ReleaseReason::Declined, work);
         }
+        if self.nodes[n].does(Lie::BadProofs) {
+            self.show_old_proof(n, peer, &iou.terms, hash)?;
+        }
         Ok(())
     }
 
