@@ -147,6 +147,7 @@ fn ours(world: &World) -> Vec<Option<u64>> {
     let mut times = Vec::new();
     let (mut hops, mut none) = (0, 0);
     for warm in [true, false] {
+        (hops, none) = (0, 0);
         fees.clear();
         times.clear();
         for (from, to, minor) in world.pairs.iter().take(if warm { 200 } else { usize::MAX }) {
