@@ -7,6 +7,7 @@ use atomicity_ledger::{LedgerError, Unit, UserKey};
 use crate::config::ConfigError;
 use crate::keys::KeyFileError;
 use crate::net::NetError;
+use crate::wallet::PaymentFault;
 
 /// Why an operation of the wallet did not happen.
 ///
@@ -193,6 +194,10 @@ pub enum ClientError {
     #[error(transparent)]
     Log(#[from] atomicity_witness_log::LogError),
 
+    /// A payment over friends can't be made, or was not.
+    #[error(transparent)]
+    Payment(#[from] PaymentFault),
+
     /// An evidence bundle does not verify.
     #[error("{}", .0.message)]
     EvidenceInvalid(Box<EvidenceFault>),
@@ -302,6 +307,7 @@ impl ClientError {
             Self::SecretUnknown(_) => "secret_unknown",
             Self::NothingToPublish(_) => "nothing_to_publish",
             Self::Log(e) => e.code(),
+            Self::Payment(fault) => fault.code(),
             Self::EvidenceInvalid(fault) => fault.code,
             Self::Usage(_) => "usage",
             Self::Internal(_) => "internal",
@@ -348,6 +354,7 @@ impl ClientError {
             Self::SecretUnknown(_) => "`atomicity secret list` shows those kept; the 32 bytes themselves can be given too".to_owned(),
             Self::NothingToPublish(_) => "nothing was sent; with --log it is published all the same".to_owned(),
             Self::Net(e) => return net_hint(e),
+            Self::Payment(fault) => return fault.hint(),
             _ => return None,
         };
         Some(hint)
@@ -370,6 +377,7 @@ impl ClientError {
             | Self::Config(_)
             | Self::Usage(_) => 2,
             Self::Ledger(e) => ledger_exit_code(e),
+            Self::Payment(fault) => fault.exit_code(),
             Self::LimitExceeded(_)
             | Self::NoCreditLine { .. }
             | Self::UnitNotOpen(_)

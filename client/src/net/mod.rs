@@ -18,6 +18,7 @@ mod lookup;
 pub mod plugin;
 mod policy;
 mod roles;
+pub(crate) mod router;
 mod servers;
 pub mod session;
 mod sse;

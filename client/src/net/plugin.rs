@@ -193,11 +193,11 @@ impl PluginClient {
         &self.inner.net
     }
 
-    fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         self.inner.address.key.to_z32()
     }
 
-    fn request(&self, method: Method, path: impl Into<String>) -> Call {
+    pub(super) fn request(&self, method: Method, path: impl Into<String>) -> Call {
         Call::new(method, path, self.net().config()).at_most(MAX_ANSWER_BYTES)
     }
 
@@ -214,7 +214,7 @@ impl PluginClient {
             .filter(|url| url.scheme() == "https" || clear_is_fine)
     }
 
-    async fn send(&self, call: &Call, secret: bool) -> Result<Answer, NetError> {
+    pub(super) async fn send(&self, call: &Call, secret: bool) -> Result<Answer, NetError> {
         match self.net().call(&self.inner.address.key, call).await {
             Err(error) => match self.fallback(&error, secret) {
                 Some(url) => self.net().call_url(url, call).await,
@@ -234,7 +234,7 @@ impl PluginClient {
         }
     }
 
-    fn check(&self, answer: Answer) -> Result<Answer, NetError> {
+    pub(super) fn check(&self, answer: Answer) -> Result<Answer, NetError> {
         if answer.status.is_success() {
             Ok(answer)
         } else {

@@ -5,15 +5,19 @@
 //! `synchronous = FULL` means that what was committed is still there after a power cut.
 
 pub(crate) mod contacts;
+pub(crate) mod forwarding;
 pub(crate) mod history;
 pub(crate) mod inbox;
+pub(crate) mod invoices;
 pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod outbox;
 pub(crate) mod pairs;
+pub(crate) mod payments;
 pub(crate) mod preimages;
 pub(crate) mod publications;
 pub(crate) mod ratings;
+pub(crate) mod relays;
 pub(crate) mod rules;
 pub(crate) mod services;
 pub(crate) mod settings;
@@ -207,6 +211,22 @@ where
     T::Err: std::fmt::Display,
 {
     text.parse().map_err(|e: T::Err| ClientError::StoreCorrupt {
+        what,
+        why: e.to_string(),
+    })
+}
+
+/// A value of the ledger as it is stored.
+pub(crate) fn json_out(value: &impl serde::Serialize) -> Result<String, ClientError> {
+    serde_json::to_string(value).map_err(|e| ClientError::Internal(e.to_string()))
+}
+
+/// A value of the ledger that this program stored.
+pub(crate) fn json_in<T: serde::de::DeserializeOwned>(
+    text: &str,
+    what: &'static str,
+) -> Result<T, ClientError> {
+    serde_json::from_str(text).map_err(|e| ClientError::StoreCorrupt {
         what,
         why: e.to_string(),
     })

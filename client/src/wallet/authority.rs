@@ -34,7 +34,7 @@ impl Wallet {
     }
 
     /// What lies where the delegation of `key` should be. Nothing there is no revocation either.
-    async fn fetch_authority(
+    pub(crate) async fn fetch_authority(
         &self,
         peer: &UserKey,
         key: SignerKey,

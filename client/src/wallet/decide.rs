@@ -14,7 +14,7 @@ use super::books::{self, Change};
 use super::event::{WalletEvent, WalletEventKind};
 use super::logs::{End, ForkView, Log, Window};
 use super::receive::Source;
-use super::{Fault, Wallet, history, now, promise};
+use super::{Fault, Wallet, history, now, promise, routed};
 use crate::error::ClientError;
 use crate::net::now_ms;
 use crate::store::{contacts, inbox, logs, pairs, preimages, settings, windows};
@@ -63,6 +63,8 @@ pub struct DecideReport {
     pub idle: bool,
     /// Whether a deadline is near or has just passed.
     pub soon: bool,
+    /// Whether payments went on: something may wait to be sent.
+    pub moved: bool,
     /// Logs that could not be read, and why.
     pub unreadable: Vec<(String, Fault)>,
     /// What happened.
@@ -93,6 +95,9 @@ impl Wallet {
     /// reported.
     pub async fn decide(&self) -> Result<DecideReport, ClientError> {
         let mut report = DecideReport::default();
+        let driven = self.drive_payments().await?;
+        report.moved = !driven.is_empty();
+        report.events.extend(driven);
         let wanted = settings::get(&mut *self.store().read().await?, settings::LOGS_WANTED).await?;
         self.tell_forks(self.ask_watchtowers_again().await?, &mut report);
         report.idle = wanted.is_none();
@@ -304,7 +309,9 @@ impl Wallet {
         }
         change.save(&pair).await?;
         dispatch(&mut change, self.user(), &pair, records).await?;
-        let told = history::tell(&mut change, (&before, &pair), &contact, events).await?;
+        let again = events.clone();
+        let mut told = history::tell(&mut change, (&before, &pair), &contact, events).await?;
+        told.extend(routed::react(&mut change, self.user(), *user, &again).await?);
         change.commit().await?;
         Ok(told)
     }

@@ -1,7 +1,7 @@
 //! What happened, for those who watch.
 
 use atomicity_ledger::record::ReleaseReason;
-use atomicity_ledger::{Balance, PaymentHash, Preimage, RecordHash, Unit, UserKey};
+use atomicity_ledger::{Balance, PaymentHash, Preimage, RecordHash, RecordId, Unit, UserKey};
 
 use crate::store::history::Direction;
 
@@ -109,6 +109,46 @@ pub enum WalletEventKind {
         culprit: String,
         /// What was done, in words.
         what: String,
+    },
+    /// A promise was passed on to this friend.
+    PassedOn {
+        /// In what.
+        unit: Unit,
+        /// What was promised onward.
+        amount: u64,
+        /// What stays here if it is paid.
+        fee: u64,
+    },
+    /// All that an invoice asked for was paid.
+    InvoicePaid {
+        /// The invoice.
+        invoice: RecordId,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: u64,
+    },
+    /// A payment over friends is made.
+    Paid {
+        /// The payment.
+        payment: RecordId,
+        /// In what.
+        unit: Unit,
+        /// How much arrived.
+        amount: u64,
+        /// What it cost beyond that.
+        fee: u64,
+    },
+    /// A payment over friends did not get through: nothing is owed.
+    NotPaid {
+        /// The payment.
+        payment: RecordId,
+        /// In what.
+        unit: Unit,
+        /// How much was to arrive.
+        amount: u64,
+        /// Why: a code.
+        why: String,
     },
     /// The friend took what was sent up to this state.
     Acknowledged {

@@ -11,7 +11,7 @@ use crate::net::{Freshness, ServiceKey};
 use crate::store::contacts::{self, Contact, ContactStatus};
 use crate::store::history::HistoryItem;
 use crate::store::inbox::{self, PendingRecord};
-use crate::store::{outbox, pairs, settings};
+use crate::store::{forwarding, outbox, pairs, settings};
 
 /// How much of a key stands in for a name.
 const SHORT_KEY: usize = 8;
@@ -254,6 +254,8 @@ impl Wallet {
         }
         contact.status = ContactStatus::Removed;
         contacts::put(change.conn(), &contact).await?;
+        forwarding::remove(change.conn(), Some(user), None).await?;
+        forwarding::look_again(change.conn()).await?;
         for stale in [settings::TAGS_STALE, settings::CONTACTS_STALE] {
             settings::set(change.conn(), stale, "1").await?;
         }

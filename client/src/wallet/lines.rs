@@ -1,13 +1,29 @@
 //! Credit lines, and the user's own ceilings.
 
+use std::time::Duration;
+
 use atomicity_ledger::pair::{LineTerms, Pair};
-use atomicity_ledger::{Total, Unit, UserKey};
+use atomicity_ledger::record::Unattended;
+use atomicity_ledger::text::Address;
+use atomicity_ledger::{Amount, Total, Unit, UserKey};
 
 use super::books::Change;
 use super::friends::LimitChange;
-use super::{Direction, HistoryItem, Wallet, logs, receive};
+use super::{Direction, HistoryItem, Wallet, logs, now, receive};
 use crate::error::ClientError;
-use crate::store::{contacts, rules};
+use crate::store::{contacts, parse_own, rules};
+
+/// The most logs that an allowance names.
+const MAX_ALLOWED_LOGS: usize = 16;
+
+/// What is taken while the user is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnattendedTerms {
+    /// The most at once, in minor units; zero takes nothing.
+    pub amount: u64,
+    /// For how long.
+    pub lasts: Duration,
+}
 
 impl Wallet {
     /// Sets how much a friend may owe this user in `unit`, in minor units; zero closes the line.
@@ -20,7 +36,26 @@ impl Wallet {
         unit: &Unit,
         accept: u64,
     ) -> Result<LimitChange, ClientError> {
+        self.set_line(user, unit, accept, None).await
+    }
+
+    /// The same, and says what is taken on this line while the user is away: `Some` with nothing in it takes nothing. What was said
+    /// before stands if it is `None`.
+    ///
+    /// # Errors
+    /// As [`Wallet::set_limit`]; [`ClientError::NoLog`] if no log is relied on.
+    pub async fn set_line(
+        &self,
+        user: &UserKey,
+        unit: &Unit,
+        accept: u64,
+        unattended: Option<UnattendedTerms>,
+    ) -> Result<LimitChange, ClientError> {
         self.ensure_may_sign().await?;
+        let unattended = match unattended {
+            Some(terms) => Some(self.allowance(terms).await?),
+            None => None,
+        };
         let accept = Total::from_minor(accept)?;
         let mut change = self.change().await?;
         let contact = contacts::get(change.conn(), user)
@@ -35,6 +70,10 @@ impl Wallet {
         let mut terms = LineTerms::simple(unit.clone(), policy.verdict(user, unit).accept)?;
         // Friends need not promise on a log that is not relied on here.
         terms.logs_refused = logs::refused(change.conn()).await?;
+        let before = pair.own().unit(unit).and_then(|side| side.line());
+        let before = before.and_then(|line| line.record().unattended.clone());
+        terms.unattended = unattended.unwrap_or(before);
+        terms.unattended = terms.unattended.filter(|allowance| allowance.until > now);
         let line = pair.set_line(terms, &change.keys.pen, now)?;
         let seq = line.record().seq.get();
         change.save(&pair).await?;
@@ -59,6 +98,27 @@ impl Wallet {
             seq: Some(seq),
             contact,
         })
+    }
+
+    async fn allowance(&self, terms: UnattendedTerms) -> Result<Option<Unattended>, ClientError> {
+        let Ok(amount) = Amount::from_minor(terms.amount) else {
+            return Ok(None);
+        };
+        let mut logs = Vec::new();
+        for log in self.logs().await?.into_iter().filter(|log| log.usable) {
+            logs.push(parse_own::<Address>(&log.origin, "the name of a log")?);
+        }
+        logs.sort();
+        logs.truncate(MAX_ALLOWED_LOGS);
+        if logs.is_empty() {
+            return Err(ClientError::NoLog);
+        }
+        let lasts = u64::try_from(terms.lasts.as_millis()).unwrap_or(u64::MAX);
+        Ok(Some(Unattended {
+            amount,
+            logs,
+            until: now().plus_millis(lasts),
+        }))
     }
 
     /// Sets the most that this user wants to owe a friend in `unit`, in minor units. Nobody else sees it.

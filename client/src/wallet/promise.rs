@@ -245,6 +245,7 @@ impl Wallet {
         let records = pair.release(id, ReleaseReason::Declined, None, pen, now)?;
         change.save(&pair).await?;
         decide::dispatch(&mut change, self.user(), &pair, records).await?;
+        super::routed::react(&mut change, self.user(), user, &[]).await?;
         let view = find(&pair, id)
             .map(|promise| PromiseView::new(&contact, self.user(), promise))
             .or_else(|| {
@@ -271,7 +272,7 @@ impl Wallet {
     }
 
     /// Reads the logs as far as they are now, and puts the terms together.
-    async fn terms_for(
+    pub(super) async fn terms_for(
         &self,
         user: &UserKey,
         unit: &Unit,

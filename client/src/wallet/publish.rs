@@ -58,6 +58,9 @@ impl Wallet {
         let Some(lock) = lock::take_publishing(self.home(), PATIENCE).await? else {
             return Ok(done);
         };
+        if let Err(error) = self.plan_adverts(false).await {
+            done.fail(error);
+        }
         if let Err(error) = self.write_planned(&session).await {
             done.fail(error);
         }

@@ -13,7 +13,7 @@ use atomicity_ledger::{AnyRecord, LedgerError, Record as _, Signed, SignerKey, U
 
 use super::books::Change;
 use super::event::{WalletEvent, WalletEventKind};
-use super::{Wallet, decide, directory, logs};
+use super::{Wallet, decide, directory, logs, routed};
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact, ContactStatus};
 use crate::store::{inbox, pairs, settings};
@@ -32,6 +32,8 @@ pub(crate) struct Received {
     pub(crate) profile_changed: bool,
     /// Something could be neither judged nor kept: it must be read again.
     pub(crate) dropped: bool,
+    /// Payments over friends went on.
+    pub(crate) moved: bool,
 }
 
 impl Received {
@@ -44,6 +46,7 @@ impl Received {
         self.lookups = other.lookups;
         self.profile_changed |= other.profile_changed;
         self.dropped |= other.dropped;
+        self.moved |= other.moved;
     }
 }
 
@@ -376,8 +379,15 @@ impl Intake<'_> {
             decide::want_logs(self.change).await?;
         }
         let pairs = (before, &self.pair);
+        let again = events.clone();
+        let changed = self.pair != *before || !again.is_empty();
         let told = super::history::tell(self.change, pairs, &self.contact, events).await?;
         self.received.events.extend(told);
+        if changed {
+            let told = routed::react(self.change, self.me, user, &again).await?;
+            self.received.moved = !told.is_empty();
+            self.received.events.extend(told);
+        }
         let now = self.change.now.millis();
         contacts::seen(self.change.conn(), &user, now).await?;
         debug_assert!(self.me != user);

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::books::{self, Change};
 use super::event::WalletEvent;
-use super::{HistoryItem, Wallet, decide, entropy, history, now, promise};
+use super::{HistoryItem, Wallet, decide, entropy, history, now, promise, routed};
 use crate::error::ClientError;
 use crate::net::log::PublishedAnswer;
 use crate::net::{NetError, now_ms};
@@ -101,12 +101,8 @@ impl Wallet {
     }
 
     async fn keep_secret(&self, preimage: &Preimage) -> Result<(), ClientError> {
-        let hash = preimage.hash();
         let mut change = self.change().await?;
-        let key = &change.keys.private;
-        let sealed = seal_private(key, &seal_path(&hash), entropy(), preimage.as_bytes())?;
-        let at = change.now.millis();
-        preimages::put(change.conn(), &hash, &sealed, at).await?;
+        keep_in(&mut change, preimage).await?;
         change.commit().await
     }
 
@@ -285,7 +281,9 @@ impl Wallet {
         }
         change.save(&pair).await?;
         decide::dispatch(&mut change, self.user(), &pair, records).await?;
-        let told = history::tell(&mut change, (&before, &pair), &contact, events).await?;
+        let again = events.clone();
+        let mut told = history::tell(&mut change, (&before, &pair), &contact, events).await?;
+        told.extend(routed::react(&mut change, self.user(), *user, &again).await?);
         if let Some((origin, _)) = published {
             change
                 .note(HistoryItem {
@@ -300,6 +298,15 @@ impl Wallet {
         change.commit().await?;
         Ok(told)
     }
+}
+
+/// Keeps a secret sealed, with whatever else the transaction holds.
+pub(crate) async fn keep_in(change: &mut Change, preimage: &Preimage) -> Result<(), ClientError> {
+    let hash = preimage.hash();
+    let key = &change.keys.private;
+    let sealed = seal_private(key, &seal_path(&hash), entropy(), preimage.as_bytes())?;
+    let at = change.now.millis();
+    preimages::put(change.conn(), &hash, &sealed, at).await
 }
 
 /// What shows that a promise is due: nothing more than the secret for a direct one, the log's proof for another. The outer

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{WalletEvent, WalletEventKind};
-use super::{DecideReport, Fault, Wallet, now};
+use super::receive::Received;
+use super::{DecideReport, Fault, Wallet, forward, now};
 use crate::error::ClientError;
 use crate::net::plugin::{InboxEvent, InboxItem, PluginClient};
 use crate::net::watch::Hint;
@@ -68,6 +69,8 @@ struct Watcher<'a, F> {
     wanted: Option<String>,
     /// When the promises that are not decided are looked at again.
     decide_at: Instant,
+    /// When it is looked again whether adverts are to be written anew.
+    adverts_at: Instant,
     /// The logs that could not be read the last time.
     silent_logs: BTreeSet<String>,
     /// The fault of the own servers that was reported last.
@@ -97,6 +100,7 @@ impl Wallet {
             reread: None,
             wanted: None,
             decide_at: Instant::now(),
+            adverts_at: Instant::now(),
             silent_logs: BTreeSet::new(),
             reported: None,
             report,
@@ -195,6 +199,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
                 if let Some(from) = from.filter(|_| !received.lookups.is_empty()) {
                     self.work.look(from);
                 }
+                self.act_on(&received);
                 self.tell_all(received.events);
             }
             Err(error) => {
@@ -215,6 +220,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
                 if received.applied > 0 {
                     self.work.flush();
                 }
+                self.act_on(&received);
                 self.tell_all(received.events);
                 Ok(())
             }
@@ -257,7 +263,19 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
         }
     }
 
+    /// A payment over friends went on: what follows from it is not put off.
+    fn act_on(&mut self, received: &Received) {
+        if received.moved {
+            self.decide_at = Instant::now();
+            self.work.decide();
+        }
+    }
+
     async fn tick(&mut self) -> Result<(), ClientError> {
+        if self.adverts_at <= Instant::now() {
+            self.adverts_at = Instant::now() + forward::REWRITE_EVERY;
+            self.work.flush_if_idle();
+        }
         let (waits, friends) = {
             let mut conn = self.wallet.store().read().await?;
             let due = outbox::due(&mut conn, now().millis(), 1).await?;
@@ -301,7 +319,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
             (false, false) => DECIDE_RARELY,
         };
         self.decide_at = Instant::now() + pause;
-        if report.decided > 0 || report.applied > 0 {
+        if report.decided > 0 || report.applied > 0 || report.moved {
             self.work.flush();
         }
         let silent: BTreeSet<String> = report.unreadable.iter().map(|(o, _)| o.clone()).collect();

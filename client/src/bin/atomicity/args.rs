@@ -65,8 +65,22 @@ pub enum Command {
     Friend(FriendCommand),
     /// Give a friend credit on you: pay them by owing them
     Issue(Issue),
-    /// Promise a friend an amount that becomes due if a secret is published in time
+    /// Pay an invoice, or anybody, over friends; with --on, promise a friend an amount that becomes due if a secret is published
     Pay(Pay),
+    /// Ask to be paid: an amount, a link, and a QR code
+    Invoice(Invoice),
+    /// List your invoices, and what became of them
+    Invoices,
+    /// List payments over friends
+    Payments,
+    /// Show what proves that a payment was made
+    Receipt {
+        /// The payment, as `payments` shows it
+        payment: String,
+    },
+    /// Pass payments of others on, for a fee
+    #[command(subcommand)]
+    Forward(ForwardCommand),
     /// Promises that may become due, and what has become of them
     Promises(Promises),
     /// Secrets that promises hang on
@@ -194,6 +208,12 @@ pub enum FriendCommand {
         /// Your own ceiling for what you will owe them; nobody else sees it
         #[arg(long, requires = "amount")]
         issue: bool,
+        /// The most that they may pay you at once while you are away; 0 for nothing
+        #[arg(long, value_name = "AMOUNT", requires = "amount", conflicts_with = "issue")]
+        unattended: Option<String>,
+        /// For how long that holds: 12h, 30d
+        #[arg(long, value_name = "TIME", requires = "unattended", default_value = "30d", value_parser = super::promise::span)]
+        until: std::time::Duration,
     },
     /// Show everything about one friend
     Inspect {
@@ -220,25 +240,105 @@ pub struct Issue {
     pub no_wait: bool,
 }
 
+/// `invoice`
+#[derive(Debug, Args)]
+pub struct Invoice {
+    /// Such as "5.00 USD/2"; with --open only the unit
+    #[arg(value_name = "AMOUNT")]
+    pub words: Vec<String>,
+    /// Leave the amount to the payer
+    #[arg(long)]
+    pub open: bool,
+    /// What it is for
+    #[arg(long)]
+    pub memo: Option<String>,
+    /// How long it stands: 10m, 1h, 7d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = super::promise::span)]
+    pub expires: std::time::Duration,
+    /// No QR code
+    #[arg(long)]
+    pub no_qr: bool,
+}
+
+/// `forward …`
+#[derive(Debug, Subcommand)]
+pub enum ForwardCommand {
+    /// Pass payments on to friends from now on, and publish that
+    On(ForwardOn),
+    /// Pass nothing on any more: to nobody, or not to one friend
+    Off {
+        /// Their name or key
+        friend: Option<String>,
+        /// Only in this unit
+        #[arg(long)]
+        unit: Option<String>,
+    },
+    /// Show to whom payments are passed on, and those passed on lately
+    List,
+}
+
+/// `forward on`
+#[derive(Debug, Args)]
+pub struct ForwardOn {
+    /// Their names or keys
+    pub friends: Vec<String>,
+    /// To every friend without a rule of their own, later ones too
+    #[arg(long)]
+    pub all: bool,
+    /// The unit
+    #[arg(long)]
+    pub unit: String,
+    /// The part of the fee that does not depend on the amount
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    pub fee: String,
+    /// The part that does, in millionths
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub ppm: u32,
+    /// The smallest amount that is passed on
+    #[arg(long, value_name = "AMOUNT")]
+    pub min: Option<String>,
+}
+
 /// `pay`
 #[derive(Debug, Args)]
 pub struct Pay {
-    /// Their name or key
-    pub friend: String,
-    /// Such as "2.00 BREAD/2"
-    pub amount: String,
+    /// An `atomicity:` link, a key, or a friend's name
+    pub whom: String,
+    /// Such as "2.00 BREAD/2"; not needed if the link says it
+    pub amount: Option<String>,
+    /// The most that those who pass it on may take together [default: 1 % and one smallest unit]
+    #[arg(long, value_name = "AMOUNT", conflicts_with = "on")]
+    pub max_fee: Option<String>,
+    /// Only over this user
+    #[arg(long, value_name = "USER", conflicts_with = "on")]
+    pub via: Option<String>,
+    /// Not over this user; may be repeated
+    #[arg(long, value_name = "USER", conflicts_with = "on")]
+    pub avoid: Vec<String>,
+    /// Show the ways and what they cost; sign nothing
+    #[arg(long, conflicts_with = "on")]
+    pub dry_run: bool,
+    /// Ask this router: its key, its URL, or KEY@URL; may be repeated [default: the best known]
+    #[arg(long = "router", value_name = "KEY|URL", conflicts_with = "on")]
+    pub routers: Vec<String>,
+    /// The whole way, the payee last, so that no router is asked
+    #[arg(long, value_name = "USERS", value_delimiter = ',', hide = true, conflicts_with = "on")]
+    pub along: Vec<String>,
+    /// A few words, for somebody who is away
+    #[arg(long, conflicts_with = "on")]
+    pub memo: Option<String>,
     /// The hash of the secret that it hangs on, in base64url or hex
     // One hash in 64 begins with a hyphen.
-    #[arg(long, value_name = "HASH", allow_hyphen_values = true)]
-    pub on: String,
+    #[arg(long, value_name = "HASH", allow_hyphen_values = true, requires = "amount")]
+    pub on: Option<String>,
     /// A log that decides, by its name or address; may be repeated [default: all known ones that can be relied on]
-    #[arg(long = "log", value_name = "LOG")]
+    #[arg(long = "log", value_name = "LOG", requires = "on")]
     pub logs: Vec<String>,
     /// How long the secret may take: 60s, 2m, or a number of seconds
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = super::promise::duration)]
     pub deadline: std::time::Duration,
     /// Without log and deadline: due as soon as the friend shows you the secret
-    #[arg(long, conflicts_with_all = ["logs", "deadline"])]
+    #[arg(long, requires = "on", conflicts_with_all = ["logs", "deadline"])]
     pub shown: bool,
 }
 

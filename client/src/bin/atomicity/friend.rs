@@ -1,7 +1,11 @@
 //! `friend …`
 
+use std::time::Duration;
+
 use atomicity_client::ClientError;
-use atomicity_client::wallet::{ChannelState, ChannelView, FriendDetails, Wallet, parse_user};
+use atomicity_client::wallet::{
+    ChannelState, ChannelView, FriendDetails, UnattendedTerms, Wallet, parse_user,
+};
 use atomicity_ledger::Name;
 use serde_json::{Value, json};
 
@@ -30,13 +34,17 @@ pub async fn run(context: &Context, command: FriendCommand) -> Result<u8, Client
             friend,
             amount: Some(amount),
             issue: false,
+            unattended,
+            until,
         } => {
-            limit(context, &wallet, &friend, &amount).await?;
+            let unattended = unattended.map(|amount| (amount, until));
+            limit(context, &wallet, &friend, &amount, unattended).await?;
         }
         FriendCommand::Limit {
             friend,
             amount: Some(amount),
             issue: true,
+            ..
         } => {
             ceiling(context, &wallet, &friend, &amount).await?;
         }
@@ -169,10 +177,21 @@ async fn limit(
     wallet: &Wallet,
     friend: &str,
     amount: &str,
+    unattended: Option<(String, Duration)>,
 ) -> Result<(), ClientError> {
     let contact = wallet.friend(friend).await?;
     let (accept, unit) = wallet.parse_limit(amount).await?;
-    let set = wallet.set_limit(&contact.user, &unit, accept).await?;
+    let unattended = match unattended {
+        Some((amount, lasts)) => {
+            let number = amount.split_whitespace().next().unwrap_or_default();
+            let amount = unit.parse_minor(number)?;
+            Some(UnattendedTerms { amount, lasts })
+        }
+        None => None,
+    };
+    let set = wallet
+        .set_line(&contact.user, &unit, accept, unattended)
+        .await?;
     let text = minor_text(&unit, accept);
     let value = json!({
         "friend": set.contact.name,
@@ -180,6 +199,7 @@ async fn limit(
         "unit": unit,
         "accept": accept.to_string(),
         "accept_text": text,
+        "unattended": unattended.map(|terms| terms.amount.to_string()),
         "seq": set.seq.map(|seq| seq.to_string()),
         "delivery": set.delivery.map(delivery_name),
     });

@@ -200,7 +200,8 @@ pub async fn whoami(context: &Context, args: &Whoami) -> Result<u8, ClientError>
     Ok(0)
 }
 
-fn qr(text: &str) -> Option<String> {
+/// A code to be scanned; `None` if it is too long for one.
+pub fn qr(text: &str) -> Option<String> {
     let code = QrCode::new(text).ok()?;
     Some(code.render::<unicode::Dense1x2>().quiet_zone(true).build())
 }

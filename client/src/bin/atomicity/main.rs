@@ -6,11 +6,14 @@
 mod args;
 mod doctor;
 mod evidence;
+mod forward;
 mod friend;
 mod identity;
+mod invoice;
 mod log;
 mod output;
 mod pay;
+mod payment;
 mod profile;
 mod promise;
 mod recover;
@@ -128,6 +131,11 @@ async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
         Command::Friend(command) => friend::run(context, command).await,
         Command::Issue(args) => pay::issue(context, args).await,
         Command::Pay(args) => promise::pay(context, args).await,
+        Command::Invoice(args) => invoice::create(context, args).await,
+        Command::Invoices => invoice::list(context).await,
+        Command::Payments => payment::list(context).await,
+        Command::Receipt { payment } => payment::receipt(context, &payment).await,
+        Command::Forward(command) => forward::run(context, command).await,
         Command::Promises(args) => promise::promises(context, args).await,
         Command::Secret(command) => promise::secret(context, command).await,
         Command::Log(command) => log::run(context, command).await,

@@ -39,6 +39,20 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads `10m`, `1h` or `30d`.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let bad = || "write a time between 1s and 365d, such as 10m, 1h or 30d".to_owned();
+    let days = text.strip_suffix('d');
+    if let Some(days) = days {
+        let days = days.parse::<u64>().ok().filter(|n| (1..=365).contains(n));
+        return days
+            .map(|n| Duration::from_secs(n * 86_400))
+            .ok_or_else(bad);
+    }
+    duration(text).map_err(|_| bad())
+}
+
 /// Reads 32 bytes in base64url or hex.
 fn bytes32(text: &str) -> Result<[u8; 32], ClientError> {
     let text = text.trim();
@@ -89,10 +103,14 @@ fn value(promise: &PromiseView) -> Value {
 }
 
 pub async fn pay(context: &Context, args: Pay) -> Result<u8, ClientError> {
-    let on = hash(&args.on)?;
+    let Some(on) = &args.on else {
+        return crate::payment::pay(context, &args).await;
+    };
+    let on = hash(on)?;
     let wallet = context.wallet().await?;
-    let contact = wallet.friend(&args.friend).await?;
-    let money = wallet.parse_money(&args.amount).await?;
+    let contact = wallet.friend(&args.whom).await?;
+    let amount = args.amount.as_deref().unwrap_or_default();
+    let money = wallet.parse_money(amount).await?;
     let hangs = if args.shown {
         Hangs::Shown
     } else {
@@ -272,6 +290,11 @@ mod tests {
         assert_eq!(duration("90").unwrap(), Duration::from_secs(90));
         assert_eq!(duration("60s").unwrap(), Duration::from_secs(60));
         assert_eq!(duration("2m").unwrap(), Duration::from_secs(120));
+        assert_eq!(span("30d").unwrap(), Duration::from_secs(30 * 86_400));
+        assert_eq!(span("1h").unwrap(), Duration::from_secs(3600));
+        for bad in ["", "d", "0d", "366d", "25h"] {
+            assert!(span(bad).is_err(), "{bad}");
+        }
         for bad in ["", "0", "s", "-1s", "25h", "99999999999999999999m"] {
             assert!(duration(bad).is_err(), "{bad}");
         }

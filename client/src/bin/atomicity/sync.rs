@@ -196,6 +196,46 @@ fn event_fields(kind: &WalletEventKind, put: &mut impl FnMut(&str, Value)) -> &'
             put("net_text", json!(unit.format_balance(*net)));
             "payment"
         }
+        WalletEventKind::PassedOn { unit, amount, fee } => {
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            money(put, "fee", unit, *fee);
+            "passed_on"
+        }
+        WalletEventKind::InvoicePaid {
+            invoice,
+            unit,
+            amount,
+        } => {
+            put("invoice", json!(invoice.to_string()));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            "invoice_paid"
+        }
+        WalletEventKind::Paid {
+            payment,
+            unit,
+            amount,
+            fee,
+        } => {
+            put("payment", json!(payment.to_string()));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            money(put, "fee", unit, *fee);
+            "paid"
+        }
+        WalletEventKind::NotPaid {
+            payment,
+            unit,
+            amount,
+            why,
+        } => {
+            put("payment", json!(payment.to_string()));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            put("why", json!(why));
+            "not_paid"
+        }
         WalletEventKind::Acknowledged { unit, seq } => {
             put("unit", json!(unit));
             put("seq", json!(seq.to_string()));
@@ -369,6 +409,32 @@ pub fn event_text(event: &WalletEvent) -> String {
                 unit.format_balance(*net)
             )
         }
+        WalletEventKind::PassedOn { unit, amount, fee } => format!(
+            "you promised {friend} {} for somebody else, for a fee of {}",
+            minor_text(unit, *amount),
+            minor_text(unit, *fee)
+        ),
+        WalletEventKind::InvoicePaid {
+            invoice,
+            unit,
+            amount,
+        } => format!(
+            "your invoice {invoice} is paid: {}",
+            minor_text(unit, *amount)
+        ),
+        WalletEventKind::Paid {
+            unit, amount, fee, ..
+        } => format!(
+            "paid {} over friends, for a fee of {}",
+            minor_text(unit, *amount),
+            minor_text(unit, *fee)
+        ),
+        WalletEventKind::NotPaid {
+            unit, amount, why, ..
+        } => format!(
+            "{} did not get through ({why}); nothing is owed",
+            minor_text(unit, *amount)
+        ),
         WalletEventKind::Acknowledged { unit, .. } => {
             format!("{friend} has what you gave them in {unit}")
         }

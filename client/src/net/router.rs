@@ -1,0 +1,108 @@
+//! Asking a router for ways to pay somebody.
+
+use std::collections::BTreeMap;
+
+use atomicity_ledger::record::Hint;
+use atomicity_ledger::{Amount, Total, Unit, UserKey};
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+
+use super::error::NetError;
+use super::plugin::PluginClient;
+
+/// An answer with more bytes is not read.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+/// What is asked: `POST /v0/router/routes`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RoutesQuestion {
+    /// The payer's own channels: so nobody learns who pays.
+    pub(crate) first: Vec<FirstHop>,
+    pub(crate) to: UserKey,
+    pub(crate) hints: Vec<HintHop>,
+    pub(crate) unit: Unit,
+    pub(crate) amount: Amount,
+    pub(crate) max_fee: Total,
+    pub(crate) max_parts: usize,
+    pub(crate) alternatives: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) via: Option<UserKey>,
+    pub(crate) avoid_users: Vec<UserKey>,
+    pub(crate) avoid_edges: Vec<Edge>,
+}
+
+/// A channel of the payer, and what can go over it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct FirstHop {
+    pub(crate) user: UserKey,
+    pub(crate) capacity: Amount,
+}
+
+/// A direction to avoid.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Edge {
+    pub(crate) from: UserKey,
+    pub(crate) to: UserKey,
+}
+
+/// A last hop that is not published.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct HintHop {
+    peer: UserKey,
+    capacity: Amount,
+    base: Total,
+    ppm: u32,
+}
+
+impl From<Hint> for HintHop {
+    fn from(hint: Hint) -> Self {
+        Self {
+            peer: hint.peer,
+            capacity: hint.capacity,
+            base: hint.base,
+            ppm: hint.ppm,
+        }
+    }
+}
+
+/// What a router answers. Unknown members are for later versions.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RoutesAnswer {
+    pub(crate) routes: Vec<Route>,
+    #[serde(default)]
+    pub(crate) profiles: BTreeMap<UserKey, String>,
+}
+
+/// One way, in one part or several.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Route {
+    pub(crate) parts: Vec<Part>,
+}
+
+/// A chain of promises.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) hops: Vec<Hop>,
+}
+
+/// One user on the way, and what they are promised.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Hop {
+    pub(crate) user: UserKey,
+    pub(crate) amount: Amount,
+}
+
+impl PluginClient {
+    /// Asks for ways.
+    ///
+    /// # Errors
+    /// The router's codes (`no_route`, `too_narrow`, `fee_too_high`, `unknown_payee`); network errors.
+    pub(crate) async fn routes(&self, question: &RoutesQuestion) -> Result<RoutesAnswer, NetError> {
+        let call = self
+            .request(Method::POST, "/v0/router/routes")
+            .json(question)?
+            .at_most(MAX_ANSWER);
+        let answer = self.check(self.send(&call, false).await?)?;
+        answer.json(&self.label())
+    }
+}

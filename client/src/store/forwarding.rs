@@ -1,0 +1,211 @@
+//! Whom promises are passed on to, and what is published about that.
+
+use atomicity_ledger::{Amount, Total, Unit, UserKey};
+use sqlx::SqliteConnection;
+
+use super::{from_sql, parse_own, to_sql};
+use crate::error::ClientError;
+
+/// Stands for every friend.
+const EVERYBODY: &str = "*";
+
+/// To whom promises are passed on, and for how much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardRule {
+    /// The friend after this user; `None` for every friend without a rule of their own.
+    pub to: Option<UserKey>,
+    /// In what.
+    pub unit: Unit,
+    /// Whether anything is passed on to them.
+    pub allowed: bool,
+    /// The smallest amount.
+    pub min: Amount,
+    /// The part of the fee that does not depend on the amount, in minor units.
+    pub base: Total,
+    /// The part that does, in millionths.
+    pub ppm: u32,
+}
+
+/// What is published about a friend.
+#[derive(Clone, Debug)]
+pub(crate) struct AdvertRow {
+    pub serial: u64,
+    /// What it says; empty if it was removed.
+    pub body: String,
+    pub written_at: u64,
+    pub expires_at: u64,
+}
+
+fn name(user: Option<&UserKey>) -> String {
+    user.map_or_else(|| EVERYBODY.to_owned(), UserKey::to_string)
+}
+
+/// Sets a rule.
+pub(crate) async fn put(
+    conn: &mut SqliteConnection,
+    rule: &ForwardRule,
+) -> Result<(), ClientError> {
+    let (user, unit) = (name(rule.to.as_ref()), rule.unit.to_string());
+    let (min, base) = (to_sql(rule.min.minor()), to_sql(rule.base.minor()));
+    sqlx::query!(
+        "INSERT INTO forward_rule (user, unit, allowed, min, base, ppm) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT (user, unit) DO UPDATE SET
+             allowed = excluded.allowed, min = excluded.min, base = excluded.base, ppm = excluded.ppm",
+        user,
+        unit,
+        rule.allowed,
+        min,
+        base,
+        rule.ppm
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes the rules about a friend back, or about everybody; in one unit or in all. How many there were.
+pub(crate) async fn remove(
+    conn: &mut SqliteConnection,
+    to: Option<&UserKey>,
+    unit: Option<&Unit>,
+) -> Result<u64, ClientError> {
+    let (user, unit) = (name(to), unit.map(Unit::to_string));
+    let done = sqlx::query!(
+        "DELETE FROM forward_rule WHERE user = ?1 AND (?2 IS NULL OR unit = ?2)",
+        user,
+        unit
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Takes all rules back.
+pub(crate) async fn clear(conn: &mut SqliteConnection) -> Result<u64, ClientError> {
+    let done = sqlx::query!("DELETE FROM forward_rule")
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// All rules, those about everybody last.
+pub(crate) async fn list(conn: &mut SqliteConnection) -> Result<Vec<ForwardRule>, ClientError> {
+    let rows = sqlx::query!(
+        r#"SELECT user, unit, allowed AS "allowed: bool", min, base, ppm FROM forward_rule ORDER BY user = '*', user, unit"#
+    )
+    .fetch_all(conn)
+    .await?;
+    let rule = |user: String, unit: String, allowed, min, base, ppm| {
+        Ok::<_, ClientError>(ForwardRule {
+            to: match user.as_str() {
+                EVERYBODY => None,
+                user => Some(parse_own(user, "a friend's key")?),
+            },
+            unit: parse_own(&unit, "a unit")?,
+            allowed,
+            min: Amount::from_minor(from_sql(min))?,
+            base: Total::from_minor(from_sql(base))?,
+            ppm: u32::try_from(ppm).unwrap_or(u32::MAX),
+        })
+    };
+    rows.into_iter()
+        .map(|r| rule(r.user, r.unit, r.allowed, r.min, r.base, r.ppm))
+        .collect()
+}
+
+/// The rule for promising onward to a friend in a unit.
+pub(crate) async fn rule_for(
+    conn: &mut SqliteConnection,
+    to: &UserKey,
+    unit: &Unit,
+) -> Result<Option<ForwardRule>, ClientError> {
+    let rules = list(conn).await?;
+    let fits = |rule: &ForwardRule| rule.unit == *unit && rule.to.is_none_or(|user| user == *to);
+    Ok(rules.into_iter().find(fits))
+}
+
+/// Whether anything was ever published or is to be.
+pub(crate) async fn is_used(conn: &mut SqliteConnection) -> Result<bool, ClientError> {
+    let row = sqlx::query!(
+        r#"SELECT (EXISTS (SELECT 1 FROM forward_rule) OR EXISTS (SELECT 1 FROM advert WHERE body != '')) AS "used!: bool""#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.used)
+}
+
+/// Friends whose books have changed since their advert was looked at, or whose advert ends before `soon`; at most `limit`. The
+/// version of the books that was seen.
+pub(crate) async fn due(
+    conn: &mut SqliteConnection,
+    soon: u64,
+    limit: u32,
+) -> Result<Vec<(UserKey, u64)>, ClientError> {
+    let soon = to_sql(soon);
+    let rows = sqlx::query!(
+        "SELECT pair.user, pair.version FROM pair LEFT JOIN advert ON advert.user = pair.user
+         WHERE advert.user IS NULL OR advert.pair_version < pair.version
+            OR (advert.body != '' AND advert.expires_at < ?)
+         ORDER BY pair.user LIMIT ?",
+        soon,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    let row = |user: String, version| Ok((parse_own(&user, "a friend's key")?, from_sql(version)));
+    rows.into_iter().map(|r| row(r.user, r.version)).collect()
+}
+
+/// What is published about a friend.
+pub(crate) async fn advert(
+    conn: &mut SqliteConnection,
+    user: &UserKey,
+) -> Result<Option<AdvertRow>, ClientError> {
+    let user = user.to_string();
+    let row = sqlx::query!(
+        "SELECT serial, body, written_at, expires_at FROM advert WHERE user = ?",
+        user
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| AdvertRow {
+        serial: from_sql(row.serial),
+        body: row.body,
+        written_at: from_sql(row.written_at),
+        expires_at: from_sql(row.expires_at),
+    }))
+}
+
+/// Notes what is published about a friend, and by which version of the books.
+pub(crate) async fn put_advert(
+    conn: &mut SqliteConnection,
+    user: &UserKey,
+    row: &AdvertRow,
+    version: u64,
+) -> Result<(), ClientError> {
+    let user = user.to_string();
+    let (serial, version) = (to_sql(row.serial), to_sql(version));
+    let (written, expires) = (to_sql(row.written_at), to_sql(row.expires_at));
+    sqlx::query!(
+        "INSERT INTO advert (user, serial, body, pair_version, written_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT (user) DO UPDATE SET serial = excluded.serial, body = excluded.body,
+             pair_version = excluded.pair_version, written_at = excluded.written_at, expires_at = excluded.expires_at",
+        user,
+        serial,
+        row.body,
+        version,
+        written,
+        expires
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Looks at all adverts again: the rules have changed, or the friends.
+pub(crate) async fn look_again(conn: &mut SqliteConnection) -> Result<(), ClientError> {
+    sqlx::query!("UPDATE advert SET pair_version = -1")
+        .execute(conn)
+        .await?;
+    Ok(())
+}

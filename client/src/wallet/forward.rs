@@ -1,0 +1,288 @@
+//! Passing payments on: to whom and for how much, and what is published about that.
+
+use std::time::Duration;
+
+use atomicity_ledger::jws::Version;
+use atomicity_ledger::pair::Pair;
+use atomicity_ledger::record::{Advert, AdvertUnit, Intake, Offer, advert_path, coarse};
+use atomicity_ledger::{Serial, Signed, Timestamp, Unit, UserKey};
+
+use super::books::{self, Change};
+use super::{Wallet, now, receive};
+use crate::error::ClientError;
+use crate::store::contacts::{self, Contact};
+use crate::store::forwarding::{self, AdvertRow};
+use crate::store::{json_out, pairs, publications, relays, rules};
+
+pub use crate::store::forwarding::ForwardRule;
+
+/// How long an advert stands, and how long before its end it is renewed, milliseconds.
+const STANDS_MS: u64 = 24 * 60 * 60 * 1000;
+const RENEW_BEFORE_MS: u64 = 6 * 60 * 60 * 1000;
+/// An advert is rewritten at most so often.
+pub(crate) const REWRITE_EVERY: Duration = Duration::from_secs(30);
+/// Adverts that are looked at in one go.
+const BATCH: u32 = 256;
+/// How long relays are kept for show, milliseconds.
+const KEEP_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+/// The most relays that are listed.
+const MAX_LISTED: u32 = 100;
+/// What an advert holds at most.
+const MAX_UNITS: usize = 64;
+
+/// A payment that was passed on. Amounts are in minor units of `unit`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PassedOn {
+    /// Who had promised.
+    pub from: UserKey,
+    /// Who was promised.
+    pub to: UserKey,
+    /// In what.
+    pub unit: Unit,
+    /// What was promised onward.
+    pub amount: u64,
+    /// What stays here if it is paid.
+    pub fee: u64,
+    /// `sent`, `due`, `paid` or `returned`.
+    pub stage: &'static str,
+    /// When it began, Unix milliseconds.
+    pub at: u64,
+}
+
+impl Wallet {
+    /// Passes payments on to these friends (to everybody without a rule of their own, if none is named), on these conditions, from now
+    /// on; and publishes that.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownFriend`], [`ClientError::UnitNotOpen`], or what the store says.
+    pub async fn forward_on(&self, rules: &[ForwardRule]) -> Result<(), ClientError> {
+        let open = self.identity().await?.units;
+        let mut tx = self.store().write().await?;
+        for rule in rules {
+            if !open.contains(&rule.unit) {
+                return Err(ClientError::UnitNotOpen(rule.unit.clone()));
+            }
+            forwarding::put(tx.conn(), rule).await?;
+        }
+        forwarding::look_again(tx.conn()).await?;
+        tx.commit().await?;
+        self.publish_adverts(true).await
+    }
+
+    /// Passes nothing on any more: to nobody, or not to one friend; in one unit or in all. What is promised already goes on.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn forward_off(
+        &self,
+        to: Option<&UserKey>,
+        unit: Option<&Unit>,
+    ) -> Result<(), ClientError> {
+        let mut tx = self.store().write().await?;
+        match (to, unit) {
+            (None, None) => {
+                forwarding::clear(tx.conn()).await?;
+            }
+            (None, Some(_)) => {
+                for rule in forwarding::list(tx.conn()).await? {
+                    forwarding::remove(tx.conn(), rule.to.as_ref(), unit).await?;
+                }
+            }
+            (Some(user), _) => {
+                forwarding::remove(tx.conn(), Some(user), unit).await?;
+                // What holds for everybody must not hold for this friend.
+                for rule in forwarding::list(tx.conn()).await? {
+                    if rule.to.is_none() && unit.is_none_or(|unit| *unit == rule.unit) {
+                        let not = ForwardRule {
+                            to: Some(*user),
+                            allowed: false,
+                            ..rule
+                        };
+                        forwarding::put(tx.conn(), &not).await?;
+                    }
+                }
+            }
+        }
+        forwarding::look_again(tx.conn()).await?;
+        tx.commit().await?;
+        self.publish_adverts(true).await
+    }
+
+    /// To whom payments are passed on.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`] if the store can't be read.
+    pub async fn forward_rules(&self) -> Result<Vec<ForwardRule>, ClientError> {
+        forwarding::list(&mut *self.store().read().await?).await
+    }
+
+    /// The payments that were passed on lately, newest first.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`] if the store can't be read.
+    pub async fn passed_on(&self) -> Result<Vec<PassedOn>, ClientError> {
+        use atomicity_ledger::hop::RelayStage;
+        let kept = relays::list(&mut *self.store().read().await?, MAX_LISTED).await?;
+        let shown = kept.into_iter().map(|(at, relay)| PassedOn {
+            from: relay.incoming.peer,
+            to: relay.outgoing.peer,
+            amount: relay.outgoing.amount.minor(),
+            fee: relay.fee(),
+            stage: match relay.stage {
+                RelayStage::Sent => "sent",
+                RelayStage::Due { .. } => "due",
+                RelayStage::Paid => "paid",
+                RelayStage::Returned => "returned",
+            },
+            unit: relay.unit,
+            at,
+        });
+        Ok(shown.collect())
+    }
+
+    async fn publish_adverts(&self, at_once: bool) -> Result<(), ClientError> {
+        self.plan_adverts(at_once).await?;
+        self.flush().await.map(|_| ())
+    }
+
+    /// Plans to write the adverts that are not as the books are now. Each at most every 30 seconds, unless `at_once`.
+    pub(crate) async fn plan_adverts(&self, at_once: bool) -> Result<(), ClientError> {
+        let at = now();
+        let mut conn = self.store().read().await?;
+        if !forwarding::is_used(&mut conn).await? {
+            return Ok(());
+        }
+        let soon = at.plus_millis(RENEW_BEFORE_MS).millis();
+        let due = forwarding::due(&mut conn, soon, BATCH).await?;
+        drop(conn);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut change = self.change().await?;
+        for (user, version) in due {
+            self.plan_advert(&mut change, &user, version, at_once).await?;
+        }
+        let before = at.millis().saturating_sub(KEEP_MS);
+        relays::forget(change.conn(), before).await?;
+        change.commit().await
+    }
+
+    async fn plan_advert(
+        &self,
+        change: &mut Change,
+        user: &UserKey,
+        version: u64,
+        at_once: bool,
+    ) -> Result<(), ClientError> {
+        let at = change.now;
+        let known = forwarding::advert(change.conn(), user).await?;
+        let rewrite_ms = u64::try_from(REWRITE_EVERY.as_millis()).unwrap_or(u64::MAX);
+        let fresh = known
+            .as_ref()
+            .is_some_and(|row| at.millis() < row.written_at.saturating_add(rewrite_ms));
+        if fresh && !at_once {
+            return Ok(());
+        }
+        let contact = contacts::get(change.conn(), user).await?;
+        let units = match contact.filter(|contact| receive::is_friend(Some(contact))) {
+            Some(contact) => self.advert_units(change, &contact).await?,
+            None => Vec::new(),
+        };
+        let body = if units.is_empty() {
+            String::new()
+        } else {
+            json_out(&units)?
+        };
+        let mut row = known.unwrap_or(AdvertRow {
+            serial: 0,
+            body: String::new(),
+            written_at: 0,
+            expires_at: 0,
+        });
+        let renewed = row.expires_at < at.plus_millis(RENEW_BEFORE_MS).millis();
+        if row.body != body || (renewed && !body.is_empty()) {
+            row.serial = at.millis().max(row.serial.saturating_add(1));
+            row.written_at = at.millis();
+            row.expires_at = at.plus_millis(STANDS_MS).millis();
+            row.body = body;
+            let signed = sign(change, self.user(), *user, &row, units)?;
+            let jws = signed.as_ref().map(|advert| advert.jws().as_bytes());
+            publications::put(change.conn(), &advert_path(user), jws, at.millis()).await?;
+        }
+        forwarding::put_advert(change.conn(), user, &row, version).await
+    }
+
+    /// What can go over the channel with a friend, in every unit that the rules name.
+    async fn advert_units(
+        &self,
+        change: &mut Change,
+        contact: &Contact,
+    ) -> Result<Vec<AdvertUnit>, ClientError> {
+        let Some(row) = pairs::get(change.conn(), &contact.user).await? else {
+            return Ok(Vec::new());
+        };
+        let pair: Pair = books::parse(&row.body)?;
+        let all = forwarding::list(change.conn()).await?;
+        let mut names: Vec<Unit> = all.iter().map(|rule| rule.unit.clone()).collect();
+        names.sort();
+        names.dedup();
+        let limits_of = rules::policy(change.conn(), &contact.user).await?;
+        let mut units = Vec::new();
+        for unit in names.into_iter().take(MAX_UNITS) {
+            let fits = |rule: &&ForwardRule| {
+                rule.unit == unit && rule.to.is_none_or(|user| user == contact.user)
+            };
+            let Some(rule) = all.iter().find(fits).filter(|rule| rule.allowed) else {
+                continue;
+            };
+            if pair.frozen(&unit).is_some() || pair.is_waiting() {
+                continue;
+            }
+            let ceiling = limits_of.verdict(&contact.user, &unit).issue;
+            let limits = pair.limits(&unit, ceiling, change.now);
+            let least = limits.min_amount.map_or(rule.min, |min| min.max(rule.min));
+            let send = coarse(limits.can_issue).filter(|capacity| *capacity >= least);
+            let send = send.map(|capacity| Offer {
+                capacity,
+                min: least,
+                base: rule.base,
+                ppm: rule.ppm,
+            });
+            let receive = coarse(limits.can_receive).map(|capacity| Intake { capacity });
+            if send.is_some() || receive.is_some() {
+                units.push(AdvertUnit {
+                    unit,
+                    send,
+                    receive,
+                });
+            }
+        }
+        Ok(units)
+    }
+}
+
+/// The advert; `None` if there is nothing to say any more.
+fn sign(
+    change: &Change,
+    from: UserKey,
+    to: UserKey,
+    row: &AdvertRow,
+    units: Vec<AdvertUnit>,
+) -> Result<Option<Signed<Advert>>, ClientError> {
+    if units.is_empty() {
+        return Ok(None);
+    }
+    let advert = Advert {
+        v: Version,
+        from,
+        to,
+        serial: Serial::new(row.serial)?,
+        units,
+        slots: None,
+        max_deadline_s: 120,
+        expires: Timestamp::saturating_from_millis(row.expires_at),
+        at: change.now,
+    };
+    Ok(Some(Signed::sign(advert, &change.keys.pen)?))
+}

@@ -1,0 +1,138 @@
+//! Paying somebody over friends: what is asked for, the ways, the promises, and what becomes of them.
+
+mod drive;
+mod fault;
+mod send;
+mod target;
+mod view;
+mod ways;
+
+use std::time::Duration;
+
+use atomicity_ledger::hop::{Attempt, Fate};
+use atomicity_ledger::seal::{open_private, seal_private};
+use atomicity_ledger::{Amount, Memo, RecordId, Unit, UserKey};
+use serde::{Deserialize, Serialize};
+
+use super::access::Keys;
+use super::entropy;
+use crate::error::ClientError;
+use crate::store::json_in;
+use crate::store::payments::PaymentRow;
+
+pub use crate::store::payments::PaymentState;
+pub use drive::PayProgress;
+pub use fault::PaymentFault;
+pub use target::{PayTarget, Payable};
+pub use view::{PaymentPart, PaymentView, ReceiptView};
+pub use ways::{Way, WayPart};
+
+/// How long the promises of a payment stand if nothing else is said.
+pub const PAY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How to pay.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PayOptions {
+    /// The most that all hops together may take, in minor units; 1 % of the amount and one smallest unit if `None`.
+    pub max_fee: Option<u64>,
+    /// Who must be on the way.
+    pub via: Option<UserKey>,
+    /// Who must not be on the way.
+    pub avoid: Vec<UserKey>,
+    /// The routers to ask: keys, addresses or both; the best known ones if empty.
+    pub routers: Vec<String>,
+    /// The way to take, the payee last: nobody is asked for one then.
+    pub along: Option<Vec<UserKey>>,
+    /// How long the promises stand.
+    pub deadline: Duration,
+    /// A few words, for a payee who is away.
+    pub memo: Option<Memo>,
+}
+
+impl Default for PayOptions {
+    fn default() -> Self {
+        Self {
+            max_fee: None,
+            via: None,
+            avoid: Vec::new(),
+            routers: Vec::new(),
+            along: None,
+            deadline: PAY_DEADLINE,
+            memo: None,
+        }
+    }
+}
+
+/// What was asked for and how to look for ways: stored with the payment, so that any process can go on with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) payee: UserKey,
+    pub(crate) unit: Unit,
+    /// What is to arrive.
+    pub(crate) amount: Amount,
+    /// What may be promised, fees included.
+    pub(crate) most: Amount,
+    /// The signed invoice; without one the payee is away.
+    pub(crate) invoice: Option<String>,
+    pub(crate) memo: Option<Memo>,
+    pub(crate) via: Option<UserKey>,
+    pub(crate) avoid: Vec<UserKey>,
+    pub(crate) routers: Vec<String>,
+    pub(crate) along: Option<Vec<UserKey>>,
+    /// How long promises stand, milliseconds.
+    pub(crate) deadline_ms: u64,
+    /// The logs that both rely on.
+    pub(crate) logs: Vec<String>,
+    /// Until when ways are looked for, Unix milliseconds.
+    pub(crate) until: u64,
+}
+
+impl Plan {
+    /// The plan of a stored payment.
+    pub(crate) fn read(row: &PaymentRow) -> Result<Self, ClientError> {
+        json_in(&row.plan, "a payment's plan")
+    }
+}
+
+/// What a payment cost beyond its amount, in minor units.
+pub(crate) fn cost(attempt: &Attempt) -> u64 {
+    let counting = attempt
+        .parts()
+        .iter()
+        .filter(|part| matches!(part.fate, Fate::Paid | Fate::Outstanding));
+    counting.fold(0, |sum, part| {
+        let fee = part.amount.minor().saturating_sub(part.arrives.minor());
+        sum.saturating_add(fee)
+    })
+}
+
+fn seal_path(id: &RecordId) -> String {
+    format!("/priv/atomicity/v0/payments/{id}")
+}
+
+/// The attempt of a stored payment.
+pub(crate) fn open_attempt(keys: &Keys, row: &PaymentRow) -> Result<Attempt, ClientError> {
+    let opened = open_private(&keys.private, &seal_path(&row.id), &row.attempt)?;
+    serde_json::from_slice(&opened).map_err(|e| ClientError::StoreCorrupt {
+        what: "a payment's attempt",
+        why: e.to_string(),
+    })
+}
+
+/// An attempt as it is stored: it holds keys.
+pub(crate) fn seal_attempt(
+    keys: &Keys,
+    row: &PaymentRow,
+    attempt: &Attempt,
+) -> Result<Vec<u8>, ClientError> {
+    let text = zeroize::Zeroizing::new(
+        serde_json::to_vec(attempt).map_err(|e| ClientError::Internal(e.to_string()))?,
+    );
+    Ok(seal_private(
+        &keys.private,
+        &seal_path(&row.id),
+        entropy(),
+        &text,
+    )?)
+}
