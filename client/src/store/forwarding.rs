@@ -134,19 +134,20 @@ pub(crate) async fn is_used(conn: &mut SqliteConnection) -> Result<bool, ClientE
     Ok(row.used)
 }
 
-/// Friends whose books have changed since their advert was looked at, or whose advert ends before `soon`; at most `limit`. The
-/// version of the books that was seen.
+/// Friends whose books have changed since their advert was looked at, or whose advert ends before `soon`; of those with an advert
+/// only if it was written at `written` or before. At most `limit`. The version of the books that was seen.
 pub(crate) async fn due(
     conn: &mut SqliteConnection,
-    soon: u64,
+    (soon, written): (u64, u64),
     limit: u32,
 ) -> Result<Vec<(UserKey, u64)>, ClientError> {
-    let soon = to_sql(soon);
+    let (soon, written) = (to_sql(soon), to_sql(written));
     let rows = sqlx::query!(
         "SELECT pair.user, pair.version FROM pair LEFT JOIN advert ON advert.user = pair.user
-         WHERE advert.user IS NULL OR advert.pair_version < pair.version
-            OR (advert.body != '' AND advert.expires_at < ?)
+         WHERE advert.user IS NULL OR (advert.written_at <= ?
+            AND (advert.pair_version < pair.version OR (advert.body != '' AND advert.expires_at < ?)))
          ORDER BY pair.user LIMIT ?",
+        written,
         soon,
         limit
     )

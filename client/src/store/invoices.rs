@@ -43,10 +43,7 @@ impl TryFrom<Row> for InvoiceRow {
 }
 
 /// Keeps an invoice.
-pub(crate) async fn put(
-    conn: &mut SqliteConnection,
-    row: &InvoiceRow,
-) -> Result<(), ClientError> {
+pub(crate) async fn put(conn: &mut SqliteConnection, row: &InvoiceRow) -> Result<(), ClientError> {
     let bill = row.collection.bill();
     let (id, hash) = (bill.invoice.to_string(), bill.hash.to_string());
     let collection = json_out(&row.collection)?;

@@ -13,8 +13,14 @@ pub(crate) async fn put(
     relay: &Relay,
     now: u64,
 ) -> Result<(), ClientError> {
-    let (incoming, outgoing) = (relay.incoming.iou.to_string(), relay.outgoing.iou.to_string());
-    let (from, to) = (relay.incoming.peer.to_string(), relay.outgoing.peer.to_string());
+    let (incoming, outgoing) = (
+        relay.incoming.iou.to_string(),
+        relay.outgoing.iou.to_string(),
+    );
+    let (from, to) = (
+        relay.incoming.peer.to_string(),
+        relay.outgoing.peer.to_string(),
+    );
     let (body, over, now) = (json_out(relay)?, relay.is_over(), to_sql(now));
     sqlx::query!(
         "INSERT INTO relay (incoming, outgoing, from_user, to_user, body, over, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -85,9 +91,12 @@ pub(crate) async fn list(
 /// Forgets relays that are over and began before `before`, Unix milliseconds.
 pub(crate) async fn forget(conn: &mut SqliteConnection, before: u64) -> Result<(), ClientError> {
     let before = to_sql(before);
-    sqlx::query!("DELETE FROM relay WHERE over = 1 AND created_at < ?", before)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM relay WHERE over = 1 AND created_at < ?",
+        before
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use super::receive::Source;
 use super::{Fault, Wallet, history, now, promise, routed};
 use crate::error::ClientError;
 use crate::net::now_ms;
-use crate::store::{contacts, inbox, logs, pairs, preimages, settings, windows};
+use crate::store::{contacts, inbox, logs, pairs, payments, preimages, settings, windows};
 
 /// Logs that are read side by side.
 const LOGS_AT_ONCE: usize = 8;
@@ -100,8 +100,11 @@ impl Wallet {
         report.events.extend(driven);
         let wanted = settings::get(&mut *self.store().read().await?, settings::LOGS_WANTED).await?;
         self.tell_forks(self.ask_watchtowers_again().await?, &mut report);
-        report.idle = wanted.is_none();
-        if report.idle {
+        let paying = !payments::open(&mut *self.store().read().await?)
+            .await?
+            .is_empty();
+        report.idle = wanted.is_none() && !paying;
+        if wanted.is_none() {
             return Ok(report);
         }
         self.ensure_may_sign().await?;

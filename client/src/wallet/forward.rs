@@ -154,14 +154,19 @@ impl Wallet {
             return Ok(());
         }
         let soon = at.plus_millis(RENEW_BEFORE_MS).millis();
-        let due = forwarding::due(&mut conn, soon, BATCH).await?;
+        let rewrite_ms = u64::try_from(REWRITE_EVERY.as_millis()).unwrap_or(u64::MAX);
+        let written = match at_once {
+            true => u64::MAX,
+            false => at.millis().saturating_sub(rewrite_ms),
+        };
+        let due = forwarding::due(&mut conn, (soon, written), BATCH).await?;
         drop(conn);
         if due.is_empty() {
             return Ok(());
         }
         let mut change = self.change().await?;
         for (user, version) in due {
-            self.plan_advert(&mut change, &user, version, at_once).await?;
+            self.plan_advert(&mut change, &user, version).await?;
         }
         let before = at.millis().saturating_sub(KEEP_MS);
         relays::forget(change.conn(), before).await?;
@@ -173,17 +178,9 @@ impl Wallet {
         change: &mut Change,
         user: &UserKey,
         version: u64,
-        at_once: bool,
     ) -> Result<(), ClientError> {
         let at = change.now;
         let known = forwarding::advert(change.conn(), user).await?;
-        let rewrite_ms = u64::try_from(REWRITE_EVERY.as_millis()).unwrap_or(u64::MAX);
-        let fresh = known
-            .as_ref()
-            .is_some_and(|row| at.millis() < row.written_at.saturating_add(rewrite_ms));
-        if fresh && !at_once {
-            return Ok(());
-        }
         let contact = contacts::get(change.conn(), user).await?;
         let units = match contact.filter(|contact| receive::is_friend(Some(contact))) {
             Some(contact) => self.advert_units(change, &contact).await?,

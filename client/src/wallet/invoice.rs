@@ -9,8 +9,8 @@ use atomicity_ledger::record::{Hint, Invoice, InvoiceLog, coarse};
 use atomicity_ledger::{Amount, Memo, PaymentHash, Preimage, RecordId, Signed, Unit, UserKey};
 use futures_util::{StreamExt as _, stream};
 
-use super::{HistoryItem, Wallet, books, entropy, logs, now, routed, secret};
 use super::{Direction, LogView};
+use super::{HistoryItem, Wallet, books, entropy, logs, now, routed, secret};
 use crate::error::ClientError;
 use crate::store::contacts::{self, ContactStatus};
 use crate::store::invoices::{self, InvoiceRow};

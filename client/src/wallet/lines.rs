@@ -11,7 +11,7 @@ use super::books::Change;
 use super::friends::LimitChange;
 use super::{Direction, HistoryItem, Wallet, logs, now, receive};
 use crate::error::ClientError;
-use crate::store::{contacts, parse_own, rules};
+use crate::store::{contacts, forwarding, parse_own, rules};
 
 /// The most logs that an allowance names.
 const MAX_ALLOWED_LOGS: usize = 16;
@@ -136,6 +136,7 @@ impl Wallet {
             .await?
             .ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
         rules::set_issue(tx.conn(), user, unit, Total::from_minor(most)?).await?;
+        forwarding::look_again(tx.conn()).await?;
         tx.commit().await?;
         Ok(LimitChange {
             contact,

@@ -85,14 +85,14 @@ pub use doctor::{Check, Diagnosis};
 pub use event::{WalletEvent, WalletEventKind};
 pub use evidence::{Bundle, verify_evidence};
 pub use flush::{Delivery, Fault, FlushReport};
-pub use friends::{Added, FriendDetails, LimitChange};
 pub use forward::{ForwardRule, PassedOn};
+pub use friends::{Added, FriendDetails, LimitChange};
 pub use home_move::Moved;
 pub use inbox::InboxReport;
 pub use invoice::{DEFAULT_INVOICE_EXPIRY, InvoiceState, InvoiceTerms, InvoiceView};
 pub use issue::{IssueOptions, IssuedPayment};
-pub use logs::{CosignerView, ForkView, LogSource, LogView};
 pub use lines::UnattendedTerms;
+pub use logs::{CosignerView, ForkView, LogSource, LogView};
 pub use pay::{
     PAY_DEADLINE, PayOptions, PayProgress, PayTarget, Payable, PaymentFault, PaymentPart,
     PaymentState, PaymentView, ReceiptView, Way, WayPart,

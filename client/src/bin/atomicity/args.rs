@@ -209,7 +209,12 @@ pub enum FriendCommand {
         #[arg(long, requires = "amount")]
         issue: bool,
         /// The most that they may pay you at once while you are away; 0 for nothing
-        #[arg(long, value_name = "AMOUNT", requires = "amount", conflicts_with = "issue")]
+        #[arg(
+            long,
+            value_name = "AMOUNT",
+            requires = "amount",
+            conflicts_with = "issue"
+        )]
         unattended: Option<String>,
         /// For how long that holds: 12h, 30d
         #[arg(long, value_name = "TIME", requires = "unattended", default_value = "30d", value_parser = super::promise::span)]
@@ -322,14 +327,25 @@ pub struct Pay {
     #[arg(long = "router", value_name = "KEY|URL", conflicts_with = "on")]
     pub routers: Vec<String>,
     /// The whole way, the payee last, so that no router is asked
-    #[arg(long, value_name = "USERS", value_delimiter = ',', hide = true, conflicts_with = "on")]
+    #[arg(
+        long,
+        value_name = "USERS",
+        value_delimiter = ',',
+        hide = true,
+        conflicts_with = "on"
+    )]
     pub along: Vec<String>,
     /// A few words, for somebody who is away
     #[arg(long, conflicts_with = "on")]
     pub memo: Option<String>,
     /// The hash of the secret that it hangs on, in base64url or hex
     // One hash in 64 begins with a hyphen.
-    #[arg(long, value_name = "HASH", allow_hyphen_values = true, requires = "amount")]
+    #[arg(
+        long,
+        value_name = "HASH",
+        allow_hyphen_values = true,
+        requires = "amount"
+    )]
     pub on: Option<String>,
     /// A log that decides, by its name or address; may be repeated [default: all known ones that can be relied on]
     #[arg(long = "log", value_name = "LOG", requires = "on")]

@@ -79,7 +79,10 @@ async fn list(context: &Context, wallet: &Wallet) -> Result<(), ClientError> {
     let value = json!({ "rules": values, "passed_on": passed_values });
     let mut lines = Vec::new();
     for one in passed.iter().take(20) {
-        let (from, to) = (wallet.name_of(&one.from).await?, wallet.name_of(&one.to).await?);
+        let (from, to) = (
+            wallet.name_of(&one.from).await?,
+            wallet.name_of(&one.to).await?,
+        );
         lines.push(format!(
             "{}  {from} to {to}: {}, fee {}, {}",
             time_text(one.at),
@@ -92,7 +95,10 @@ async fn list(context: &Context, wallet: &Wallet) -> Result<(), ClientError> {
         let mut text = if rows.is_empty() {
             "You pass nothing on. Begin with: atomicity forward on --all --unit …".to_owned()
         } else {
-            table(&["to", "unit", "", "from", "fee", "and of a million"], &rows)
+            table(
+                &["to", "unit", "", "from", "fee", "and of a million"],
+                &rows,
+            )
         };
         for line in &lines {
             text.push('\n');

@@ -81,7 +81,9 @@ async fn fits_plainly(
         return Ok(false);
     }
     let is_friend = wallet.friend(&user.to_z32()).await.is_ok();
-    let channels = wallet.balances(Some(user), Some(&payable.money.unit)).await?;
+    let channels = wallet
+        .balances(Some(user), Some(&payable.money.unit))
+        .await?;
     let fits = |view: &atomicity_client::wallet::ChannelView| {
         view.can_issue >= payable.money.amount.minor()
     };
@@ -202,7 +204,11 @@ async fn over_friends(
 
 fn waiting_words(view: &PaymentView) -> String {
     let out = view.parts.iter().filter(|part| part.fate == "outstanding");
-    let failed = view.parts.iter().filter(|part| part.fate == "failed").count();
+    let failed = view
+        .parts
+        .iter()
+        .filter(|part| part.fate == "failed")
+        .count();
     let hops = out.clone().map(|part| part.hops.len()).max().unwrap_or(0);
     let mut words = match out.count() {
         0 => "looking for another way".to_owned(),

@@ -405,10 +405,14 @@ fn final_word(plan: &Plan, row: &PaymentRow, attempt: &Attempt) -> Option<String
 
 /// What was said last.
 fn last_word(attempt: &Attempt) -> &'static str {
-    let said = attempt.parts().iter().rev().find_map(|part| match &part.fate {
-        Fate::Failed { failure, .. } => Some(failure.code.as_str()),
-        _ => None,
-    });
+    let said = attempt
+        .parts()
+        .iter()
+        .rev()
+        .find_map(|part| match &part.fate {
+            Fate::Failed { failure, .. } => Some(failure.code.as_str()),
+            _ => None,
+        });
     said.unwrap_or("no_route")
 }
 
@@ -428,7 +432,9 @@ fn avoided(me: UserKey, attempt: &Attempt) -> Vec<(UserKey, UserKey)> {
             }));
             continue;
         }
-        let path: Vec<UserKey> = std::iter::once(me).chain(part.hops.iter().copied()).collect();
+        let path: Vec<UserKey> = std::iter::once(me)
+            .chain(part.hops.iter().copied())
+            .collect();
         let speaker = hop.map_or(0, usize::from).saturating_add(1);
         let of_hop = match (path.get(speaker), path.get(speaker + 1)) {
             (Some(from), Some(to)) => Some((*from, *to)),
@@ -441,4 +447,3 @@ fn avoided(me: UserKey, attempt: &Attempt) -> Vec<(UserKey, UserKey)> {
     edges.dedup();
     edges
 }
-

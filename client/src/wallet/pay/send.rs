@@ -148,7 +148,10 @@ impl Wallet {
                 direction: Some(Direction::Out),
                 amount: part.map(|part| part.amount.minor()),
                 reference: part.map(|part| part.iou.to_string()),
-                note: Some(format!("to be passed on; hangs on {}", attempt.terms().hash)),
+                note: Some(format!(
+                    "to be passed on; hangs on {}",
+                    attempt.terms().hash
+                )),
                 ..HistoryItem::default()
             })
             .await
@@ -165,14 +168,19 @@ impl Wallet {
         let (first, _) = first.ok_or(PaymentFault::RouteInvalid("it has no hops"))?;
         let deadline = Duration::from_millis(plan.deadline_ms);
         let on = |logs: Vec<String>| PromiseTerms::on(hash, Hangs::Logs { logs, deadline });
-        let all = self.terms_for(first, &plan.unit, on(plan.logs.clone())).await;
+        let all = self
+            .terms_for(first, &plan.unit, on(plan.logs.clone()))
+            .await;
         let mut failure = match all {
             Ok(terms) => return Ok(terms),
             Err(error) => error,
         };
         // One that does not answer must not hinder the others.
         for log in plan.logs.iter().filter(|_| plan.logs.len() > 1) {
-            match self.terms_for(first, &plan.unit, on(vec![log.clone()])).await {
+            match self
+                .terms_for(first, &plan.unit, on(vec![log.clone()]))
+                .await
+            {
                 Ok(terms) => return Ok(terms),
                 Err(error) => failure = error,
             }

@@ -63,7 +63,10 @@ impl Way {
     /// What the hops take, in minor units.
     #[must_use]
     pub fn fee(&self) -> u64 {
-        let fees = self.parts.iter().map(|p| p.promised().saturating_sub(p.arrives()));
+        let fees = self
+            .parts
+            .iter()
+            .map(|p| p.promised().saturating_sub(p.arrives()));
         fees.fold(0, u64::saturating_add)
     }
 }
@@ -299,7 +302,12 @@ impl Wallet {
         along: &[UserKey],
         amount: Amount,
     ) -> Result<Ways, ClientError> {
-        let mut hops = vec![(*along.last().ok_or(PaymentFault::RouteInvalid("it has no hops"))?, amount)];
+        let mut hops = vec![(
+            *along
+                .last()
+                .ok_or(PaymentFault::RouteInvalid("it has no hops"))?,
+            amount,
+        )];
         let mut onward = amount;
         for pair in along.windows(2).rev() {
             let &[from, to] = pair else { continue };
@@ -386,7 +394,10 @@ impl Wallet {
         let judged = |jws: &str| receive::judge_profile(jws, user, None, now()).ok();
         let profile = match shown.and_then(|jws| judged(jws)) {
             Some(profile) => Some(profile),
-            None => self.fetch_profile(&user).await?.and_then(|jws| judged(&jws)),
+            None => self
+                .fetch_profile(&user)
+                .await?
+                .and_then(|jws| judged(&jws)),
         };
         let current = profile.as_ref().and_then(|p| p.record().current_key());
         Ok(match current {
@@ -441,7 +452,11 @@ fn check(me: UserKey, plan: &Plan, need: &Need, way: &Way) -> Result<(), Payment
             }
             from = *user;
         }
-        if part.hops.windows(2).any(|w| matches!(w, [a, b] if a.1 < b.1)) {
+        if part
+            .hops
+            .windows(2)
+            .any(|w| matches!(w, [a, b] if a.1 < b.1))
+        {
             return invalid("a hop would have to promise more than it is promised");
         }
         arrives = arrives.saturating_add(part.arrives());

@@ -97,7 +97,10 @@ impl Desk<'_> {
             true => self.books.remove(&next),
             false => None,
         };
-        let pairs = (incoming.pair.clone(), outgoing.as_ref().map(|o| o.pair.clone()));
+        let pairs = (
+            incoming.pair.clone(),
+            outgoing.as_ref().map(|o| o.pair.clone()),
+        );
         let done = forward(
             &mut relay,
             Neighbour {

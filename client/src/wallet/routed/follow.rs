@@ -83,7 +83,11 @@ impl Desk<'_> {
             terms: attempt.terms(),
             now: self.change.now,
         };
-        let before_last = part.hops.len().checked_sub(2).and_then(|at| part.hops.get(at));
+        let before_last = part
+            .hops
+            .len()
+            .checked_sub(2)
+            .and_then(|at| part.hops.get(at));
         if before_last != Some(&hop) {
             return Ok(());
         }
@@ -346,4 +350,3 @@ impl Desk<'_> {
         Ok(())
     }
 }
-

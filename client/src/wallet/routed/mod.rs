@@ -75,7 +75,10 @@ pub(crate) async fn react(
 ///
 /// # Errors
 /// As [`react`].
-pub(crate) async fn tidy(change: &mut Change, me: UserKey) -> Result<Vec<WalletEvent>, ClientError> {
+pub(crate) async fn tidy(
+    change: &mut Change,
+    me: UserKey,
+) -> Result<Vec<WalletEvent>, ClientError> {
     let logs = logs::known(change.conn()).await?;
     let (pen, secrets) = (change.keys.pen.clone(), change.keys.encryption.clone());
     let mut desk = Desk {
