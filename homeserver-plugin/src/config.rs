@@ -7,6 +7,7 @@ mod sections;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::config::AgentConfig;
 use crate::announce::AnnounceConfig;
 use crate::router::config::RouterConfig;
 use crate::witness_log::config::WitnessLogConfig;
@@ -42,6 +43,8 @@ pub struct Config {
     pub cosigner: CosignerConfig,
     /// Watching logs for others.
     pub watchtower: WatchtowerConfig,
+    /// Keeping books for users.
+    pub agent: AgentConfig,
     /// Telling the world what is on offer.
     pub announce: AnnounceConfig,
     /// Finding routes for others.

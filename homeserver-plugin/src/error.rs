@@ -85,6 +85,14 @@ pub enum PluginError {
         /// What was wrong, for people.
         detail: &'static str,
     },
+    /// The request is understood, and what it asks for can't be done as things stand.
+    #[error("{detail}")]
+    Refused {
+        /// Stable code.
+        code: &'static str,
+        /// Why, for people.
+        detail: String,
+    },
     /// There is nothing here.
     #[error("{detail}")]
     NotFound {
@@ -169,6 +177,7 @@ impl PluginError {
             | Self::TooLarge { code }
             | Self::Unauthorized { code, .. }
             | Self::Forbidden { code, .. }
+            | Self::Refused { code, .. }
             | Self::NotFound { code, .. }
             | Self::TooMany { code, .. }
             | Self::Unavailable { code, .. } => code,
@@ -200,6 +209,7 @@ impl PluginError {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Refused { .. } => StatusCode::CONFLICT,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::AccountMoved => StatusCode::GONE,

@@ -27,7 +27,7 @@ use crate::inbox::envelope;
 use crate::problem::Problem;
 use crate::router as finding;
 use crate::state::AppState;
-use crate::{cosigner, mirror, watchtower};
+use crate::{agent, cosigner, mirror, watchtower};
 
 /// The parts of the document that no route gives.
 #[derive(OpenApi)]
@@ -43,6 +43,7 @@ use crate::{cosigner, mirror, watchtower};
         (name = "inbox", description = "Sealed messages: leave one for a user, fetch your own, live if you like."),
         (name = "account", description = "Your account at this service."),
         (name = "sessions", description = "Show that you speak for a key, once; then a token will do."),
+        (name = "agent", description = "Books that are kept for you while you are away, within your limits."),
         (name = "log", description = "The transparency log of preimages, if this service runs one."),
         (name = "logs", description = "Logs of others: their mirrors, cosignatures, and who was caught lying."),
         (name = "router", description = "Ways to pay strangers, if this service looks for them."),
@@ -76,7 +77,7 @@ pub enum Listener {
 }
 
 /// `routes` with bodies of at most `limit` bytes: by what a request announces, and by what really comes.
-fn bounded(
+pub(crate) fn bounded(
     routes: OpenApiRouter<AppState>,
     limit: usize,
     code: &'static str,
@@ -163,6 +164,10 @@ fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::opena
         ));
     let (small, large) = followed(state, small, large);
     let (small, large) = routed(state, small, large);
+    let (small, large) = match &state.agent {
+        Some(_) => agent::http::routes(small, large),
+        None => (small, large),
+    };
     let guarded = bounded(small, extract::SMALL_BODY, "body_too_large")
         .merge(large)
         .layer(from_fn_with_state(state.clone(), middleware::require_ready))

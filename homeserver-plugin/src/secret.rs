@@ -125,6 +125,8 @@ pub struct Secrets {
     pub cosigner: Option<Zeroizing<[u8; 32]>>,
     /// What cosigner and watchtower follow.
     pub follow: Follow,
+    /// Policies of logs that the agent's promises may hang on.
+    pub policies: Vec<String>,
 }
 
 impl From<pubky::Keypair> for Secrets {
@@ -134,6 +136,7 @@ impl From<pubky::Keypair> for Secrets {
             witness_log: None,
             cosigner: None,
             follow: Follow::default(),
+            policies: Vec::new(),
         }
     }
 }
@@ -159,6 +162,10 @@ impl Secrets {
             witness_log,
             cosigner,
             follow: Follow::read(&config.cosigner, &config.watchtower, data_dir)?,
+            policies: match config.agent.enabled {
+                true => config.agent.read_policies(data_dir)?,
+                false => Vec::new(),
+            },
         })
     }
 }

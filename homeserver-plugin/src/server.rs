@@ -12,6 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::{self, Agent};
 use crate::announce::AnnounceMetrics;
 use crate::config::{Config, DatabaseConfig, HttpConfig};
 use crate::db::{self, lock::DatabaseLock, migrate};
@@ -72,8 +73,12 @@ pub async fn run(
         pool,
         metrics,
         log: log.clone(),
+        policies: secrets.policies,
     };
     let (state, writer) = assemble(config, secrets.plugin, parts, stop.child_token())?;
+    if let Some(agent) = &state.agent {
+        agent::engine::open(&state, agent).await?;
+    }
     let listeners = Listeners::open(&state)?;
     let addresses = listeners.addresses;
     let guard = Guard::start(lock, &state);
@@ -88,6 +93,9 @@ pub async fn run(
     spawn_following(&state, &mut tasks);
     if let Some(router) = &state.router {
         router.spawn(&state, &mut tasks);
+    }
+    if let Some(agent) = &state.agent {
+        agent::engine::spawn(&state, agent, &mut tasks);
     }
     tasks.spawn(announce::run(state.clone(), addresses.pubky.port()));
     let log = log.zip(start).map(|(log, start)| {
@@ -170,6 +178,7 @@ struct Parts {
     metrics: Metrics,
     log: Option<WitnessLog>,
     follow: Following,
+    policies: Vec<String>,
 }
 
 async fn take_database(
@@ -196,12 +205,23 @@ fn assemble(
         metrics,
         log,
         follow,
+        policies,
     } = parts;
+    let agent = match config.agent.enabled {
+        true => Some(Agent::new(
+            &config.agent,
+            &config.inbox,
+            &policies,
+            &metrics,
+        )?),
+        false => None,
+    };
     let hub = Hub::new(&config.inbox, metrics.clone());
     let (writer, task) = Writer::new(
         pool.clone(),
         config.inbox.clone(),
         hub.clone(),
+        agent.clone(),
         metrics.clone(),
     );
     let state = AppState::new(Shared {
@@ -211,6 +231,7 @@ fn assemble(
         readiness: Readiness::default(),
         witness_log: log,
         following: FollowMetrics::new(&metrics)?,
+        agent,
         announcing: AnnounceMetrics::new(&metrics)?,
         router: Router::open(&config, &metrics)?,
         follow,

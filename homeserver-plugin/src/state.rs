@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::Agent;
 use crate::announce::AnnounceMetrics;
 use crate::config::Config;
 use crate::http::client_addr::TrustedProxies;
@@ -51,6 +52,8 @@ pub struct Shared {
     pub following: FollowMetrics,
     /// The router, if this plugin is one.
     pub router: Option<Router>,
+    /// Books that are kept for users, if this plugin keeps any.
+    pub agent: Option<Agent>,
     /// What announcing services is counted by.
     pub announcing: AnnounceMetrics,
     /// Whether this process may serve.

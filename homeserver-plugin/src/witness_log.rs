@@ -10,7 +10,7 @@ pub mod config;
 mod cosigners;
 pub mod create;
 mod events;
-mod fault;
+pub mod fault;
 mod graves;
 pub mod http;
 mod metrics;

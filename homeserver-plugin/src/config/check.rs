@@ -42,6 +42,7 @@ impl Config {
         self.cosigner.check(self.network.testnet)?;
         self.watchtower.check()?;
         self.router.check()?;
+        self.agent.check()?;
         self.announce.check(self.network.testnet)?;
         for (name, value) in self.positive() {
             if value == 0 {

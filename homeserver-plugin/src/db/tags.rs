@@ -28,7 +28,8 @@ pub async fn replace(
         return Ok(false);
     }
     sqlx::query!(
-        "DELETE FROM tags WHERE owner = $1 AND tag <> ALL($2)",
+        "DELETE FROM tags t WHERE owner = $1 AND tag <> ALL($2)
+         AND NOT EXISTS (SELECT 1 FROM agent_tags a WHERE a.owner = t.owner AND a.tag = t.tag)",
         owner,
         &list
     )

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::admit::{AccountRoom, Admission, Candidate, Posted};
 use super::hub::Hub;
+use crate::agent::Agent;
 use crate::clock;
 use crate::config::InboxConfig;
 use crate::db::envelopes;
@@ -38,6 +39,7 @@ pub struct WriterTask {
     pool: PgPool,
     limits: InboxConfig,
     hub: Hub,
+    agent: Option<Agent>,
     metrics: Metrics,
 }
 
@@ -48,6 +50,7 @@ impl Writer {
         pool: PgPool,
         limits: InboxConfig,
         hub: Hub,
+        agent: Option<Agent>,
         metrics: Metrics,
     ) -> (Self, WriterTask) {
         let (sender, jobs) = mpsc::channel(QUEUE);
@@ -56,6 +59,7 @@ impl Writer {
             pool,
             limits,
             hub,
+            agent,
             metrics,
         };
         (Self(sender), task)
@@ -86,6 +90,9 @@ impl WriterTask {
                 .unzip();
             match store(&self.pool, &self.limits, &candidates).await {
                 Ok(outcomes) => {
+                    if let Some(agent) = &self.agent {
+                        tell(agent, &candidates, &outcomes);
+                    }
                     for (answer, outcome) in answers.into_iter().zip(outcomes) {
                         // The sender may have hung up; the envelope is stored all the same.
                         let _ = answer.send(outcome);
@@ -100,6 +107,15 @@ impl WriterTask {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Tells the agent what has come for it.
+fn tell(agent: &Agent, candidates: &[Candidate], outcomes: &[Answer]) {
+    for (candidate, outcome) in candidates.iter().zip(outcomes) {
+        if let (true, Ok(Posted::Stored(id))) = (candidate.known, outcome) {
+            agent.arrived(&candidate.owner, &candidate.source, *id);
         }
     }
 }

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::Resolver;
 use super::failure::Failure;
-use super::fetch::Route;
+use super::fetch::{Route, permitted_domain};
 use crate::error::PluginError;
 
 /// A request: GET without a body, POST with one.
@@ -50,6 +50,35 @@ impl Resolver {
                 }
                 other => other,
             }
+        };
+        let outcome = timeout(self.inner.fetch_budget, work).await;
+        Ok(outcome.map_err(|_| Failure::TimedOut)??)
+    }
+
+    /// Posts JSON to a server that a stranger named: only to addresses that strangers may name. Takes at most
+    /// `network.fetch_timeout_ms`.
+    ///
+    /// # Errors
+    /// [`PluginError::Upstream`] if there is no whole answer; a status of any kind is an answer.
+    pub async fn call_stranger(&self, call: &Call<'_>) -> Result<Answer, PluginError> {
+        let work = async {
+            let Some(key) = key_of(call.url) else {
+                let host = call.url.host_str().unwrap_or_default();
+                let web = matches!(call.url.scheme(), "http" | "https");
+                if !web || !permitted_domain(host, self.inner.policy) {
+                    return Err(Failure::NoRoute);
+                }
+                return self.inner.fetcher.post_json(None, call).await;
+            };
+            let mut last = Failure::NoRoute;
+            for route in self.routes(&key, ResolvePolicy::CacheFirst).await? {
+                match self.inner.fetcher.post_json(Some(&route), call).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure @ (Failure::Unreachable | Failure::NoRoute)) => last = failure,
+                    Err(failure) => return Err(failure),
+                }
+            }
+            Err(last)
         };
         let outcome = timeout(self.inner.fetch_budget, work).await;
         Ok(outcome.map_err(|_| Failure::TimedOut)??)

@@ -168,22 +168,28 @@ impl Fetcher {
             Some(body) => client.post(url).body(body.to_vec()),
             None => client.get(url),
         };
-        let mut response = request
-            .send()
-            .await
-            .map_err(|error| unreachable_because(&error))?;
-        let status = response.status().as_u16();
-        let content_type = response
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        let body = read_body(&mut response, call.max_bytes).await?;
-        Ok(Answer {
-            status,
-            content_type,
-            body,
-        })
+        answer(request, call.max_bytes).await
+    }
+
+    /// Posts JSON along `route`, or to the address in the URL, which was judged; its name is judged when it is looked up.
+    pub(super) async fn post_json(
+        &self,
+        route: Option<&Route>,
+        call: &Call<'_>,
+    ) -> Result<Answer, Failure> {
+        let (client, url) = match route {
+            Some(route @ Route::Key { key, addresses }) => {
+                self.pins.put(key.to_z32(), addresses.clone());
+                (&self.by_key, along(route, call.url)?)
+            }
+            Some(route) => (&self.by_domain, along(route, call.url)?),
+            None => (&self.by_domain, call.url.clone()),
+        };
+        let request = client
+            .post(url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(call.body.unwrap_or_default().to_vec());
+        answer(request, call.max_bytes).await
     }
 
     /// Opens a response that goes on. The caller bounds how long it waits for this, and what it reads.
@@ -233,6 +239,25 @@ impl Fetcher {
             .map_err(|error| unreachable_because(&error))?;
         read_bounded(response, ask.max_bytes).await
     }
+}
+
+async fn answer(request: reqwest::RequestBuilder, max_bytes: usize) -> Result<Answer, Failure> {
+    let mut response = request
+        .send()
+        .await
+        .map_err(|error| unreachable_because(&error))?;
+    let status = response.status().as_u16();
+    let content_type = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let body = read_body(&mut response, max_bytes).await?;
+    Ok(Answer {
+        status,
+        content_type,
+        body,
+    })
 }
 
 fn client(timeout: Duration) -> reqwest::ClientBuilder {

@@ -1,0 +1,74 @@
+//! The routes of the agent. All need the user's session.
+
+mod ask;
+mod events;
+mod pairs;
+mod user;
+
+use atomicity_ledger::{LedgerError, UserKey};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Agent;
+use crate::error::PluginError;
+use crate::http::bounded;
+use crate::state::AppState;
+
+/// Body limit of settings and keys.
+const USER_BODY: usize = 640 * 1024;
+/// Body limit of books that are handed over.
+const PAIR_BODY: usize = 4 * 1024 * 1024;
+
+/// Adds the routes to those with small and those with large bodies.
+#[must_use]
+pub fn routes(
+    small: OpenApiRouter<AppState>,
+    large: OpenApiRouter<AppState>,
+) -> (OpenApiRouter<AppState>, OpenApiRouter<AppState>) {
+    let small = small
+        .routes(routes!(user::read, user::close))
+        .routes(routes!(pairs::read))
+        .routes(routes!(pairs::give_back))
+        .routes(routes!(events::journal))
+        .routes(routes!(events::live))
+        .routes(routes!(ask::issue))
+        .routes(routes!(ask::release))
+        .routes(routes!(ask::line));
+    let user = OpenApiRouter::new().routes(routes!(user::put));
+    let pairs = OpenApiRouter::new().routes(routes!(pairs::hand_over));
+    let promises = OpenApiRouter::new().routes(routes!(ask::promise));
+    let large = large
+        .merge(bounded(user, USER_BODY, "body_too_large"))
+        .merge(bounded(pairs, PAIR_BODY, "body_too_large"))
+        .merge(bounded(promises, USER_BODY, "body_too_large"));
+    (small, large)
+}
+
+/// The agents of this plugin.
+fn agent(state: &AppState) -> Result<&Agent, PluginError> {
+    state
+        .agent
+        .as_ref()
+        .ok_or_else(|| PluginError::Internal("there is no agent".to_owned()))
+}
+
+/// What the rules of the books say no to.
+fn refused(error: &LedgerError) -> PluginError {
+    PluginError::Refused {
+        code: error.code(),
+        detail: error.to_string(),
+    }
+}
+
+fn bad(code: &'static str, detail: impl Into<String>) -> PluginError {
+    PluginError::BadRequest {
+        code,
+        detail: detail.into(),
+    }
+}
+
+/// Reads a peer.
+fn peer_of(text: &str) -> Result<UserKey, PluginError> {
+    text.parse()
+        .map_err(|error: LedgerError| bad("user_malformed", error.to_string()))
+}

@@ -1,0 +1,389 @@
+//! Applying what a peer sent: opened, judged, answered, stored, in one transaction. Whatever cannot be judged yet is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use atomicity_ledger::jws::peek_typ;
+use atomicity_ledger::pair::{Event, KnownLogs, Outcome, PendingReason};
+use atomicity_ledger::record::Profile;
+use atomicity_ledger::seal::{Envelope, Route, open_known};
+use atomicity_ledger::{AnyRecord, LedgerError, Record as _, RecordHash, SignerKey, UserKey};
+use serde_json::json;
+
+use super::change::{Change, Loaded};
+use super::engine::Work;
+use super::keeper::Keeper;
+use super::logs::{self, Decision};
+use super::queue::PairKey;
+use super::store::{self, Held};
+use super::{Agent, agreements, lookup, onward};
+use crate::error::PluginError;
+use crate::state::AppState;
+
+/// Most records of one peer that wait to be judged.
+const MAX_HELD: usize = 256;
+/// How often a change is begun again because it concerns more pairs than were locked.
+const ROUNDS: usize = 4;
+
+/// Records on their way into one pair.
+pub(super) struct Intake<'a> {
+    pub(super) agent: &'a Agent,
+    pub(super) change: Change,
+    pub(super) peer: UserKey,
+    pub(super) logs: Arc<KnownLogs>,
+    /// What happened to the books towards the peer.
+    pub(super) events: Vec<Event>,
+    lookups: BTreeSet<SignerKey>,
+    waits_for_logs: bool,
+    new_tags: Option<Vec<atomicity_ledger::seal::Agreement>>,
+    /// Books that were to be locked.
+    pub(super) locked: BTreeSet<UserKey>,
+    /// Books that are concerned.
+    pub(super) missing: BTreeSet<UserKey>,
+}
+
+/// What became of one record.
+enum Fate {
+    Done,
+    Waits(&'static str),
+}
+
+/// Does what is to be done for a pair.
+///
+/// # Errors
+/// [`PluginError::Database`], `agent_stopped`: nothing has changed, and everything is still there.
+pub async fn run(
+    state: &AppState,
+    agent: &Agent,
+    key: PairKey,
+    work: &Work,
+) -> Result<(), PluginError> {
+    let (owner, peer) = key;
+    let Some(keeper) = agent.keeper(&owner) else {
+        return Ok(());
+    };
+    let (ids, records) = open_envelopes(state, agent, &keeper, &peer, &work.envelopes).await?;
+    let decisions = logs::decisions(state, agent, key, &work.settle).await?;
+    let mut peers = BTreeSet::from([peer]);
+    for _ in 0..ROUNDS {
+        let change = Change::begin(state, &keeper, &peers).await?;
+        if change.pair(&peer).is_none() {
+            // It was returned meanwhile: what waits is for the wallet.
+            return Ok(());
+        }
+        let mut intake = Intake {
+            agent,
+            change,
+            peer,
+            logs: agent.logs().known(state, &keeper.settings),
+            events: Vec::new(),
+            lookups: BTreeSet::new(),
+            waits_for_logs: false,
+            new_tags: None,
+            locked: peers.clone(),
+            missing: BTreeSet::new(),
+        };
+        intake.learn(work)?;
+        intake.take_all(&ids, &records, work).await?;
+        intake.settle(&decisions);
+        onward::work(&mut intake).await?;
+        if intake.missing.is_subset(&peers) {
+            return intake.finish(state, &ids).await;
+        }
+        peers.append(&mut intake.missing);
+    }
+    Err(PluginError::Internal(
+        "a change concerns ever more books".to_owned(),
+    ))
+}
+
+/// The records of these envelopes. What can't be opened is dropped.
+async fn open_envelopes(
+    state: &AppState,
+    agent: &Agent,
+    keeper: &Keeper,
+    peer: &UserKey,
+    ids: &[i64],
+) -> Result<(Vec<i64>, Vec<String>), PluginError> {
+    if ids.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let (mut taken, mut records) = (Vec::new(), Vec::new());
+    for (id, body) in store::bodies(&state.pool, &keeper.owner, ids).await? {
+        taken.push(id);
+        let opened = Envelope::from_json(body.as_bytes()).and_then(|envelope| {
+            let Route::Known(tag) = envelope.route() else {
+                return Err(LedgerError::SealBroken("it bears no tag"));
+            };
+            let agreement = agent.agreement(keeper.owner.as_bytes(), tag.as_bytes());
+            let agreement = agreement.filter(|known| known.from() == peer);
+            let agreement = agreement.ok_or(LedgerError::SealBroken("its tag is unknown"))?;
+            open_known(&agreement, &envelope)
+        });
+        match opened {
+            Ok(parcel) => records.extend(parcel.records),
+            Err(error) => {
+                agent.metrics().record("void");
+                tracing::debug!(code = error.code(), "an envelope is void");
+            }
+        }
+    }
+    Ok((taken, records))
+}
+
+impl Intake<'_> {
+    fn loaded(&mut self) -> Result<&mut Loaded, PluginError> {
+        Ok(self.change.pair_mut(&self.peer)?.0)
+    }
+
+    /// Takes what was found where the peer's delegations lie.
+    fn learn(&mut self, work: &Work) -> Result<(), PluginError> {
+        let now = self.change.now;
+        let pair = &mut self.loaded()?.pair;
+        for (key, found) in &work.authorities {
+            if let Some(jws) = found
+                && let Err(error) = pair.learn_authority(jws, now)
+            {
+                // What lies there is no authority; the look-up itself still counts.
+                tracing::debug!(code = error.code(), "a delegation file is not usable");
+            }
+            pair.authority_checked(*key, now);
+        }
+        Ok(())
+    }
+
+    /// Takes new records and then, as long as something moves, those that waited.
+    async fn take_all(
+        &mut self,
+        ids: &[i64],
+        records: &[String],
+        work: &Work,
+    ) -> Result<(), PluginError> {
+        let (owner, peer) = (self.change.keeper.owner, self.peer);
+        if !ids.is_empty() {
+            let new = store::mark_seen(self.change.tx(), &owner, ids).await?;
+            if new.is_empty() && !work.again {
+                return Ok(());
+            }
+        }
+        let count = self.loaded()?.held;
+        let held = match count {
+            0 => Vec::new(),
+            _ => store::held(self.change.tx(), &owner, &peer).await?,
+        };
+        let known: BTreeMap<[u8; 32], String> =
+            held.iter().map(|h| (h.hash, h.reason.clone())).collect();
+        let mut waiting: Vec<([u8; 32], String)> = records
+            .iter()
+            .chain(&work.profile)
+            .map(|jws| (*RecordHash::of(jws).as_bytes(), jws.clone()))
+            .filter(|(hash, _)| !known.contains_key(hash))
+            .collect();
+        waiting.extend(held.into_iter().map(|held| (held.hash, held.record)));
+        let mut done = Vec::new();
+        let still = loop {
+            let before = waiting.len();
+            let mut still = Vec::new();
+            for (hash, jws) in waiting {
+                match self.take(&jws)? {
+                    Fate::Done => done.push(hash),
+                    Fate::Waits(reason) => still.push((hash, jws, reason)),
+                }
+            }
+            if still.is_empty() || still.len() == before {
+                break still;
+            }
+            waiting = still
+                .into_iter()
+                .map(|(hash, jws, _)| (hash, jws))
+                .collect();
+        };
+        self.keep(&known, &done, still).await
+    }
+
+    async fn keep(
+        &mut self,
+        known: &BTreeMap<[u8; 32], String>,
+        done: &[[u8; 32]],
+        still: Vec<([u8; 32], String, &'static str)>,
+    ) -> Result<(), PluginError> {
+        let (owner, peer) = (self.change.keeper.owner, self.peer);
+        let at = i64::try_from(self.change.now.millis()).unwrap_or(i64::MAX);
+        let released: Vec<[u8; 32]> = done
+            .iter()
+            .filter(|hash| known.contains_key(*hash))
+            .copied()
+            .collect();
+        if !released.is_empty() {
+            store::release_held(self.change.tx(), &owner, &peer, &released).await?;
+        }
+        let mut count = known.len() - released.len();
+        for (hash, record, reason) in still {
+            let is_known = known.get(&hash);
+            if is_known.is_some_and(|before| before == reason) {
+                continue;
+            }
+            if is_known.is_none() {
+                if count >= MAX_HELD {
+                    let body = json!({"code": "too_many_pending"});
+                    self.change.tell(peer, "error", body);
+                    continue;
+                }
+                count += 1;
+                self.agent.metrics().record("held");
+            }
+            let held = Held {
+                hash,
+                reason: reason.to_owned(),
+                record,
+            };
+            store::hold(self.change.tx(), &owner, &peer, &held, at).await?;
+        }
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        if count != self.loaded()?.held {
+            store::set_held(self.change.tx(), &owner, &peer, count).await?;
+            self.loaded()?.held = count;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, jws: &str) -> Result<Fate, PluginError> {
+        let (now, peer) = (self.change.now, self.peer);
+        let kind = match peek_typ(jws) {
+            Ok(kind) => kind,
+            // A grant has another header; anything else unreadable is refused there too.
+            Err(_) => {
+                let learnt = self.loaded()?.pair.learn_authority(jws, now);
+                return Ok(match learnt {
+                    Ok(_) => self.count("applied"),
+                    Err(error) => self.refuse("unreadable", &error),
+                });
+            }
+        };
+        if kind == Profile::TYP {
+            return self.take_profile(jws);
+        }
+        let record = match AnyRecord::decode(jws) {
+            Ok(record) => record,
+            Err(error) => return Ok(self.refuse(&kind, &error)),
+        };
+        let logs = self.logs.clone();
+        let (loaded, pen) = self.change.pair_mut(&peer)?;
+        Ok(
+            match loaded.pair.receive_with(&record, &logs, now, Some(pen)) {
+                Ok(Outcome::Applied { events, replies }) => {
+                    for reply in &replies {
+                        self.change.send(peer, reply);
+                    }
+                    self.events.extend(events);
+                    self.count("applied")
+                }
+                Ok(Outcome::Duplicate | Outcome::Stale) => self.count("duplicate"),
+                Ok(Outcome::Pending(reason)) => Fate::Waits(self.why(reason)),
+                Err(error) => self.refuse(&kind, &error),
+            },
+        )
+    }
+
+    fn count(&self, outcome: &'static str) -> Fate {
+        self.agent.metrics().record(outcome);
+        Fate::Done
+    }
+
+    fn refuse(&mut self, kind: &str, error: &LedgerError) -> Fate {
+        let body = json!({"code": error.code(), "record": kind, "message": error.to_string()});
+        self.change.tell(self.peer, "refused_record", body);
+        self.count("refused")
+    }
+
+    fn why(&mut self, reason: PendingReason) -> &'static str {
+        match reason {
+            PendingReason::BookUnknown => "book_unknown",
+            PendingReason::RevocationUnknown { key } => {
+                self.lookups.insert(key);
+                "revocation_unknown"
+            }
+            PendingReason::NoPen => "no_pen",
+            PendingReason::HeldUnknown => "held_unknown",
+            PendingReason::StateUnknown => "state_unknown",
+            PendingReason::PromiseUnknown => "promise_unknown",
+            PendingReason::LogUnread => {
+                self.waits_for_logs = true;
+                "log_unread"
+            }
+            _ => "unknown",
+        }
+    }
+
+    fn take_profile(&mut self, jws: &str) -> Result<Fate, PluginError> {
+        let (now, peer) = (self.change.now, self.peer);
+        let keeper = self.change.keeper.clone();
+        let loaded = self.loaded()?;
+        let newer = match lookup::judge_profile(jws, peer, loaded.pair.peer_credentials(), now) {
+            Ok(profile) => profile,
+            Err(error) => return Ok(self.refuse(Profile::TYP, &error)),
+        };
+        let serial = loaded.profile.as_deref().map(lookup::serial_of);
+        if serial.flatten().is_some_and(|s| newer.record().serial <= s) {
+            return Ok(self.count("duplicate"));
+        }
+        loaded.profile = Some(jws.to_owned());
+        self.new_tags = Some(agreements(&keeper, &peer, Some(jws))?);
+        Ok(self.count("applied"))
+    }
+
+    /// Settles promises as the logs decided.
+    fn settle(&mut self, decisions: &[(RecordHash, Decision)]) {
+        let (now, peer) = (self.change.now, self.peer);
+        for (iou, decision) in decisions {
+            let Ok((loaded, pen)) = self.change.pair_mut(&peer) else {
+                return;
+            };
+            let done = match decision {
+                Decision::Published(preimage, proof) => {
+                    let proof = Some(proof.clone());
+                    loaded.pair.publish(*iou, *preimage, proof, pen, now)
+                }
+                Decision::Expired(proofs) => loaded.pair.expire(*iou, proofs, pen, now),
+            };
+            match done {
+                Ok(done) => {
+                    for record in &done.records {
+                        self.change.send(peer, record);
+                    }
+                    self.events.extend(done.events);
+                }
+                Err(LedgerError::PromiseUnknown) => {}
+                Err(error) => {
+                    tracing::warn!(code = error.code(), "a promise is not settled: {error}");
+                }
+            }
+        }
+    }
+
+    async fn finish(mut self, state: &AppState, ids: &[i64]) -> Result<(), PluginError> {
+        let (owner, peer, agent) = (self.change.keeper.owner, self.peer, self.agent);
+        for event in std::mem::take(&mut self.events) {
+            self.change.tell_event(peer, &event);
+        }
+        if let Some(tags) = &self.new_tags {
+            let at = i64::try_from(self.change.now.millis()).unwrap_or(i64::MAX);
+            let tags: Vec<[u8; 32]> = tags.iter().map(|a| *a.tag().as_bytes()).collect();
+            let profile = self.loaded()?.profile.clone();
+            let profile = profile.as_deref().map(|jws| (jws, at));
+            store::put_profile(self.change.tx(), &owner, &peer, profile, &tags).await?;
+        }
+        self.change.commit(agent).await?;
+        if let Some(tags) = self.new_tags {
+            agent.set_tags(&owner, &peer, tags);
+        }
+        agent.cleanup().envelopes(owner, ids);
+        if self.waits_for_logs {
+            agent.logs().wait((owner, peer));
+        }
+        for key in self.lookups {
+            lookup::authority(state, agent, (owner, peer), key);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! Passing promises on, and taking back what becomes of them: both sides in the one transaction in which either was heard of.
+
+use std::collections::BTreeSet;
+
+use atomicity_ledger::hop::{self, Context, Errand, HopPolicy, Neighbour, Relay, Step};
+use atomicity_ledger::onion::{Failure, FailureCode, Payload};
+use atomicity_ledger::pair::Event;
+use atomicity_ledger::record::Reply;
+use atomicity_ledger::{LedgerError, RecordHash, UserKey};
+
+use super::change::Loaded;
+use super::intake::Intake;
+use super::store;
+use crate::error::PluginError;
+
+/// What the events say about promises that may have been passed on.
+fn concerned(events: &[Event]) -> Vec<RecordHash> {
+    let named = events.iter().filter_map(|event| match event {
+        Event::Released { iou, .. }
+        | Event::Merged { iou, .. }
+        | Event::Due { iou, .. }
+        | Event::Expired { iou, .. } => Some(*iou),
+        Event::Reply(reply) => Some(reply.iou),
+        _ => None,
+    });
+    let named: BTreeSet<RecordHash> = named.collect();
+    named.into_iter().collect()
+}
+
+/// Does what follows from what was heard: promises onward, releases and proofs back.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub(super) async fn work(intake: &mut Intake<'_>) -> Result<(), PluginError> {
+    let owner = intake.change.keeper.owner;
+    let ious = concerned(&intake.events);
+    if !ious.is_empty() {
+        for relay in store::relays_about(intake.change.tx(), &owner, &ious).await? {
+            follow(intake, relay).await?;
+        }
+    }
+    let peer = intake.peer;
+    let errands = intake.change.pair(&peer).map(|l| hop::errands(&l.pair));
+    for iou in errands.unwrap_or_default() {
+        forward(intake, iou).await?;
+    }
+    Ok(())
+}
+
+/// Both sides of a relay, taken out of the change; none if a side is not kept here, or is yet to be locked.
+fn both(intake: &mut Intake<'_>, relay: &Relay) -> Option<(Loaded, Loaded)> {
+    let (came, went) = (relay.incoming.peer, relay.outgoing.peer);
+    for peer in [came, went] {
+        if intake.change.pair(&peer).is_none() {
+            intake.missing.insert(peer);
+            return None;
+        }
+    }
+    let incoming = intake.change.take(&came)?;
+    match intake.change.take(&went) {
+        Some(outgoing) => Some((incoming, outgoing)),
+        None => {
+            intake.change.put(incoming);
+            None
+        }
+    }
+}
+
+/// Keeps what a step did, or nothing of it.
+fn settle(
+    intake: &mut Intake<'_>,
+    (mut incoming, mut outgoing): (Loaded, Option<Loaded>),
+    before: (Kept, Option<Kept>),
+    step: Result<Step, LedgerError>,
+) -> Option<Step> {
+    if step.is_err() {
+        before.0.restore(&mut incoming);
+        if let (Some(outgoing), Some(before)) = (outgoing.as_mut(), before.1) {
+            before.restore(outgoing);
+        }
+    }
+    intake.change.put(incoming);
+    if let Some(outgoing) = outgoing {
+        intake.change.put(outgoing);
+    }
+    match step {
+        Ok(step) => {
+            for (to, record) in &step.send {
+                intake.change.send(*to, record);
+            }
+            for (peer, event) in &step.events {
+                intake.change.tell_event(*peer, event);
+            }
+            Some(step)
+        }
+        Err(error) => {
+            tracing::debug!(
+                code = error.code(),
+                "a promise is not passed on now: {error}"
+            );
+            None
+        }
+    }
+}
+
+/// What must not be kept of a step that failed.
+struct Kept {
+    pair: atomicity_ledger::pair::Pair,
+    tally: hop::Tally,
+}
+
+impl Kept {
+    fn of(loaded: &Loaded) -> Self {
+        Self {
+            pair: loaded.pair.clone(),
+            tally: loaded.tally.clone(),
+        }
+    }
+
+    fn restore(self, loaded: &mut Loaded) {
+        loaded.pair = self.pair;
+        loaded.tally = self.tally;
+    }
+}
+
+async fn follow(intake: &mut Intake<'_>, mut relay: Relay) -> Result<(), PluginError> {
+    let Some((mut incoming, mut outgoing)) = both(intake, &relay) else {
+        return Ok(());
+    };
+    let before = (Kept::of(&incoming), Some(Kept::of(&outgoing)));
+    let keeper = intake.change.keeper.clone();
+    let config = intake.agent.config();
+    let policy = outgoing.settings.hop_policy(relay.outgoing.peer, config);
+    let logs = intake.logs.clone();
+    let context = Context {
+        now: intake.change.now,
+        logs: &logs,
+        secrets: &keeper.secrets,
+        entropy: rand::random(),
+    };
+    let events = if intake.peer == relay.outgoing.peer {
+        intake.events.clone()
+    } else {
+        Vec::new()
+    };
+    let step = hop::follow(
+        &mut relay,
+        Neighbour {
+            pair: &mut incoming.pair,
+            pen: &keeper.pen,
+        },
+        Neighbour {
+            pair: &mut outgoing.pair,
+            pen: &keeper.pen,
+        },
+        &events,
+        &policy,
+        &mut incoming.tally,
+        &context,
+    );
+    let step = step.map(|mut step| {
+        let onward = relay.outgoing.iou;
+        let mine = |reply: &&Reply| reply.iou == onward;
+        let replies = events.iter().filter_map(|event| match event {
+            Event::Reply(reply) => Some(reply.as_ref()),
+            _ => None,
+        });
+        for reply in replies.filter(mine) {
+            let incoming = Neighbour {
+                pair: &mut incoming.pair,
+                pen: &keeper.pen,
+            };
+            // An answer that can't be passed on is not worth a payment.
+            if let Ok(more) = hop::pass_on(&mut relay, &incoming, reply, &context) {
+                step.send.extend(more.send);
+            }
+        }
+        step
+    });
+    if settle(intake, (incoming, Some(outgoing)), before, step).is_some() {
+        intake.change.keep_relay(&relay).await?;
+    }
+    Ok(())
+}
+
+async fn forward(intake: &mut Intake<'_>, iou: RecordHash) -> Result<(), PluginError> {
+    let peer = intake.peer;
+    let keeper = intake.change.keeper.clone();
+    let logs = intake.logs.clone();
+    let context = Context {
+        now: intake.change.now,
+        logs: &logs,
+        secrets: &keeper.secrets,
+        entropy: rand::random(),
+    };
+    let Some(mut incoming) = intake.change.take(&peer) else {
+        return Ok(());
+    };
+    let before = Kept::of(&incoming);
+    let errand = match Errand::read(&incoming.pair, iou, &context) {
+        Ok(Some(errand)) => errand,
+        Ok(None) => {
+            intake.change.put(incoming);
+            return Ok(());
+        }
+        Err(_) => {
+            let from = Neighbour {
+                pair: &mut incoming.pair,
+                pen: &keeper.pen,
+            };
+            let failure = Failure::here(FailureCode::Temporary);
+            let step = hop::decline(from, iou, failure, &context);
+            settle(intake, (incoming, None), (before, None), step);
+            return Ok(());
+        }
+    };
+    let Payload::Forward { next, .. } = *errand.payload() else {
+        // It is for the user: what becomes of it is decided with their invoices.
+        intake.change.put(incoming);
+        return Ok(());
+    };
+    let outgoing = next_pair(intake, peer, next);
+    if intake.missing.contains(&next) && !intake.locked.contains(&next) {
+        intake.change.put(incoming);
+        return Ok(());
+    }
+    pass(intake, errand, (incoming, outgoing), before, &context).await
+}
+
+/// The books towards the next hop, if they are kept here.
+fn next_pair(intake: &mut Intake<'_>, peer: UserKey, next: UserKey) -> Option<Loaded> {
+    if next == peer {
+        return None;
+    }
+    let found = intake.change.take(&next);
+    if found.is_none() {
+        intake.missing.insert(next);
+    }
+    found
+}
+
+async fn pass(
+    intake: &mut Intake<'_>,
+    errand: Errand,
+    (mut incoming, mut outgoing): (Loaded, Option<Loaded>),
+    before: Kept,
+    context: &Context<'_>,
+) -> Result<(), PluginError> {
+    let keeper = intake.change.keeper.clone();
+    let before = (before, outgoing.as_ref().map(Kept::of));
+    let config = intake.agent.config();
+    let policy = outgoing.as_ref().map_or_else(HopPolicy::none, |o| {
+        o.settings.hop_policy(o.pair.peer(), config)
+    });
+    let mut relay = None;
+    let step = hop::forward(
+        &mut relay,
+        Neighbour {
+            pair: &mut incoming.pair,
+            pen: &keeper.pen,
+        },
+        outgoing.as_mut().map(|outgoing| Neighbour {
+            pair: &mut outgoing.pair,
+            pen: &keeper.pen,
+        }),
+        &errand,
+        &policy,
+        &mut incoming.tally,
+        context,
+    );
+    let kept = settle(intake, (incoming, outgoing), before, step);
+    if let Some(relay) = relay.filter(|_| kept.is_some()) {
+        intake.agent.metrics().record("forwarded");
+        intake.change.keep_relay(&relay).await?;
+    }
+    Ok(())
+}

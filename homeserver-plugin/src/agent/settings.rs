@@ -1,0 +1,116 @@
+//! What the user allows: for all books, and towards each peer.
+
+use atomicity_ledger::hop::{HopBudget, HopPolicy, HopRule};
+use atomicity_ledger::{Amount, Total, Unit, UserKey};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::config::AgentConfig;
+
+/// Most units towards one peer, and most logs of one user.
+pub const MAX_UNITS: usize = 64;
+/// Most policies of logs of one user.
+pub const MAX_LOGS: usize = 16;
+
+/// What the user allows in all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentSettings {
+    /// Policies (C2SP tlog-policy) of logs that promises may hang on, beside those of the operator. Only logs that this plugin mirrors
+    /// can be read.
+    pub logs: Vec<String>,
+    /// Origins of logs that are refused.
+    pub logs_refused: Vec<String>,
+}
+
+/// What the user allows towards one peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeerSettings {
+    /// By unit. In a unit that is not listed the agent issues nothing.
+    pub units: Vec<UnitSettings>,
+}
+
+/// What the user allows towards one peer in one unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnitSettings {
+    /// The unit.
+    #[schema(value_type = String)]
+    pub unit: Unit,
+    /// The most that the user may owe the peer through the agent, net, in minor units.
+    #[schema(value_type = String)]
+    pub issue: Total,
+    /// The most that may be issued on one day (UTC); unlimited if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub per_day: Option<Total>,
+    /// Passing promises on to this peer; not at all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<ForwardSettings>,
+}
+
+/// For which fee promises are passed on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardSettings {
+    /// The part that does not depend on the amount, in minor units.
+    #[schema(value_type = String)]
+    pub base: Total,
+    /// The part that does, in millionths.
+    pub ppm: u32,
+    /// The smallest amount.
+    #[schema(value_type = String)]
+    pub min: Amount,
+}
+
+impl PeerSettings {
+    /// What is allowed in a unit.
+    #[must_use]
+    pub fn unit(&self, unit: &Unit) -> Option<&UnitSettings> {
+        self.units.iter().find(|known| known.unit == *unit)
+    }
+
+    /// The most that may be owed in a unit.
+    #[must_use]
+    pub fn ceiling(&self, unit: &Unit) -> Total {
+        self.unit(unit).map_or(Total::ZERO, |known| known.issue)
+    }
+
+    /// Under which conditions promises are passed on to `next`, to whom these settings apply.
+    #[must_use]
+    pub fn hop_policy(&self, next: UserKey, config: &AgentConfig) -> HopPolicy {
+        let rules = self.units.iter().filter_map(|known| {
+            let forward = known.forward.as_ref()?;
+            Some(HopRule {
+                next: Some(next),
+                unit: Some(known.unit.clone()),
+                forward: true,
+                min: forward.min,
+                base: forward.base,
+                ppm: forward.ppm,
+                ceiling: Some(known.issue),
+            })
+        });
+        HopPolicy {
+            rules: rules.collect(),
+            budget: HopBudget {
+                undecided: config.forward_undecided,
+                amount: Total::MAX,
+                failed: config.forward_failed,
+                window_ms: 60_000,
+            },
+            min_left_ms: config.forward_min_left_ms,
+        }
+    }
+
+    /// Whether it is bounded and names each unit once.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let mut units: Vec<&Unit> = self.units.iter().map(|known| &known.unit).collect();
+        units.sort();
+        let distinct = units.windows(2).all(|pair| pair.first() != pair.last());
+        let fees = |known: &UnitSettings| known.forward.as_ref().is_none_or(|f| f.ppm <= 1_000_000);
+        distinct && units.len() <= MAX_UNITS && self.units.iter().all(fees)
+    }
+}

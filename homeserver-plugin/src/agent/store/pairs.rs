@@ -1,0 +1,384 @@
+//! The books towards each peer.
+
+use std::collections::BTreeSet;
+
+use atomicity_ledger::UserKey;
+use sqlx::{PgPool, Postgres, Transaction};
+
+use super::super::change::Loaded;
+use crate::error::PluginError;
+
+/// Books as they are stored.
+#[derive(Clone, Debug)]
+pub struct PairRow {
+    /// Towards whom.
+    pub peer: UserKey,
+    /// `kept` or `returned`.
+    pub status: String,
+    /// The epoch in which they were handed over.
+    pub epoch: i64,
+    /// The books.
+    pub body: String,
+    /// Grows with every change.
+    pub version: i64,
+    /// What the user allows.
+    pub settings: String,
+    /// The peer's profile.
+    pub profile: Option<String>,
+    /// When it was last confirmed.
+    pub profile_at: i64,
+    /// Records that can't be judged yet.
+    pub held: i32,
+    /// How many payments of the peer failed lately.
+    pub tally: String,
+    /// Where the channel file lies.
+    pub file_path: Option<String>,
+    /// To which key the books were returned.
+    pub returned_to: Option<Vec<u8>>,
+}
+
+/// Books in a list.
+#[derive(Clone, Debug)]
+pub struct PairSummary {
+    /// Towards whom.
+    pub peer: UserKey,
+    /// `kept` or `returned`.
+    pub status: String,
+    /// The epoch in which they were handed over.
+    pub epoch: i64,
+    /// Grows with every change.
+    pub version: i64,
+    /// Records that can't be judged yet.
+    pub held: i32,
+    /// Records that wait to be sent, in batches.
+    pub to_send: i64,
+    /// What the user allows.
+    pub settings: String,
+}
+
+/// Locks the books that are kept towards `peers`, in the order of their keys.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn lock_pairs(
+    tx: &mut Transaction<'_, Postgres>,
+    owner: &UserKey,
+    peers: &BTreeSet<UserKey>,
+) -> Result<Vec<PairRow>, PluginError> {
+    let peers: Vec<Vec<u8>> = peers.iter().map(|peer| peer.as_bytes().to_vec()).collect();
+    let rows = sqlx::query!(
+        "SELECT peer, status, epoch, body, version, settings, profile, profile_at, held, tally, file_path, returned_to
+         FROM agent_pairs WHERE owner = $1 AND peer = ANY($2) AND status = 'kept' ORDER BY peer FOR UPDATE",
+        owner.as_bytes(),
+        &peers
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(PairRow {
+                peer: super::key(&row.peer)?,
+                status: row.status,
+                epoch: row.epoch,
+                body: row.body,
+                version: row.version,
+                settings: row.settings,
+                profile: row.profile,
+                profile_at: row.profile_at,
+                held: row.held,
+                tally: row.tally,
+                file_path: row.file_path,
+                returned_to: row.returned_to,
+            })
+        })
+        .collect()
+}
+
+/// The books towards `peer`, kept or returned.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn pair(
+    pool: &PgPool,
+    owner: &UserKey,
+    peer: &UserKey,
+) -> Result<Option<PairRow>, PluginError> {
+    let row = sqlx::query!(
+        "SELECT status, epoch, body, version, settings, profile, profile_at, held, tally, file_path, returned_to
+         FROM agent_pairs WHERE owner = $1 AND peer = $2",
+        owner.as_bytes(),
+        peer.as_bytes()
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| PairRow {
+        peer: *peer,
+        status: row.status,
+        epoch: row.epoch,
+        body: row.body,
+        version: row.version,
+        settings: row.settings,
+        profile: row.profile,
+        profile_at: row.profile_at,
+        held: row.held,
+        tally: row.tally,
+        file_path: row.file_path,
+        returned_to: row.returned_to,
+    }))
+}
+
+/// The books of a user, after `after`.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn list_pairs(
+    pool: &PgPool,
+    owner: &UserKey,
+    after: &[u8],
+    limit: i64,
+) -> Result<Vec<PairSummary>, PluginError> {
+    let rows = sqlx::query!(
+        r#"SELECT peer, status, epoch, version, held, settings,
+                  (SELECT count(*) FROM agent_outbox o WHERE o.owner = p.owner AND o.peer = p.peer) AS "to_send!"
+           FROM agent_pairs p WHERE owner = $1 AND peer > $2 ORDER BY peer LIMIT $3"#,
+        owner.as_bytes(),
+        after,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(PairSummary {
+                peer: super::key(&row.peer)?,
+                status: row.status,
+                epoch: row.epoch,
+                version: row.version,
+                held: row.held,
+                to_send: row.to_send,
+                settings: row.settings,
+            })
+        })
+        .collect()
+}
+
+/// Stores books that were handed over, in place of older ones. `false` if the user has as many as are allowed.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn hand_over(
+    tx: &mut Transaction<'_, Postgres>,
+    owner: &UserKey,
+    row: &PairRow,
+    most: i64,
+) -> Result<bool, PluginError> {
+    let done = sqlx::query!(
+        "INSERT INTO agent_pairs (owner, peer, status, epoch, body, version, settings, profile, profile_at, tally)
+         SELECT $1, $2, 'kept', $3, $4, $5, $6, $7, $8, $9
+         WHERE (SELECT count(*) FROM agent_pairs WHERE owner = $1 AND peer <> $2) < $10
+         ON CONFLICT (owner, peer) DO UPDATE SET status = 'kept', epoch = excluded.epoch, body = excluded.body,
+             version = agent_pairs.version + 1, settings = excluded.settings,
+             profile = COALESCE(excluded.profile, agent_pairs.profile),
+             profile_at = GREATEST(excluded.profile_at, agent_pairs.profile_at), returned_to = NULL",
+        owner.as_bytes(),
+        row.peer.as_bytes(),
+        row.epoch,
+        row.body,
+        row.version,
+        row.settings,
+        row.profile,
+        row.profile_at,
+        row.tally,
+        most
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Stores changed books: from one version to the next, or what was noted beside them.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn save_pair(
+    tx: &mut Transaction<'_, Postgres>,
+    owner: &UserKey,
+    loaded: &Loaded,
+    (from, to): (i64, i64),
+) -> Result<(), PluginError> {
+    let body = super::text(&loaded.pair)?;
+    let tally = super::text(&loaded.tally)?;
+    let peer = loaded.pair.peer();
+    let done = sqlx::query!(
+        "UPDATE agent_pairs SET body = $3, tally = $4, version = $6 WHERE owner = $1 AND peer = $2 AND version = $5",
+        owner.as_bytes(),
+        peer.as_bytes(),
+        body,
+        tally,
+        from,
+        to
+    )
+    .execute(&mut **tx)
+    .await?;
+    if done.rows_affected() == 1 {
+        Ok(())
+    } else {
+        // The row is locked: this can't be.
+        Err(PluginError::Internal(
+            "books changed under a lock".to_owned(),
+        ))
+    }
+}
+
+/// Changes what the user allows towards a peer.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn set_settings(
+    pool: &PgPool,
+    owner: &UserKey,
+    peer: &UserKey,
+    settings: &str,
+) -> Result<(), PluginError> {
+    sqlx::query!(
+        "UPDATE agent_pairs SET settings = $3 WHERE owner = $1 AND peer = $2",
+        owner.as_bytes(),
+        peer.as_bytes(),
+        settings
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the books were returned: the agent does not keep them any more.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn set_returned(
+    tx: &mut Transaction<'_, Postgres>,
+    owner: &UserKey,
+    peer: &UserKey,
+    to: &[u8; 32],
+) -> Result<(), PluginError> {
+    sqlx::query!(
+        "UPDATE agent_pairs SET status = 'returned', returned_to = $3 WHERE owner = $1 AND peer = $2",
+        owner.as_bytes(),
+        peer.as_bytes(),
+        to
+    )
+    .execute(&mut **tx)
+    .await?;
+    for statement in [
+        "DELETE FROM agent_tags WHERE owner = $1 AND peer = $2",
+        "DELETE FROM agent_promises WHERE owner = $1 AND peer = $2",
+    ] {
+        sqlx::query(statement)
+            .bind(owner.as_bytes())
+            .bind(peer.as_bytes())
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Keeps a peer's profile, and the tags under which they write from now on.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn put_profile(
+    tx: &mut Transaction<'_, Postgres>,
+    owner: &UserKey,
+    peer: &UserKey,
+    profile: Option<(&str, i64)>,
+    tags: &[[u8; 32]],
+) -> Result<(), PluginError> {
+    if let Some((profile, at)) = profile {
+        sqlx::query!(
+            "UPDATE agent_pairs SET profile = $3, profile_at = $4 WHERE owner = $1 AND peer = $2",
+            owner.as_bytes(),
+            peer.as_bytes(),
+            profile,
+            at
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
+    let tags: Vec<Vec<u8>> = tags.iter().map(|tag| tag.to_vec()).collect();
+    sqlx::query!(
+        "WITH gone AS (DELETE FROM agent_tags WHERE owner = $1 AND peer = $2 AND tag <> ALL($3)),
+              known AS (INSERT INTO tags (owner, tag) SELECT $1, unnest($3::bytea[]) ON CONFLICT DO NOTHING)
+         INSERT INTO agent_tags (owner, peer, tag) SELECT $1, $2, unnest($3::bytea[]) ON CONFLICT DO NOTHING",
+        owner.as_bytes(),
+        peer.as_bytes(),
+        &tags
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The peers of a user with their profiles, after `after`: what tags are made of.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn tags_of(
+    pool: &PgPool,
+    owner: &UserKey,
+    after: &[u8],
+    limit: i64,
+) -> Result<Vec<(UserKey, Option<String>)>, PluginError> {
+    let rows = sqlx::query!(
+        "SELECT peer, profile FROM agent_pairs WHERE owner = $1 AND status = 'kept' AND peer > $2 ORDER BY peer LIMIT $3",
+        owner.as_bytes(),
+        after,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((super::key(&row.peer)?, row.profile)))
+        .collect()
+}
+
+/// Books of a user whose channel files are older than they are.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn unwritten(
+    pool: &PgPool,
+    owner: &UserKey,
+    limit: i64,
+) -> Result<Vec<UserKey>, PluginError> {
+    let rows = sqlx::query_scalar!(
+        "SELECT peer FROM agent_pairs WHERE owner = $1 AND file_version < version AND status = 'kept' ORDER BY peer LIMIT $2",
+        owner.as_bytes(),
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|peer| super::key(peer)).collect()
+}
+
+/// Notes that a channel file tells `version`.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn written(
+    pool: &PgPool,
+    owner: &UserKey,
+    peer: &UserKey,
+    version: i64,
+    path: &str,
+) -> Result<(), PluginError> {
+    sqlx::query!(
+        "UPDATE agent_pairs SET file_version = GREATEST(file_version, $3), file_path = $4 WHERE owner = $1 AND peer = $2",
+        owner.as_bytes(),
+        peer.as_bytes(),
+        version,
+        path
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}

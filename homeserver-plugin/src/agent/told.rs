@@ -1,0 +1,129 @@
+//! What the user and their apps are told: events in JSON, and what a signature was.
+
+use atomicity_ledger::AnyRecord;
+use atomicity_ledger::pair::Event;
+use serde_json::{Value, json};
+
+/// An event by its name and its members.
+#[must_use]
+pub fn event(event: &Event) -> (&'static str, Value) {
+    let text = |value: &dyn std::fmt::Display| value.to_string();
+    match event {
+        Event::Issued {
+            unit,
+            growth,
+            balance,
+            ..
+        } => (
+            "issued",
+            json!({"unit": unit, "growth": text(growth), "balance": text(&balance.minor())}),
+        ),
+        Event::Payment(payment) => (
+            "payment",
+            json!({"unit": payment.unit, "amount": payment.amount, "id": payment.id,
+                   "ref": payment.reference, "memo": payment.memo}),
+        ),
+        Event::Acknowledged { unit, seq, .. } => (
+            "acknowledged",
+            json!({"unit": unit, "seq": text(&seq.get())}),
+        ),
+        Event::Refused { unit, amount, .. } => ("refused", json!({"unit": unit, "amount": amount})),
+        Event::PaidBack { unit, amount, .. } => {
+            ("paid_back", json!({"unit": unit, "amount": amount}))
+        }
+        Event::Promised(iou) => (
+            "promised",
+            json!({"unit": iou.unit, "amount": iou.amount, "hash": iou.terms.hash,
+                   "deadline_ms": iou.terms.deadline_ms}),
+        ),
+        Event::PromiseRefused {
+            iou,
+            unit,
+            amount,
+            reason,
+        } => (
+            "promise_refused",
+            json!({"iou": iou, "unit": unit, "amount": amount, "reason": reason}),
+        ),
+        Event::PromiseArrived { iou } => ("promise_arrived", json!({"iou": iou})),
+        Event::Released {
+            iou,
+            unit,
+            amount,
+            reason,
+        } => (
+            "released",
+            json!({"iou": iou, "unit": unit, "amount": amount, "reason": reason}),
+        ),
+        Event::Due {
+            iou, unit, amount, ..
+        } => ("due", json!({"iou": iou, "unit": unit, "amount": amount})),
+        Event::Merged {
+            iou, unit, amount, ..
+        } => (
+            "merged",
+            json!({"iou": iou, "unit": unit, "amount": amount}),
+        ),
+        Event::Expired {
+            iou, unit, amount, ..
+        } => (
+            "expired",
+            json!({"iou": iou, "unit": unit, "amount": amount}),
+        ),
+        Event::Line(line) => ("line", json!({"unit": line.unit, "accept": line.accept})),
+        Event::Book { epoch, key } => ("book", json!({"epoch": text(&epoch.get()), "key": key})),
+        Event::BookAcknowledged { epoch } => {
+            ("book_acknowledged", json!({"epoch": text(&epoch.get())}))
+        }
+        Event::Frozen { unit, why } => ("frozen", json!({"unit": unit, "why": why})),
+        Event::WrittenElsewhere { unit, .. } => ("written_elsewhere", json!({"unit": unit})),
+        Event::Unbound { unit, .. } => ("unbound", json!({"unit": unit})),
+        Event::View(_) => ("view", json!({})),
+        _ => ("other", json!({})),
+    }
+}
+
+/// Whether apps are told of it at all.
+#[must_use]
+pub fn is_news(event: &Event) -> bool {
+    !matches!(event, Event::View(_) | Event::Reply(_))
+}
+
+/// What a signature was: its name, its unit, and the amount that it is about.
+#[must_use]
+pub fn signature(record: &AnyRecord) -> (&'static str, Option<String>, Option<i64>) {
+    let minor = |value: u64| i64::try_from(value).ok();
+    match record {
+        AnyRecord::State(r) => {
+            let r = r.record();
+            ("state", Some(r.unit.to_string()), minor(r.issued.minor()))
+        }
+        AnyRecord::Payment(r) => {
+            let r = r.record();
+            ("payment", Some(r.unit.to_string()), minor(r.amount.minor()))
+        }
+        AnyRecord::ConditionalIou(r) => {
+            let r = r.record();
+            ("promise", Some(r.unit.to_string()), minor(r.amount.minor()))
+        }
+        AnyRecord::CreditLine(r) => {
+            let r = r.record();
+            (
+                "credit_line",
+                Some(r.unit.to_string()),
+                minor(r.accept.minor()),
+            )
+        }
+        AnyRecord::Refusal(r) => {
+            let r = r.record();
+            ("refusal", Some(r.unit.to_string()), minor(r.amount.minor()))
+        }
+        AnyRecord::Release(r) => ("release", Some(r.record().unit.to_string()), None),
+        AnyRecord::Publication(_) => ("publication", None, None),
+        AnyRecord::Ack(_) => ("ack", None, None),
+        AnyRecord::Book(_) => ("book", None, None),
+        AnyRecord::View(_) => ("view", None, None),
+        AnyRecord::Reply(_) => ("reply", None, None),
+        _ => ("other", None, None),
+    }
+}
