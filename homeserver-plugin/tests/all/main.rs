@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod agent;
 mod announce;
 mod commands;
 mod concurrency;

@@ -1,0 +1,6 @@
+//! The agent: books that are kept for a user who is away.
+
+mod hops;
+mod kept;
+mod outages;
+mod world;
