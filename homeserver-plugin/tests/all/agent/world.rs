@@ -103,8 +103,7 @@ impl Site {
             Some(point) => command.env("ATOMICITY_TEST_CRASH", point),
             None => command.env_remove("ATOMICITY_TEST_CRASH"),
         };
-        command.stderr(std::process::Stdio::inherit());
-        command.env("RUST_LOG", "warn");
+        command.stderr(std::process::Stdio::null());
         let running = Running::spawn(command);
         self.base.clone_from(&running.http);
         self.plugin.clone_from(&running.plugin);
