@@ -228,3 +228,38 @@ fn what_was_cleared_is_not_claimed_again_after_both_began_anew() {
     sync_often(&mut a, &mut b);
     assert_eq!(claims(&a, &b), (-200, 200));
 }
+
+#[test]
+fn what_a_shown_total_holds_is_not_booked_again() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 500);
+    let iou = promise(&mut a, 200, log.terms(7, 60_000), &log.known());
+    take(&mut b, &iou.clone().into(), &log.known());
+    let stale = file_halves(&a);
+    log.publish(&[preimage(7)], 30_000);
+    publish(&mut b, &iou, &log, 7);
+    sync_often(&mut a, &mut b);
+    assert_eq!((a.balance(), b.balance()), (-200, 200));
+    // The issuer begins anew from a file in which the promise is undecided; the peer shows the total afterwards.
+    let found = recover_with(&a, stale, &key(50), 2, 1000).unwrap();
+    begin_anew(&mut a, &mut b, &key(50), 2, &found);
+    sync_often(&mut a, &mut b);
+    assert!(!a.pair.is_waiting());
+    let second = promise(&mut a, 50, log.terms(8, 60_000), &log.known());
+    take(&mut b, &second.clone().into(), &log.known());
+    b.take(&a.issue(10).unwrap().state.into());
+    sync_often(&mut a, &mut b);
+    // It finds the first promise's proof once more.
+    let device = a.device.clone();
+    let proof = Some(log.proof(preimage(7)));
+    let _ = a
+        .pair
+        .publish(iou.hash(), preimage(7), proof, &device, at(2));
+    sync_often(&mut a, &mut b);
+    assert_eq!((a.balance(), b.balance()), (-210, 210));
+    log.publish(&[preimage(8)], 40_000);
+    publish(&mut b, &second, &log, 8);
+    sync_often(&mut a, &mut b);
+    assert_eq!((a.balance(), b.balance()), (-260, 260));
+    assert_eq!(claims(&a, &b), (-260, 260));
+}

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::Pair;
 use super::book::FIRST_EPOCH_OF_ROOT;
+use super::promise::Promise;
 use super::side::{MAX_BACKING_BOOKS, MAX_PAST_BOOKS, MAX_PENDING_BOOKS, Side, Totals, UnitSide};
 use crate::amount::Total;
 use crate::error::LedgerError;
 use crate::jws::{Signed, Version};
 use crate::key::{Keypair, SignerKey, UserKey};
-use crate::record::{Book, Carried, UnitCap};
+use crate::record::{Book, Carried, State, UnitCap};
 use crate::seq::{Epoch, IouNumber};
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -194,6 +195,23 @@ impl UnitSide {
     pub(super) fn forget_merged(&mut self) {
         if self.promises.is_empty() {
             self.merged_before = self.totals().merged;
+        }
+    }
+
+    /// A total that the peer has shown holds `merged` more than what was known here. What the state of that total no longer lists is
+    /// part of it, as far as that reaches: it is not kept as if it could come due again.
+    pub(super) fn forget_booked(&mut self, merged: u64) {
+        let base = self.base;
+        let whole = |state: &&Signed<State>| Totals::from(state.record()).issued == base.issued;
+        let Some(state) = self.carried.clone().filter(|state| whole(&state)) else {
+            return;
+        };
+        let closes = |promise: &Promise| state.record().closes(promise.number());
+        let closed = self.sum(|p| closes(p) && p.release().is_none());
+        if merged > 0 && closed <= merged {
+            self.promises.retain(|promise| !closes(promise));
+            let before = self.merged_before.minor().saturating_add(merged);
+            self.merged_before = Total::from_minor(before).unwrap_or(base.merged);
         }
     }
 

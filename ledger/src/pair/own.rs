@@ -163,6 +163,7 @@ impl Pair {
         let totals = Totals::from(base);
         let side = self.own.units.entry(base.unit.clone()).or_default();
         if side.newest.is_none() && !side.base.falls_to(&totals) {
+            let merged = totals.merged.growth_since(side.base.merged);
             side.base = totals;
             side.acked = totals.issued;
             side.carried = side
@@ -170,6 +171,7 @@ impl Pair {
                 .iter()
                 .find(|state| item.held.contains(&state.hash()))
                 .cloned();
+            side.forget_booked(merged);
             side.forget_merged();
         }
         self.take_held_promises(item, base, self.highest_of_peer(&base.unit));
