@@ -139,7 +139,12 @@ impl Intake<'_> {
     /// Takes what was found where the peer's delegations lie.
     fn learn(&mut self, work: &Work) -> Result<(), PluginError> {
         let now = self.change.now;
+        let keeper = self.change.keeper.clone();
         let pair = &mut self.loaded()?.pair;
+        if work.again {
+            // The user may have given the agent another word since.
+            let _ = pair.learn_own_authority(&keeper.authority, now);
+        }
         for (key, found) in &work.authorities {
             if let Some(jws) = found
                 && let Err(error) = pair.learn_authority(jws, now)

@@ -150,6 +150,10 @@ async fn require_local(state: &AppState, caller: &Caller) -> Result<(), PluginEr
     ))]
 async fn close(State(state): State<AppState>, caller: Caller) -> Result<StatusCode, PluginError> {
     if db::accounts::close(&state.pool, &caller.user, clock::now_ms()).await? {
+        if let Some(agent) = &state.agent {
+            // Whoever leaves is not signed for any more.
+            crate::agent::lookup::stop(&state, agent, &caller.user, "closed").await?;
+        }
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(account_unknown())
