@@ -263,3 +263,28 @@ fn what_a_shown_total_holds_is_not_booked_again() {
     assert_eq!((a.balance(), b.balance()), (-260, 260));
     assert_eq!(claims(&a, &b), (-260, 260));
 }
+
+#[test]
+fn a_recovery_still_shows_the_state_of_a_book_that_was_replaced() {
+    let (mut a, mut b) = friends(300, 500);
+    let stale = file_halves(&a);
+    b.take(&rebook(&mut a).into());
+    b.take(&a.issue(7).unwrap().state.into());
+    // The root begins the same epoch anew, without a word of that; two books follow before the peer hears of any.
+    let found = recover_with(&a, stale, &key(50), 2, 1000).unwrap();
+    begin_anew(&mut a, &mut b, &key(50), 2, &found);
+    for _ in 0..2 {
+        let next = going_on(&key(50), 1000);
+        a.pair.open_book(next, &key(50), at(2)).unwrap();
+    }
+    for record in decoded(&a.pair.file_records().own) {
+        let _ = b.receive(&record);
+    }
+    // Before it has shown what it holds, the peer loses its store too.
+    let found = recover_with(&b, file_halves(&b), &key(51), 2, 1000).unwrap();
+    begin_anew(&mut b, &mut a, &key(51), 2, &found);
+    know(&mut b, &a, &key(50), 2, 1000);
+    sync_often(&mut a, &mut b);
+    assert!(!a.pair.is_waiting() && !b.pair.is_waiting());
+    assert_eq!((a.balance(), b.balance()), (-7, 7));
+}

@@ -223,7 +223,10 @@ fn back(
             continue;
         }
         match record {
-            AnyRecord::State(state) => states.push(state),
+            AnyRecord::State(state) => {
+                keep_book_of(side, state, other, found);
+                states.push(state);
+            }
             AnyRecord::Book(book) => keep_backing_book(side, book, other, unit, base, found.now),
             _ => {}
         }
@@ -236,6 +239,27 @@ fn back(
     });
     if let (Some(state), Some(unit)) = (state.cloned(), side.units.get_mut(unit)) {
         unit.carried = Some(state);
+    }
+}
+
+/// A state that backs a total may have been signed under a book that another one of its epoch has replaced since.
+fn keep_book_of(side: &mut Side, state: &Signed<State>, other: UserKey, found: &Found<'_>) {
+    let epoch = state.record().epoch;
+    if side.book_of(state.kid(), epoch).is_some() {
+        return;
+    }
+    let signs = |record: &&AnyRecord| match record {
+        AnyRecord::Book(book) => {
+            let of = book.record();
+            (of.from, of.to, of.epoch, of.key) == (state.record().from, other, epoch, state.kid())
+                && side.credentials.ever_let(book.kid(), other, found.now)
+                && side.credentials.ever_let(of.key, other, found.now)
+        }
+        _ => false,
+    };
+    let mut records = found.mine.iter().chain(found.held);
+    if let Some(AnyRecord::Book(book)) = records.find(signs) {
+        side.past.push(book.clone());
     }
 }
 
