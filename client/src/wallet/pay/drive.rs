@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use atomicity_ledger::hop::{Attempt, AttemptPart, CollectionStage, Fate};
 use atomicity_ledger::jws::peek_typ;
 use atomicity_ledger::onion::FailureCode;
-use atomicity_ledger::record::Revocation;
+use atomicity_ledger::record::{Revocation, Terms};
 use atomicity_ledger::{Record as _, RecordId, SignerKey, UserKey};
 
 use super::super::event::{WalletEvent, WalletEventKind};
@@ -192,13 +192,12 @@ impl Wallet {
         change.commit().await?;
         for hash in busy {
             let row = invoices::of(&mut *self.store().read().await?, &hash).await?;
-            let stage = row.map(|row| row.collection.stage().clone());
-            if stage != Some(CollectionStage::Publishing) {
-                continue;
-            }
-            let secret = SecretOrHash::from_bytes(*hash.as_bytes());
-            match self.publish_secret(secret, None).await {
-                Ok(published) => told.extend(published.events),
+            let collection = row.map(|row| row.collection);
+            let publishing = collection.filter(|c| *c.stage() == CollectionStage::Publishing);
+            let part = publishing.and_then(|c| c.parts().first().cloned());
+            let Some(part) = part else { continue };
+            match self.publish_under(&part.terms).await {
+                Ok(events) => told.extend(events),
                 Err(error @ (ClientError::Store(_) | ClientError::StoreFull)) => return Err(error),
                 // It is asked again, until the logs say that the time is over.
                 Err(error) => tracing::warn!(code = error.code(), "not published yet: {error}"),
@@ -302,8 +301,26 @@ impl Wallet {
                 return Ok(Vec::new());
             }
         }
-        let secret = SecretOrHash::from_bytes(*row.hash.as_bytes());
-        Ok(self.publish_secret(secret, None).await?.events)
+        self.publish_under(attempt.terms()).await
+    }
+
+    /// Publishes the secret of a payment in the first of its own logs that answers. Whatever else hangs on the same hash, and on
+    /// which logs, does not matter: a secret that stands in another log makes nothing due.
+    async fn publish_under(&self, terms: &Terms) -> Result<Vec<WalletEvent>, ClientError> {
+        if terms.deadline_ms <= now().millis() {
+            let why = "the time of the payment is over";
+            return Err(ClientError::NothingToPublish(why.to_owned()));
+        }
+        let secret = SecretOrHash::from_bytes(*terms.hash.as_bytes());
+        let mut failure = ClientError::NoLog;
+        for log in &terms.logs {
+            match self.publish_secret(secret, Some(log.origin.as_str())).await {
+                Ok(published) => return Ok(published.events),
+                Err(error @ ClientError::Net(_)) => failure = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failure)
     }
 
     async fn give_up(
