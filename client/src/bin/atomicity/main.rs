@@ -5,6 +5,7 @@
 
 mod args;
 mod doctor;
+mod events;
 mod evidence;
 mod forward;
 mod friend;

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::Context;
 use crate::args::{Pay, PromiseCommand, Promises, SecretCommand};
+use crate::events::{event_text, event_value};
 use crate::output::{delivery_name, delivery_words, minor_text, spinner, table, time_text};
-use crate::sync::event_value;
 
 /// Reads `90`, `90s`, `2m` or `1h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -273,7 +273,7 @@ async fn publish(context: &Context, secret: &str, log: Option<String>) -> Result
             _ => "Shown to whoever had promised on it.".to_owned(),
         };
         let mut lines = vec![where_to];
-        lines.extend(published.events.iter().map(crate::sync::event_text));
+        lines.extend(published.events.iter().map(event_text));
         lines.join("\n")
     });
     wallet.close().await;

@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 
 use super::super::{Wallet, books, directory, now, profile, receive};
 use super::Plan;
+use super::check::{check, fee_too_high};
 use super::fault::PaymentFault;
 use crate::error::ClientError;
 use crate::net::plugin::{PluginAddress, PluginClient};
@@ -22,10 +23,8 @@ use crate::store::{pairs, rules};
 
 /// Routers that are asked at once.
 const ROUTERS: usize = 3;
-/// The most hops of one part, the payee included.
-const MAX_HOPS: usize = atomicity_ledger::onion::MAX_HOPS;
 /// The most parts of one payment.
-const MAX_PARTS: usize = 16;
+pub(super) const MAX_PARTS: usize = 16;
 /// The most channels of the payer that a router is told.
 const MAX_FIRST: usize = 1024;
 
@@ -101,7 +100,7 @@ impl Need {
         }
     }
 
-    fn avoids(&self, from: UserKey, to: UserKey) -> bool {
+    pub(super) fn avoids(&self, from: UserKey, to: UserKey) -> bool {
         self.avoid_edges.contains(&(from, to))
     }
 }
@@ -422,68 +421,6 @@ fn hints(plan: &Plan) -> Result<Vec<Hint>, ClientError> {
     };
     let invoice: Signed<Invoice> = Signed::decode(jws)?;
     Ok(invoice.record().hints.clone())
-}
-
-/// Whether a way leads to the payee, brings what is needed, and costs no more than allowed.
-fn check(me: UserKey, plan: &Plan, need: &Need, way: &Way) -> Result<(), PaymentFault> {
-    let invalid = |why| Err(PaymentFault::RouteInvalid(why));
-    if way.parts.is_empty() || way.parts.len() > MAX_PARTS {
-        return invalid("it has no parts, or too many");
-    }
-    let (mut arrives, mut promised) = (0u64, 0u64);
-    for part in &way.parts {
-        if part.hops.is_empty() || part.hops.len() > MAX_HOPS {
-            return invalid("a way has 1 to 10 hops");
-        }
-        if part.hops.last().is_none_or(|(user, _)| *user != plan.payee) {
-            return invalid("it does not lead to the payee");
-        }
-        let users: BTreeSet<UserKey> = part.hops.iter().map(|(user, _)| *user).collect();
-        if users.len() != part.hops.len() || users.contains(&me) {
-            return invalid("somebody is on it twice");
-        }
-        if plan.avoid.iter().any(|user| users.contains(user)) {
-            return invalid("it leads over somebody to be avoided");
-        }
-        let mut from = me;
-        for (user, _) in &part.hops {
-            if need.avoids(from, *user) {
-                return invalid("it leads over an edge that failed");
-            }
-            from = *user;
-        }
-        if part
-            .hops
-            .windows(2)
-            .any(|w| matches!(w, [a, b] if a.1 < b.1))
-        {
-            return invalid("a hop would have to promise more than it is promised");
-        }
-        arrives = arrives.saturating_add(part.arrives());
-        promised = promised.saturating_add(part.promised());
-    }
-    if let Some(via) = plan.via {
-        let over = |part: &WayPart| part.hops.iter().any(|(user, _)| *user == via);
-        if !way.parts.iter().all(over) {
-            return invalid("it does not lead over whom you named");
-        }
-    }
-    if arrives != need.amount {
-        return invalid("another amount would arrive");
-    }
-    let fee = promised.saturating_sub(arrives);
-    if fee > need.max_fee {
-        return Err(fee_too_high(plan, Some(fee), need.max_fee));
-    }
-    Ok(())
-}
-
-fn fee_too_high(plan: &Plan, fee: Option<u64>, most: u64) -> PaymentFault {
-    let words = |minor| format!("{} {}", plan.unit.format_minor(minor), plan.unit.code());
-    PaymentFault::FeeTooHigh {
-        fee: fee.map_or_else(|| "more".to_owned(), words),
-        most: words(most),
-    }
 }
 
 /// What a router's refusal means.

@@ -1,0 +1,62 @@
+//! What belongs to payments over friends.
+
+use clap::{Args, Subcommand};
+
+/// `invoice`
+#[derive(Debug, Args)]
+pub struct Invoice {
+    /// Such as "5.00 USD/2"; with --open only the unit
+    #[arg(value_name = "AMOUNT")]
+    pub words: Vec<String>,
+    /// Leave the amount to the payer
+    #[arg(long)]
+    pub open: bool,
+    /// What it is for
+    #[arg(long)]
+    pub memo: Option<String>,
+    /// How long it stands: 10m, 1h, 7d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = crate::promise::span)]
+    pub expires: std::time::Duration,
+    /// No QR code
+    #[arg(long)]
+    pub no_qr: bool,
+}
+
+/// `forward …`
+#[derive(Debug, Subcommand)]
+pub enum ForwardCommand {
+    /// Pass payments on to friends from now on, and publish that
+    On(ForwardOn),
+    /// Pass nothing on any more: to nobody, or not to one friend
+    Off {
+        /// Their name or key
+        friend: Option<String>,
+        /// Only in this unit
+        #[arg(long)]
+        unit: Option<String>,
+    },
+    /// Show to whom payments are passed on, and those passed on lately
+    List,
+}
+
+/// `forward on`
+#[derive(Debug, Args)]
+pub struct ForwardOn {
+    /// Their names or keys
+    pub friends: Vec<String>,
+    /// To every friend without a rule of their own, later ones too
+    #[arg(long)]
+    pub all: bool,
+    /// The unit
+    #[arg(long)]
+    pub unit: String,
+    /// The part of the fee that does not depend on the amount
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    pub fee: String,
+    /// The part that does, in millionths
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub ppm: u32,
+    /// The smallest amount that is passed on
+    #[arg(long, value_name = "AMOUNT")]
+    pub min: Option<String>,
+}
