@@ -10,6 +10,7 @@ pub mod change;
 pub mod config;
 pub mod deliver;
 pub mod engine;
+pub mod files;
 pub mod http;
 pub mod intake;
 pub mod keeper;

@@ -9,6 +9,7 @@ pub mod at;
 pub mod call;
 mod failure;
 mod fetch;
+pub mod home;
 mod tls;
 
 use std::sync::Arc;

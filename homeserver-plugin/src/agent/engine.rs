@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::keeper::{Keeper, KeeperParts};
 use super::store::AgentRow;
-use super::{Agent, agreements, change, deliver, intake, keys, logs, lookup, store};
+use super::{Agent, agreements, change, deliver, files, intake, keys, logs, lookup, store};
 use crate::clock;
 use crate::db::envelopes;
 use crate::error::PluginError;
@@ -291,4 +291,5 @@ pub fn spawn(state: &AppState, agent: &Agent, tasks: &mut JoinSet<()>) {
     tasks.spawn(run_sweeper(state.clone(), agent.clone()));
     tasks.spawn(lookup::run(state.clone(), agent.clone()));
     tasks.spawn(logs::run(state.clone(), agent.clone()));
+    tasks.spawn(files::run(state.clone(), agent.clone()));
 }

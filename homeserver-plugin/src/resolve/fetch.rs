@@ -13,6 +13,7 @@ use url::{Host, Url};
 use super::address::AddressPolicy;
 use super::call::{Answer, Call, along};
 use super::failure::Failure;
+use super::home::HomeCall;
 use super::tls::raw_key_config;
 use crate::error::PluginError;
 
@@ -190,6 +191,43 @@ impl Fetcher {
             .header(header::CONTENT_TYPE, "application/json")
             .body(call.body.unwrap_or_default().to_vec());
         answer(request, call.max_bytes).await
+    }
+
+    /// Sends a request on behalf of a user along `route`.
+    pub(super) async fn write(
+        &self,
+        route: &Route,
+        tenant: &str,
+        call: &HomeCall<'_>,
+    ) -> Result<(StatusCode, Vec<u8>), Failure> {
+        let url = route
+            .base()?
+            .join(call.target)
+            .map_err(|_| Failure::BadPath)?;
+        let client = match route {
+            Route::Key { key, addresses } => {
+                self.pins.put(key.to_z32(), addresses.clone());
+                &self.by_key
+            }
+            Route::Domain { .. } => &self.by_domain,
+        };
+        let mut request = client
+            .request(call.method.clone(), url)
+            .header("pubky-host", tenant)
+            .body(call.body.clone());
+        if let Some(bearer) = call.bearer {
+            request = request.bearer_auth(bearer);
+        }
+        if let Some(kind) = call.content_type {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| unreachable_because(&error))?;
+        let status = response.status();
+        let body = read_body(&mut response, call.max_bytes).await?;
+        Ok((status, body))
     }
 
     /// Opens a response that goes on. The caller bounds how long it waits for this, and what it reads.

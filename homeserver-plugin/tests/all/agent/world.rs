@@ -70,8 +70,12 @@ impl Site {
 
     /// A plugin that runs a log of its own, which counts without cosigners.
     pub async fn with_log() -> Self {
+        Self::with_log_and(&["witness_log.enabled=true", "witness_log.interval_ms=200"]).await
+    }
+
+    /// The same with these settings.
+    pub async fn with_log_and(sets: &[&str]) -> Self {
         let database = Database::create().await;
-        let sets = ["witness_log.enabled=true", "witness_log.interval_ms=200"];
         let mut site = Self {
             running: None,
             home: Home::new(),
@@ -251,6 +255,11 @@ impl Person {
         Vec::new()
     }
 
+    /// What `peer` writes for this person.
+    pub fn reads(&self, peer: &UserKey) -> Agreement {
+        self.incoming(peer)
+    }
+
     /// Tells the plugin by which tags friends write.
     async fn register_tags(&self, site: &Site) {
         let tags = self.pairs.keys().map(|peer| self.incoming(peer).tag());
@@ -260,11 +269,18 @@ impl Person {
             .assert_status(200);
     }
 
+    /// Records for the peer in one envelope.
+    pub fn sealed(&self, peer: &UserKey, records: Vec<String>) -> String {
+        let parcel = Parcel::new(self.user, records).unwrap();
+        let sealed = seal_known(&self.outgoing(peer), rand::random(), &parcel).unwrap();
+        sealed.to_json().unwrap()
+    }
+
     /// Leaves records in the peer's inbox.
     pub async fn send(&self, site: &Site, peer: &UserKey, records: Vec<String>) {
         for parcel in Parcel::split(self.user, records).unwrap() {
-            let sealed = seal_known(&self.outgoing(peer), rand::random(), &parcel).unwrap();
-            let body: Value = serde_json::from_str(&sealed.to_json().unwrap()).unwrap();
+            let sealed = self.sealed(peer, parcel.records);
+            let body: Value = serde_json::from_str(&sealed).unwrap();
             let path = format!("/v0/inbox/{peer}");
             let answer = Answer::of(site.request(Method::POST, &path).json(&body)).await;
             assert!(answer.status.is_success(), "{}", answer.body);
@@ -406,6 +422,17 @@ pub async fn engage(
     per_peer: u64,
     per_day: Option<u64>,
 ) -> SignerKey {
+    engage_with(site, owner, per_peer, per_day, |_| None).await
+}
+
+/// The same with a grant to write channel files.
+pub async fn engage_with(
+    site: &Site,
+    owner: &mut Person,
+    per_peer: u64,
+    per_day: Option<u64>,
+    storage: impl FnOnce(SignerKey) -> Option<String>,
+) -> SignerKey {
     let until = now().millis() + 3_600_000;
     let mut body = json!({
         "until": until,
@@ -433,6 +460,7 @@ pub async fn engage(
     };
     let signed = Signed::sign(delegation, &owner.root).unwrap();
     body["authority"] = signed.jws().into();
+    body["storage"] = storage(key).into();
     for _ in 0..2 {
         let again = owner
             .call(site, Method::PUT, "/v0/me/agent", Some(body.clone()))

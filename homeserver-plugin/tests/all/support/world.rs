@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use atomicity_ledger::{Keypair as LedgerKeypair, UserKey};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use pkarr::dns::rdata::SVCB;
 use pkarr::{Keypair, SignedPacket};
+use serde_json::json;
 
 /// A DHT on this machine.
 pub struct World {
@@ -68,6 +69,7 @@ pub enum File {
 struct Shelf {
     files: HashMap<String, File>,
     asked: Vec<(String, Option<String>)>,
+    written: HashMap<String, Vec<u8>>,
 }
 
 /// A homeserver whose files the test chooses.
@@ -128,6 +130,15 @@ impl HomeServer {
             .insert(format!("/storage/{user}{path}"), file);
     }
 
+    /// What somebody wrote.
+    pub fn bytes(&self, user: &UserKey, path: &str) -> Option<Vec<u8>> {
+        let shelf = self.shelf.lock().unwrap();
+        shelf
+            .written
+            .get(&format!("/storage/{user}{path}"))
+            .cloned()
+    }
+
     /// Paths that were asked for since the last look, each with the validator that came along.
     pub fn asked(&self) -> Vec<(String, Option<String>)> {
         std::mem::take(&mut self.shelf.lock().unwrap().asked)
@@ -144,6 +155,22 @@ async fn answer(
     request: Request,
 ) -> Response {
     let path = request.uri().path().to_owned();
+    if request.method() == Method::POST && path == "/auth/grant/session" {
+        let session =
+            json!({"token": "let-me-in", "session": {"token_expires_at": 9_999_999_999u64}});
+        return session.to_string().into_response();
+    }
+    if request.method() == Method::PUT {
+        let bearer = headers.get("authorization").map(|value| value.as_bytes());
+        if bearer != Some(b"Bearer let-me-in") {
+            return StatusCode::UNAUTHORIZED.into_response();
+        }
+        let body = axum::body::to_bytes(request.into_body(), 1 << 21)
+            .await
+            .unwrap();
+        shelf.lock().unwrap().written.insert(path, body.to_vec());
+        return StatusCode::CREATED.into_response();
+    }
     let held = headers
         .get("if-none-match")
         .map(|value| value.to_str().unwrap().to_owned());
