@@ -3,6 +3,7 @@
 //! Each check says what was looked at, what was found and, unless all is well, what to do. Nothing is changed anywhere, and it may run beside a running
 //! plugin.
 
+mod agent;
 mod database;
 mod files;
 mod listeners;
@@ -94,6 +95,7 @@ pub async fn run(config: &Config, data_dir: &Path) -> Report {
     checks.extend(database::look(&config.database).await);
     let own_key = keys.as_ref().ok().map(|keys| keys.public_key().z32());
     checks.extend(listeners::look(config, own_key.as_deref()).await);
+    checks.extend(agent::look(config, keys.as_ref().ok()).await);
     match Resolver::new(config) {
         Ok(resolver) => {
             checks.extend(world::look(config, &resolver, keys.as_ref().ok()).await);
