@@ -1,11 +1,12 @@
 //! What surrounds every route.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
 
 use super::client_addr::ClientAddr;
 use crate::error::PluginError;
@@ -54,7 +55,15 @@ pub async fn limit_rate(
     Ok(next.run(request).await)
 }
 
-/// Refuses a body that says of itself that it is too long, without waiting for it.
+/// Up to this size, a body that is refused is read to its end and thrown away.
+const DRAINED: usize = 1024 * 1024;
+/// How long that may take.
+const DRAINING: Duration = Duration::from_secs(1);
+
+/// Refuses a body that says of itself that it is too long, without keeping it.
+///
+/// Who is still sending when a connection is closed may never see the answer, so that a little is read first; what is far too long
+/// is not waited for.
 pub async fn limit_announced(
     limit: usize,
     code: &'static str,
@@ -66,10 +75,23 @@ pub async fn limit_announced(
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<usize>().ok());
-    if announced.is_some_and(|announced| announced > limit) {
-        return Err(PluginError::TooLarge { code });
+    match announced {
+        Some(announced) if announced > limit => {
+            if announced <= DRAINED {
+                drain(request).await;
+            }
+            Err(PluginError::TooLarge { code })
+        }
+        _ => Ok(next.run(request).await),
     }
-    Ok(next.run(request).await)
+}
+
+/// Reads what was announced, which is bounded, and throws it away.
+async fn drain(request: Request) {
+    let mut chunks = request.into_body().into_data_stream();
+    let read = async { while matches!(chunks.next().await, Some(Ok(_))) {} };
+    // Who is slower than that is answered all the same.
+    tokio::time::timeout(DRAINING, read).await.ok();
 }
 
 /// Ends requests whose answer does not start in time. Streams may go on once they have started.
