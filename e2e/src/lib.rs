@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod service;
 pub mod story;
 pub mod thief;
+pub mod town;
 pub mod wait;
 pub mod watch;
 pub mod world;

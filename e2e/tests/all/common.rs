@@ -2,24 +2,18 @@
 
 use atomicity_e2e::World;
 use atomicity_e2e::people::{Person, Site, agree};
+use atomicity_e2e::town;
 
 pub const BREAD: &str = "BREAD/2";
 
 /// Two people who let each other owe 20.00 `BREAD/2`.
 pub async fn friends(one: &Person, other: &Person) {
-    one.befriend(other).await.unwrap();
-    other.befriend(one).await.unwrap();
-    one.trust(other, "20.00 BREAD/2").await.unwrap();
-    other.trust(one, "20.00 BREAD/2").await.unwrap();
-    settle(one, other).await;
+    town::befriend(one, other, "20.00 BREAD/2").await.unwrap();
 }
 
 /// Both read the news, often enough that answers to answers arrive.
 pub async fn settle(one: &Person, other: &Person) {
-    for _ in 0..2 {
-        one.sync().await.unwrap();
-        other.sync().await.unwrap();
-    }
+    town::read_news(one, other).await.unwrap();
 }
 
 /// A milkman and a baker at one site, friends.

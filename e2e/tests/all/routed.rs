@@ -1,102 +1,50 @@
 //! Payments over several hops on real parts: invoices, passing on, adverts, routers, payees who are away, crashes.
 
 use anyhow::ensure;
-use atomicity_e2e::people::{Person, Site, expect, string};
+use atomicity_e2e::people::{Person, expect, string};
 use atomicity_e2e::promises::{Cosigned, promise};
+use atomicity_e2e::town::{self, Town, over};
 use atomicity_e2e::watch::Watch;
-use atomicity_e2e::{Plugin, World, wait};
+use atomicity_e2e::{Plugin, wait};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::common::{BREAD, friends, settle};
 
-/// People at two homeservers with a plugin each, and a log on which all of them rely.
-struct Town {
-    world: World,
-    log: Cosigned,
-    sites: [Site; 2],
+async fn found() -> Town {
+    Town::found(BREAD).await.unwrap()
 }
 
-impl Town {
-    async fn found() -> Self {
-        let world = World::start().await.unwrap();
-        let log = Cosigned::start(&world, "log", 3600).await.unwrap();
-        let sites = [
-            Site::open(&world, "h1").await.unwrap(),
-            Site::open(&world, "h2").await.unwrap(),
-        ];
-        Self { world, log, sites }
-    }
-
-    async fn person(&self, name: &str, site: usize) -> Person {
-        let mut person = Person::new(&self.world, name).unwrap();
-        person.join(&self.sites[site], BREAD).await.unwrap();
-        self.log.introduce(&person).await.unwrap();
-        person
-    }
-
-    /// Anna, Ben, Carl, Dora: each lets the next owe 20.00, and the other way round. Ben and Carl pass on.
-    async fn chain(&self) -> [Person; 4] {
-        let anna = self.person("anna", 0).await;
-        let ben = self.person("ben", 0).await;
-        let carl = self.person("carl", 1).await;
-        let dora = self.person("dora", 1).await;
-        friends(&anna, &ben).await;
-        friends(&ben, &carl).await;
-        friends(&carl, &dora).await;
-        pass_on(&ben, "0.01").await;
-        pass_on(&carl, "0.01").await;
-        [anna, ben, carl, dora]
-    }
+/// Anna, Ben, Carl, Dora: each lets the next owe 20.00, and the other way round. Ben and Carl pass on.
+async fn chain(town: &Town) -> [Person; 4] {
+    let anna = town.person("anna", 0).await.unwrap();
+    let ben = town.person("ben", 0).await.unwrap();
+    let carl = town.person("carl", 1).await.unwrap();
+    let dora = town.person("dora", 1).await.unwrap();
+    friends(&anna, &ben).await;
+    friends(&ben, &carl).await;
+    friends(&carl, &dora).await;
+    pass_on(&ben, "0.01").await;
+    pass_on(&carl, "0.01").await;
+    [anna, ben, carl, dora]
 }
 
-/// Passes on to everybody for a fixed fee and a thousandth.
-async fn pass_on(person: &Person, fee: &str) -> Value {
-    let arguments = [
-        "forward", "on", "--all", "--unit", BREAD, "--fee", fee, "--ppm", "1000",
-    ];
-    person.wallet().ok(&arguments).await.unwrap()
+async fn pass_on(person: &Person, fee: &str) {
+    town::pass_on(person, BREAD, fee).await.unwrap();
 }
 
 async fn live(person: &Person) -> Watch {
-    person.wallet().watch(&[]).await.unwrap()
+    town::live(person).await.unwrap()
 }
 
 async fn invoice(person: &Person, amount: &str) -> (String, String) {
-    let made = person
-        .wallet()
-        .ok(&["invoice", amount, "--memo", "bread"])
-        .await
-        .unwrap();
-    expect(&made, "/state", "open").unwrap();
-    (
-        string(&made, "/link").unwrap(),
-        string(&made, "/invoice").unwrap(),
-    )
-}
-
-fn over(people: &[&Person]) -> String {
-    let keys: Vec<&str> = people.iter().map(|person| person.key()).collect();
-    keys.join(",")
+    town::invoice(person, amount, "bread").await.unwrap()
 }
 
 /// What `one` is owed by `other`, on both sides, once it is so.
 async fn until_owed(one: &Person, other: &Person, expected: i64) {
-    wait::until("a balance", || async {
-        let mine = one.account(other, BREAD).await?;
-        let theirs = other.account(one, BREAD).await?;
-        let (mine, theirs) = (string(&mine, "/net")?, string(&theirs, "/net")?);
-        ensure!(
-            mine == expected.to_string() && theirs == (-expected).to_string(),
-            "{} shows {mine}, {} shows {theirs}, not {expected}",
-            one.name(),
-            other.name()
-        );
-        Ok(())
-    })
-    .await
-    .unwrap();
+    town::until_owed(one, other, BREAD, expected).await.unwrap();
 }
 
 async fn can_pay(person: &Person, other: &Person) -> String {
@@ -113,8 +61,8 @@ async fn state_of(person: &Person, invoice: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_is_paid_over_two_friends_in_one_command() {
-    let town = Town::found().await;
-    let [anna, ben, carl, dora] = town.chain().await;
+    let town = found().await;
+    let [anna, ben, carl, dora] = chain(&town).await;
     let _running = [live(&ben).await, live(&carl).await, live(&dora).await];
     let (link, id) = invoice(&dora, "5.00 BREAD/2").await;
     let along = over(&[&ben, &carl, &dora]);
@@ -193,8 +141,8 @@ async fn a_stranger_is_paid_over_two_friends_in_one_command() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hop_that_is_away_costs_nobody_anything() {
-    let town = Town::found().await;
-    let [anna, ben, carl, dora] = town.chain().await;
+    let town = found().await;
+    let [anna, ben, carl, dora] = chain(&town).await;
     let _running = [live(&ben).await, live(&dora).await];
     let (link, id) = invoice(&dora, "5.00 BREAD/2").await;
     let along = over(&[&ben, &carl, &dora]);
@@ -221,8 +169,8 @@ async fn a_hop_that_is_away_costs_nobody_anything() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_away_is_paid_within_the_allowance_and_not_without() {
-    let town = Town::found().await;
-    let [anna, ben, carl, dora] = town.chain().await;
+    let town = found().await;
+    let [anna, ben, carl, dora] = chain(&town).await;
     let _running = [live(&ben).await, live(&carl).await];
     let along = over(&[&ben, &carl, &dora]);
     let wallet = anna.wallet();
@@ -263,8 +211,8 @@ async fn who_is_away_is_paid_within_the_allowance_and_not_without() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_killed_in_the_middle_goes_on_and_all_is_settled() {
-    let town = Town::found().await;
-    let [anna, ben, carl, dora] = town.chain().await;
+    let town = found().await;
+    let [anna, ben, carl, dora] = chain(&town).await;
     let (link, _) = invoice(&dora, "5.00 BREAD/2").await;
     let along = over(&[&ben, &carl, &dora]);
     let pay = ["pay", &link, "--along", &along, "--deadline", "100s"];
@@ -301,8 +249,8 @@ async fn what_is_killed_in_the_middle_goes_on_and_all_is_settled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promise_on_another_log_does_not_lure_the_secret_there() {
-    let town = Town::found().await;
-    let [anna, ben, carl, dora] = town.chain().await;
+    let town = found().await;
+    let [anna, ben, carl, dora] = chain(&town).await;
     let other = Cosigned::start(&town.world, "other", 3600).await.unwrap();
     for person in [&carl, &dora] {
         other.introduce(person).await.unwrap();
@@ -327,25 +275,16 @@ async fn a_promise_on_another_log_does_not_lure_the_secret_there() {
 
 /// A plugin that finds ways, beginning with these people.
 async fn router(town: &Town, seeds: &[&Person]) -> Plugin {
-    let seeds: Vec<&str> = seeds.iter().map(|person| person.key()).collect();
     let home = &town.sites[0].homeserver;
-    let mut options = town.world.plugin_options("router", home).await.unwrap();
-    options.more.extend([
-        "router.enabled=true".to_owned(),
-        format!("router.seeds={seeds:?}"),
-        "router.homeserver_requests_per_second=200".to_owned(),
-        "router.requests_per_second=500".to_owned(),
-        "router.queries_per_minute=100000".to_owned(),
-    ]);
-    town.world.plugin_with("router", options).await.unwrap()
+    town::router(&town.world, home, seeds).await.unwrap()
 }
 
 /// Anna, Dora, and between them Ben and Carl side by side.
 async fn diamond(town: &Town) -> [Person; 4] {
-    let anna = town.person("anna", 0).await;
-    let ben = town.person("ben", 0).await;
-    let carl = town.person("carl", 1).await;
-    let dora = town.person("dora", 1).await;
+    let anna = town.person("anna", 0).await.unwrap();
+    let ben = town.person("ben", 0).await.unwrap();
+    let carl = town.person("carl", 1).await.unwrap();
+    let dora = town.person("dora", 1).await.unwrap();
     for middle in [&ben, &carl] {
         friends(&anna, middle).await;
         friends(middle, &dora).await;
@@ -358,7 +297,7 @@ async fn diamond(town: &Town) -> [Person; 4] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hop_that_refuses_is_passed_by_and_an_amount_too_wide_for_one_way_is_divided() {
-    let town = Town::found().await;
+    let town = found().await;
     let [anna, ben, carl, dora] = diamond(&town).await;
     let router = router(&town, &[&ben, &carl]).await;
     let key = router.key().to_owned();
