@@ -6,6 +6,7 @@ mod hours;
 mod loss;
 mod moving;
 mod promises;
+mod strangers;
 mod village;
 
 use anyhow::{Context, Result};
@@ -13,6 +14,8 @@ use anyhow::{Context, Result};
 use crate::World;
 use crate::people::{self, Person, Site};
 use crate::promises::Cosigned;
+
+pub use strangers::Strangers;
 
 /// The unit in which milkman and baker count.
 pub const BREAD: &str = "BREAD/2";
@@ -38,6 +41,8 @@ pub struct Stage {
     pub six: Vec<Person>,
     /// A log and its cosigner, once promises hang on it.
     pub log: Option<Cosigned>,
+    /// People who pay over friends, once they have come.
+    pub strangers: Option<Strangers>,
     /// Last, so that it ends last.
     world: World,
 }
@@ -107,6 +112,18 @@ pub async fn play(tell: fn(&str)) -> Result<Stage> {
         "A log tells the milkman one thing and the baker another: it is caught and refused",
         catch_a_liar
     );
+    step!(
+        13,
+        "Anna pays Dora, whom she does not know, over two friends in one command",
+        find_a_way
+    );
+    step!(
+        14,
+        "A friend on the way says no: the payment goes another way",
+        pay_around_a_refusal
+    );
+    step!(15, "Dora sleeps, and is paid all the same", pay_who_sleeps);
+    stage.rest_strangers().await?;
     tell("");
     tell("The story is told: every step went as it says.");
     Ok(stage)
@@ -129,6 +146,7 @@ impl Stage {
             h2,
             h3: None,
             log: None,
+            strangers: None,
             world,
         })
     }
