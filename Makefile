@@ -8,7 +8,7 @@ SEEDS ?= 2000
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 WITH_POSTGRES := e2e/postgres.sh run
-BENCHES := --bench agent --bench apply --bench inbox --bench log --bench sync
+BENCHES := --bench agent --bench apply --bench hops --bench inbox --bench log --bench route --bench sync
 
 # Each end-to-end test starts several homeservers and plugins, with a dozen connections to Postgres each.
 export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))

@@ -10,6 +10,7 @@ use crate::guard::{Guard, entry};
 use crate::log::LogSite;
 use crate::lying_log::LyingLog;
 use crate::people::{Person, expect, string};
+use crate::plugin::Options;
 use crate::{World, wait};
 
 /// A log on one plugin, cosigned by another one.
@@ -27,6 +28,31 @@ impl Cosigned {
     /// If one of them does not get ready.
     pub async fn start(world: &World, name: &str, dead_after_s: u64) -> Result<Self> {
         let options = LogSite::options(world, name).await?;
+        Self::start_with(world, name, dead_after_s, options).await
+    }
+
+    /// The same with a checkpoint every so many milliseconds.
+    ///
+    /// # Errors
+    /// If one of them does not get ready.
+    pub async fn start_every(
+        world: &World,
+        name: &str,
+        dead_after_s: u64,
+        interval_ms: u32,
+    ) -> Result<Self> {
+        let mut options = LogSite::options(world, name).await?;
+        let interval = format!("witness_log.interval_ms={interval_ms}");
+        options.more.push(interval);
+        Self::start_with(world, name, dead_after_s, options).await
+    }
+
+    async fn start_with(
+        world: &World,
+        name: &str,
+        dead_after_s: u64,
+        options: Options,
+    ) -> Result<Self> {
         let mut log = LogSite::prepare(world, name, options, (0, 0)).await?;
         let mut cosigner = Guard::prepare(world, &format!("cosigner-of-{name}")).await?;
         let address = format!("https://{}/log", log.plugin.key());
