@@ -252,6 +252,7 @@ impl Wallet {
                     unit,
                     send,
                     receive,
+                    clears: None,
                 });
             }
         }

@@ -86,6 +86,7 @@ impl PeerSettings {
                 next: Some(next),
                 unit: Some(known.unit.clone()),
                 forward: true,
+                clearing: false,
                 min: forward.min,
                 base: forward.base,
                 ppm: forward.ppm,

@@ -2,11 +2,11 @@
 
 use super::budget::{Tally, has_room};
 use super::errand::{Errand, give_up};
-use super::policy::{HopPolicy, HopRule};
+use super::policy::HopPolicy;
 use super::relay::{Leg, Relay, RelayStage};
 use super::reply::answer;
 use super::{Context, Neighbour, Step};
-use crate::amount::Amount;
+use crate::amount::{Amount, Total};
 use crate::error::LedgerError;
 use crate::jws::{Signed, Version};
 use crate::key::UserKey;
@@ -76,16 +76,16 @@ pub fn forward(
     }
     let promised = check(
         &incoming,
-        outgoing.is_some(),
+        outgoing.as_ref().map(|o| &*o.pair),
         errand,
         order,
         policy,
         tally,
         context,
     )
-    .and_then(|rule| {
+    .and_then(|ceiling| {
         let outgoing = outgoing.as_mut();
-        promise_onward(&mut incoming, outgoing, errand, order, rule, context)
+        promise_onward(&mut incoming, outgoing, errand, order, ceiling, context)
     });
     let failure = match promised {
         Ok(iou) => {
@@ -175,32 +175,28 @@ fn relay_of(
     }
 }
 
-/// Everything that can be said before the edge itself is asked.
-fn check<'p>(
+/// Everything that can be said before the edge itself is asked. What the owner may come to owe the next hop, at most.
+fn check(
     incoming: &Neighbour<'_>,
-    is_friend: bool,
+    outgoing: Option<&Pair>,
     errand: &Errand,
     order: Order,
-    policy: &'p HopPolicy,
+    policy: &HopPolicy,
     tally: &Tally,
     context: &Context<'_>,
-) -> Result<&'p HopRule, Failure> {
+) -> Result<Option<Total>, Failure> {
     let promise = &errand.promise;
     let edge = |code| Failure::of_edge(code, incoming.pair.me(), order.next);
     let upstream = &*incoming.pair;
     // Back to where it came from helps nobody and would bind both sides of one pair.
-    if !is_friend || order.next == upstream.peer() {
-        return Err(edge(FailureCode::UnknownNext));
-    }
-    let rule = policy.rule(&order.next, &promise.unit);
-    let rule = rule.ok_or(edge(FailureCode::EdgeUnavailable))?;
-    if order.amount < rule.min {
-        return Err(edge(FailureCode::AmountTooLow));
-    }
-    let needed = fee(rule.base, rule.ppm, order.amount).and_then(|fee| fee.grow(order.amount));
-    if !needed.is_ok_and(|needed| needed.minor() <= promise.amount.minor()) {
-        return Err(edge(FailureCode::FeeTooLow));
-    }
+    let outgoing = outgoing.filter(|_| order.next != upstream.peer());
+    let outgoing = outgoing.ok_or(edge(FailureCode::UnknownNext))?;
+    let ceiling = if clears(upstream, outgoing, promise, order, policy) {
+        // After it the owner still owes the next hop nothing.
+        Some(Total::ZERO)
+    } else {
+        check_rule(promise, order, policy).map_err(edge)?
+    };
     let soonest = context.now.plus_millis(policy.min_left_ms);
     if promise.terms.deadline_ms < soonest.millis() {
         return Err(Failure::here(FailureCode::Deadline));
@@ -214,7 +210,42 @@ fn check<'p>(
             upstream.me(),
         ));
     }
-    Ok(rule)
+    Ok(ceiling)
+}
+
+/// Whether both promises do nothing but lower debts: what came, what the owner owes the hop before, and what goes, what the next hop
+/// owes the owner; each by all of it, whatever becomes of what else is undecided; and whether the owner agrees to that.
+fn clears(
+    upstream: &Pair,
+    outgoing: &Pair,
+    promise: &ConditionalIou,
+    order: Order,
+    policy: &HopPolicy,
+) -> bool {
+    let unit = &promise.unit;
+    policy.clears(&order.next, unit)
+        && order.amount <= promise.amount
+        // What came is among what is undecided there.
+        && upstream.peer_exposure(unit).minor() <= 0
+        && outgoing.surely_owed(unit) >= order.amount.minor()
+}
+
+/// What the owner asks of a payment that raises somebody's debt.
+fn check_rule(
+    promise: &ConditionalIou,
+    order: Order,
+    policy: &HopPolicy,
+) -> Result<Option<Total>, FailureCode> {
+    let rule = policy.rule(&order.next, &promise.unit);
+    let rule = rule.ok_or(FailureCode::EdgeUnavailable)?;
+    if order.amount < rule.min {
+        return Err(FailureCode::AmountTooLow);
+    }
+    let needed = fee(rule.base, rule.ppm, order.amount).and_then(|fee| fee.grow(order.amount));
+    if !needed.is_ok_and(|needed| needed.minor() <= promise.amount.minor()) {
+        return Err(FailureCode::FeeTooLow);
+    }
+    Ok(rule.ceiling)
 }
 
 /// Promises onward and marks what came. Whatever hinders that, nothing has changed.
@@ -223,7 +254,7 @@ fn promise_onward(
     outgoing: Option<&mut Neighbour<'_>>,
     errand: &Errand,
     order: Order,
-    rule: &HopRule,
+    ceiling: Option<Total>,
     context: &Context<'_>,
 ) -> Result<Signed<ConditionalIou>, Failure> {
     let me = incoming.pair.me();
@@ -240,10 +271,9 @@ fn promise_onward(
         .pair
         .mark_forwarded(errand.iou, true)
         .map_err(|_| Failure::here(FailureCode::Temporary))?;
-    let promised =
-        outgoing
-            .pair
-            .promise(new, rule.ceiling, context.logs, outgoing.pen, context.now);
+    let promised = outgoing
+        .pair
+        .promise(new, ceiling, context.logs, outgoing.pen, context.now);
     promised.map_err(|error| {
         // It was found above, and unmarking can't fail for what was found.
         let _ = incoming.pair.mark_forwarded(errand.iou, false);

@@ -31,6 +31,10 @@ pub struct HopRule {
     pub unit: Option<Unit>,
     /// Whether the owner passes on at all.
     pub forward: bool,
+    /// Whether the owner agrees to clear debts: what lowers, to its full amount, what the owner owes the friend before and what this
+    /// friend owes the owner is passed on for nothing, whatever else this rule says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clearing: bool,
     /// The smallest amount that is passed on.
     pub min: Amount,
     /// The part of the fee that does not depend on the amount, in minor units.
@@ -71,6 +75,7 @@ impl HopRule {
             next,
             unit,
             forward: true,
+            clearing: false,
             min: Amount::from_minor(1)?,
             base,
             ppm,
@@ -98,10 +103,20 @@ impl HopPolicy {
     /// The rule for a promise onward, if one allows it.
     #[must_use]
     pub fn rule(&self, next: &UserKey, unit: &Unit) -> Option<&HopRule> {
+        self.first(next, unit).filter(|rule| rule.forward)
+    }
+
+    /// Whether the owner agrees to clear what `next` owes them.
+    #[must_use]
+    pub fn clears(&self, next: &UserKey, unit: &Unit) -> bool {
+        self.first(next, unit).is_some_and(|rule| rule.clearing)
+    }
+
+    fn first(&self, next: &UserKey, unit: &Unit) -> Option<&HopRule> {
         let fits = |rule: &&HopRule| {
             rule.next.is_none_or(|named| named == *next)
                 && rule.unit.as_ref().is_none_or(|named| named == unit)
         };
-        self.rules.iter().find(fits).filter(|rule| rule.forward)
+        self.rules.iter().find(fits)
     }
 }

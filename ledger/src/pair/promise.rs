@@ -359,8 +359,21 @@ impl Pair {
         Balance::between(claim(&self.theirs), claim(&self.own))
     }
 
+    /// What the peer owes the owner whatever becomes of the owner's undecided promises: so much can still be cleared by promising it
+    /// to the peer. In minor units; zero if it is the owner who owes.
+    #[must_use]
+    pub fn surely_owed(&self, unit: &Unit) -> u64 {
+        below_zero(self.own_exposure(unit))
+    }
+
+    /// What the owner owes the peer whatever becomes of the peer's undecided promises. In minor units; zero if it is the peer who owes.
+    #[must_use]
+    pub fn surely_owes(&self, unit: &Unit) -> u64 {
+        below_zero(self.peer_exposure(unit))
+    }
+
     /// What the peer would owe the owner, net, if everything that the peer has promised came due.
-    pub(super) fn peer_exposure(&self, unit: &Unit) -> Balance {
+    pub(crate) fn peer_exposure(&self, unit: &Unit) -> Balance {
         exposure(&self.theirs, &self.own, unit)
     }
 
@@ -368,6 +381,10 @@ impl Pair {
     pub(super) fn own_exposure(&self, unit: &Unit) -> Balance {
         exposure(&self.own, &self.theirs, unit)
     }
+}
+
+fn below_zero(owed: Balance) -> u64 {
+    owed.minor().min(0).unsigned_abs()
 }
 
 /// What `debtor` would owe, net: undecided promises of the other direction do not help.

@@ -59,6 +59,32 @@ pub struct AdvertUnit {
     /// What `from` takes from `to`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive: Option<Intake>,
+    /// What one of the two owes the other, if `from` would be glad to have it cleared round a circle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clears: Option<Clears>,
+}
+
+/// A debt that `from` agrees to have cleared: at least so much of it, in minor units; [coarse].
+///
+/// A circle of debts can lead from A to B only if A's advert about B says [`Clears::Owed`] and B's about A says [`Clears::Owes`], both
+/// unexpired; as wide as the smaller of the two, and without a fee. This makes a rough figure of a debt public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Clears {
+    /// `to` owes it to `from`.
+    Owed(Amount),
+    /// `from` owes it to `to`.
+    Owes(Amount),
+}
+
+impl Clears {
+    /// How much, in minor units.
+    #[must_use]
+    pub fn amount(self) -> Amount {
+        match self {
+            Self::Owed(amount) | Self::Owes(amount) => amount,
+        }
+    }
 }
 
 /// What a user promises onward to a friend, and for which fee.
@@ -160,13 +186,14 @@ impl Record for Advert {
         )?;
         for unit in &self.units {
             rule(
-                unit.send.is_some() || unit.receive.is_some(),
-                "a unit has neither send nor receive",
+                unit.send.is_some() || unit.receive.is_some() || unit.clears.is_some(),
+                "a unit has neither send nor receive nor clears",
             )?;
             let sent = unit.send.as_ref().map(|offer| offer.capacity);
             let taken = unit.receive.as_ref().map(|intake| intake.capacity);
+            let cleared = unit.clears.map(Clears::amount);
             rule(
-                sent.into_iter().chain(taken).all(is_coarse),
+                sent.into_iter().chain(taken).chain(cleared).all(is_coarse),
                 "a capacity is not 1, 2 or 5 times a power of ten",
             )?;
             let Some(offer) = &unit.send else { continue };

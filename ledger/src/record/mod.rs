@@ -21,7 +21,7 @@ mod state;
 mod view;
 
 pub use ack::{Ack, AckItem, BookAck, IouAck, MAX_HELD, StateAck, UnitBase};
-pub use advert::{Advert, AdvertUnit, Intake, MAX_PPM, Offer, advert_path, coarse, fee};
+pub use advert::{Advert, AdvertUnit, Clears, Intake, MAX_PPM, Offer, advert_path, coarse, fee};
 pub use book::{Book, Carried, UnitCap};
 pub use conditional_iou::{ConditionalIou, LogTerm, MAX_TERM_LOGS, Terms};
 pub use contacts::{Contact, Contacts};

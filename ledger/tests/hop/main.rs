@@ -1,6 +1,7 @@
 //! Payments over several hops: all or nothing, each hop with exactly its fee, whatever breaks on the way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod clearing;
 #[path = "../common/mod.rs"]
 mod common;
 mod crashes;
@@ -81,37 +82,6 @@ fn nothing_is_owed_before_the_payee_publishes() {
     net.publish_now(3);
     net.run();
     assert_eq!(wealth(&net), [-513, 7, 6, 500]);
-}
-
-#[test]
-fn a_circle_of_debts_is_cleared_by_a_payment_to_oneself() {
-    let mut net = Net::chain(3);
-    net.connect(3, 1, 1_000, 1_000);
-    for n in [2, 3] {
-        let rule = &mut net.person(n).policy.rules[0];
-        (rule.base, rule.ppm) = (common::total(0), 0);
-    }
-    net.invoice(1, 300);
-    net.attempt(1, 300, 300);
-    let mut route = net.route(&[2, 3, 1], 300, 300);
-    route
-        .stops
-        .iter_mut()
-        .for_each(|stop| stop.amount = common::amount(300));
-    net.send(1, 0, &route).unwrap();
-    net.run();
-    // Everybody's net position is what it was; every edge has moved.
-    assert_eq!(wealth(&net), [0; 3]);
-    assert_eq!(
-        (
-            net.who(1).balance(2),
-            net.who(2).balance(3),
-            net.who(3).balance(1)
-        ),
-        (-300, -300, -300)
-    );
-    net.check_zero_sum();
-    assert_eq!(fate(&net), Fate::Paid);
 }
 
 #[test]

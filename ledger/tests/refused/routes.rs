@@ -38,6 +38,10 @@ fn fields() -> Vec<Case> {
         case(why, spoilt(typ, from, to), "payload_invalid")
     };
     let body = "c2VhbGVkIGFuc3dlcg";
+    let clears = |value: &str, why: &str| {
+        let to = format!(r#""clears":{value},"receive":{{"#);
+        of(ADVERT, r#""receive":{"#, &to, why)
+    };
     vec![
         of(
             INVOICE,
@@ -93,6 +97,13 @@ fn fields() -> Vec<Case> {
             r#""sends":{"#,
             "a way of an unknown kind",
         ),
+        clears(r#"{}"#, "a debt of nobody"),
+        clears(r#"{"owed":"1","owes":"1"}"#, "a debt of both to both"),
+        clears(r#"{"owed":"0"}"#, "a debt of nothing"),
+        clears(r#"{"owed":"-5"}"#, "a debt below nothing"),
+        clears(r#"{"owed":5}"#, "a debt as a number"),
+        clears(r#"{"lent":"5"}"#, "a debt of an unknown kind"),
+        clears("null", "no debt written as null"),
         of(
             RATING,
             r#""verdict":"good""#,
@@ -214,6 +225,14 @@ fn adverts() -> Vec<Case> {
         listed(
             &[r#"{"unit":"BREAD/2"}"#.to_owned()],
             "a unit that goes neither way",
+        ),
+        listed(
+            &[r#"{"unit":"A","clears":{"owed":"3"}}"#.to_owned()],
+            "a debt that tells too much",
+        ),
+        listed(
+            &[r#"{"unit":"A","receive":{"capacity":"1"},"clears":{"owes":"11"}}"#.to_owned()],
+            "a debt of one's own that tells too much",
         ),
         listed(&many, "an advert in 65 units"),
         listed(&[unit("B"), unit("A")], "adverts of units that descend"),

@@ -2,8 +2,8 @@
 
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::record::{
-    Advert, AdvertUnit, Hint, Intake, Invoice, InvoiceLog, Offer, Rating, RatingKind, Reply,
-    Verdict,
+    Advert, AdvertUnit, Clears, Hint, Intake, Invoice, InvoiceLog, Offer, Rating, RatingKind,
+    Reply, Verdict,
 };
 use atomicity_ledger::{Keypair, PolicyHash, Preimage, RecordHash, RecordId, Serial, Total};
 
@@ -93,6 +93,7 @@ fn adverts() -> Vec<Sample> {
         receive: Some(Intake {
             capacity: amount(1000),
         }),
+        clears: None,
     };
     let first = Advert {
         v: Version,
@@ -119,15 +120,33 @@ fn adverts() -> Vec<Sample> {
                 unit: unit("BTC/8"),
                 send: Some(largest),
                 receive: None,
+                clears: None,
             },
             AdvertUnit {
                 unit: unit("COFFEE"),
                 send: None,
-                receive: both.receive,
+                receive: both.receive.clone(),
+                clears: None,
             },
         ],
         slots: Some(128),
         max_deadline_s: u32::MAX,
+        ..first.clone()
+    };
+    let clearing = Advert {
+        serial: Serial::new(4).unwrap(),
+        units: vec![
+            AdvertUnit {
+                clears: Some(Clears::Owed(amount(500))),
+                ..both.clone()
+            },
+            AdvertUnit {
+                unit: unit("COFFEE"),
+                send: None,
+                receive: None,
+                clears: Some(Clears::Owes(amount(2))),
+            },
+        ],
         ..first.clone()
     };
     let withdrawn = Advert {
@@ -139,6 +158,7 @@ fn adverts() -> Vec<Sample> {
         sample("an advert of both ways", MILKMAN_BOOK, first),
         sample("an advert in several units", MILKMAN_BOOK, several),
         sample("an advert that is withdrawn", MILKMAN_BOOK, withdrawn),
+        sample("an advert of debts to be cleared", MILKMAN_BOOK, clearing),
     ]
 }
 

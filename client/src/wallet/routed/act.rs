@@ -167,6 +167,7 @@ impl Desk<'_> {
                 next: Some(*next),
                 unit: Some(unit.clone()),
                 forward: true,
+                clearing: false,
                 min: rule.min,
                 base: rule.base,
                 ppm: rule.ppm,
