@@ -15,7 +15,7 @@ else
 fi
 
 "${cargo[@]}" run --quiet --example seeds
-for target in record_decode envelope_open channel_file evidence_verify link_parse log_decode pair_receive; do
+for target in record_decode envelope_open channel_file evidence_verify link_parse log_decode onion_open pair_receive; do
     echo "fuzzing $target for $seconds s"
     "${cargo[@]}" fuzz run "${options[@]}" "$target" -- \
         -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -max_len=65536 -print_final_stats=1

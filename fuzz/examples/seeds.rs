@@ -158,6 +158,18 @@ fn main() -> Result<(), Failure> {
         &opening(milkman, baker).join(&b'\n'),
     )?;
     write_log_seeds()?;
+    for hops in [0, 3, 9] {
+        write(
+            "onion_open",
+            &format!("whole-{hops}"),
+            &[hops, 0, 0, 0, b'h', b'i'],
+        )?;
+        write(
+            "onion_open",
+            &format!("spoilt-{hops}"),
+            &[hops, hops, 200, 1, 0xff, 5],
+        )?;
+    }
     let seals = read("seals.json")?;
     for name in ["envelope_known", "envelope_stranger"] {
         write(
