@@ -7,6 +7,7 @@
 //! - A [`Request`] says who wants to pay whom how much and within which limits; [`find`] answers with the cheapest [`Route`],
 //!   [`alternatives`] with several that share as little as possible, [`split`] with several that carry the amount together, and
 //!   [`circles`] with round trips that clear debts.
+//! - [`Debts`] are another graph: what people owe each other and agree to have cleared; [`Debts::circles`] finds circles in it.
 //! - Fees accrue: who forwards over an edge takes a fee of what it sends on, so a hop far from the payee takes it of the fees
 //!   behind it as well. Amounts are worked out from the payee's end, to the last minor unit.
 //! - [`Route::check`] shares no code with the search and says whether a route is payable as long as the published figures are true.
@@ -14,6 +15,7 @@
 //! How the search works and what of it is exact is described in `docs/ROUTING.md`.
 
 mod bidirectional;
+mod debts;
 mod error;
 mod fan;
 mod fee;
@@ -28,6 +30,9 @@ pub mod synthetic;
 mod unit_graph;
 mod why;
 
+pub use debts::{
+    CircleRequest, Debt, DebtCircle, Debts, MAX_CIRCLE_EDGES, MAX_CIRCLES, MIN_CIRCLE_EDGES,
+};
 pub use error::RouteError;
 pub use graph::{Advert, Applied, Graph, GraphSize, Offer};
 pub use plans::{Circle, alternatives, circles};

@@ -1,4 +1,4 @@
-//! Asking a router for ways to pay somebody.
+//! Asking a router for ways to pay somebody, and for circles of debts.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +92,46 @@ pub(crate) struct Hop {
     pub(crate) amount: Amount,
 }
 
+/// What is asked: `POST /v0/router/circles`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CirclesQuestion {
+    pub(crate) user: UserKey,
+    pub(crate) unit: Unit,
+    pub(crate) max_edges: usize,
+}
+
+/// Circles of debts.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct CirclesAnswer {
+    pub(crate) circles: Vec<ToldCircle>,
+    #[serde(default)]
+    pub(crate) profiles: BTreeMap<UserKey, String>,
+}
+
+/// One of them: everybody after whoever asks, who comes last.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ToldCircle {
+    pub(crate) amount: Amount,
+    pub(crate) users: Vec<UserKey>,
+}
+
 impl PluginClient {
+    /// Asks for circles of debts.
+    ///
+    /// # Errors
+    /// The router's codes; network errors.
+    pub(crate) async fn circles(
+        &self,
+        question: &CirclesQuestion,
+    ) -> Result<CirclesAnswer, NetError> {
+        let call = self
+            .request(Method::POST, "/v0/router/circles")
+            .json(question)?
+            .at_most(MAX_ANSWER);
+        let answer = self.check(self.send(&call, false).await?)?;
+        answer.json(&self.label())
+    }
+
     /// Asks for ways.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use atomicity_ledger::{Amount, Total, Unit, UserKey};
 use sqlx::SqliteConnection;
 
-use super::{from_sql, parse_own, to_sql};
+use super::{from_sql, json_in, json_out, parse_own, settings, to_sql};
 use crate::error::ClientError;
 
 /// Stands for every friend.
@@ -155,6 +155,22 @@ pub(crate) async fn due(
     .await?;
     let row = |user: String, version| Ok((parse_own(&user, "a friend's key")?, from_sql(version)));
     rows.into_iter().map(|r| row(r.user, r.version)).collect()
+}
+
+/// The units in which debts may be cleared round circles, ascending.
+pub(crate) async fn clearing(conn: &mut SqliteConnection) -> Result<Vec<Unit>, ClientError> {
+    match settings::get(conn, settings::CLEARING).await? {
+        Some(text) => json_in(&text, "the units that may be cleared"),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Sets them.
+pub(crate) async fn set_clearing(
+    conn: &mut SqliteConnection,
+    units: &[Unit],
+) -> Result<(), ClientError> {
+    settings::set(conn, settings::CLEARING, &json_out(&units)?).await
 }
 
 /// What is published about a friend.

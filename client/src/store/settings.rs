@@ -47,6 +47,8 @@ pub(crate) const REVOCATIONS: &str = "revocations";
 pub(crate) const KNOWN_HOMES: &str = "known_homes";
 /// Set while something hangs on what witness logs say; every new wish sets another value.
 pub(crate) const LOGS_WANTED: &str = "logs_wanted";
+/// The units in which debts may be cleared round circles (JSON list).
+pub(crate) const CLEARING: &str = "clearing";
 /// The published profile (JWS).
 pub(crate) const PROFILE: &str = "profile";
 

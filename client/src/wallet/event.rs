@@ -139,6 +139,15 @@ pub enum WalletEventKind {
         /// What it cost beyond that.
         fee: u64,
     },
+    /// A circle of debts was cleared.
+    Cleared {
+        /// The payment round it.
+        payment: RecordId,
+        /// In what.
+        unit: Unit,
+        /// What every debt on it fell by.
+        amount: u64,
+    },
     /// A payment over friends did not get through: nothing is owed.
     NotPaid {
         /// The payment.

@@ -1,10 +1,10 @@
-//! Passing payments on: to whom and for how much, and what is published about that.
+//! Passing payments on: to whom and for how much; having debts cleared; and what is published about both.
 
 use std::time::Duration;
 
 use atomicity_ledger::jws::Version;
-use atomicity_ledger::pair::Pair;
-use atomicity_ledger::record::{Advert, AdvertUnit, Intake, Offer, advert_path, coarse};
+use atomicity_ledger::pair::{Limits, Pair};
+use atomicity_ledger::record::{Advert, AdvertUnit, Clears, Intake, Offer, advert_path, coarse};
 use atomicity_ledger::{Serial, Signed, Timestamp, Unit, UserKey};
 
 use super::books::{self, Change};
@@ -109,6 +109,36 @@ impl Wallet {
         self.publish_adverts(true).await
     }
 
+    /// Agrees that debts in `unit`, to this user and of this user, are cleared round circles, from now on or no more. A rough figure of each
+    /// such debt to or of a friend becomes public.
+    ///
+    /// # Errors
+    /// [`ClientError::UnitNotOpen`], or what the store says.
+    pub async fn agree_to_clear(&self, unit: &Unit, agree: bool) -> Result<(), ClientError> {
+        if agree && !self.identity().await?.units.contains(unit) {
+            return Err(ClientError::UnitNotOpen(unit.clone()));
+        }
+        let mut tx = self.store().write().await?;
+        let mut units = forwarding::clearing(tx.conn()).await?;
+        units.retain(|known| known != unit);
+        if agree {
+            units.push(unit.clone());
+            units.sort();
+        }
+        forwarding::set_clearing(tx.conn(), &units).await?;
+        forwarding::look_again(tx.conn()).await?;
+        tx.commit().await?;
+        self.publish_adverts(true).await
+    }
+
+    /// The units in which this user agrees to have debts cleared.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`] if the store can't be read.
+    pub async fn clearing_units(&self) -> Result<Vec<Unit>, ClientError> {
+        forwarding::clearing(&mut *self.store().read().await?).await
+    }
+
     /// To whom payments are passed on.
     ///
     /// # Errors
@@ -150,7 +180,8 @@ impl Wallet {
     pub(crate) async fn plan_adverts(&self, at_once: bool) -> Result<(), ClientError> {
         let at = now();
         let mut conn = self.store().read().await?;
-        if !forwarding::is_used(&mut conn).await? {
+        let clears = !forwarding::clearing(&mut conn).await?.is_empty();
+        if !clears && !forwarding::is_used(&mut conn).await? {
             return Ok(());
         }
         let soon = at.plus_millis(RENEW_BEFORE_MS).millis();
@@ -220,44 +251,61 @@ impl Wallet {
             return Ok(Vec::new());
         };
         let pair: Pair = books::parse(&row.body)?;
+        if pair.is_waiting() {
+            return Ok(Vec::new());
+        }
         let all = forwarding::list(change.conn()).await?;
+        let clearing = forwarding::clearing(change.conn()).await?;
         let mut names: Vec<Unit> = all.iter().map(|rule| rule.unit.clone()).collect();
+        names.extend(clearing.iter().cloned());
         names.sort();
         names.dedup();
         let limits_of = rules::policy(change.conn(), &contact.user).await?;
         let mut units = Vec::new();
         for unit in names.into_iter().take(MAX_UNITS) {
+            if pair.frozen(&unit).is_some() {
+                continue;
+            }
             let fits = |rule: &&ForwardRule| {
                 rule.unit == unit && rule.to.is_none_or(|user| user == contact.user)
             };
-            let Some(rule) = all.iter().find(fits).filter(|rule| rule.allowed) else {
-                continue;
-            };
-            if pair.frozen(&unit).is_some() || pair.is_waiting() {
-                continue;
-            }
+            let rule = all.iter().find(fits).filter(|rule| rule.allowed);
             let ceiling = limits_of.verdict(&contact.user, &unit).issue;
             let limits = pair.limits(&unit, ceiling, change.now);
-            let least = limits.min_amount.map_or(rule.min, |min| min.max(rule.min));
-            let send = coarse(limits.can_issue).filter(|capacity| *capacity >= least);
-            let send = send.map(|capacity| Offer {
-                capacity,
-                min: least,
-                base: rule.base,
-                ppm: rule.ppm,
-            });
-            let receive = coarse(limits.can_receive).map(|capacity| Intake { capacity });
-            if send.is_some() || receive.is_some() {
+            let (send, receive) = rule.map_or((None, None), |rule| ways(rule, &limits));
+            let agreed = clearing.contains(&unit);
+            let clears = agreed.then(|| debt(&pair, &unit)).flatten();
+            if send.is_some() || receive.is_some() || clears.is_some() {
                 units.push(AdvertUnit {
                     unit,
                     send,
                     receive,
-                    clears: None,
+                    clears,
                 });
             }
         }
         Ok(units)
     }
+}
+
+/// What can go each way, as far as the rule allows.
+fn ways(rule: &ForwardRule, limits: &Limits) -> (Option<Offer>, Option<Intake>) {
+    let least = limits.min_amount.map_or(rule.min, |min| min.max(rule.min));
+    let send = coarse(limits.can_issue).filter(|capacity| *capacity >= least);
+    let send = send.map(|capacity| Offer {
+        capacity,
+        min: least,
+        base: rule.base,
+        ppm: rule.ppm,
+    });
+    let receive = coarse(limits.can_receive).map(|capacity| Intake { capacity });
+    (send, receive)
+}
+
+/// What one owes the other and can be cleared, whatever becomes of what is undecided.
+fn debt(pair: &Pair, unit: &Unit) -> Option<Clears> {
+    let owed = coarse(pair.surely_owed(unit)).map(Clears::Owed);
+    owed.or_else(|| coarse(pair.surely_owes(unit)).map(Clears::Owes))
 }
 
 /// The advert; `None` if there is nothing to say any more.

@@ -154,13 +154,23 @@ impl Wallet {
     /// # Errors
     /// [`ClientError::NoLog`] if none can be relied on; [`ClientError::UnitNotOpen`]; as [`Wallet::promise`].
     pub async fn create_invoice(&self, terms: InvoiceTerms) -> Result<InvoiceView, ClientError> {
+        let hints = self.hints(&terms.unit).await?;
+        let row = self.sign_invoice(terms, hints).await?;
+        InvoiceView::new(&row)
+    }
+
+    /// Signs an invoice and keeps it with its secret.
+    pub(super) async fn sign_invoice(
+        &self,
+        terms: InvoiceTerms,
+        hints: Vec<Hint>,
+    ) -> Result<InvoiceRow, ClientError> {
         self.ensure_may_sign().await?;
         let open = self.identity().await?.units;
         if !open.contains(&terms.unit) {
             return Err(ClientError::UnitNotOpen(terms.unit));
         }
         let logs = self.invoice_logs().await?;
-        let hints = self.hints(&terms.unit).await?;
         let mut change = self.change().await?;
         let preimage = Preimage::from_bytes(entropy());
         secret::keep_in(&mut change, &preimage).await?;
@@ -204,7 +214,7 @@ impl Wallet {
             })
             .await?;
         change.commit().await?;
-        InvoiceView::new(&row)
+        Ok(row)
     }
 
     /// The invoices of this user, newest first.

@@ -94,7 +94,7 @@ pub use issue::{IssueOptions, IssuedPayment};
 pub use lines::UnattendedTerms;
 pub use logs::{CosignerView, ForkView, LogSource, LogView};
 pub use pay::{
-    PAY_DEADLINE, PayOptions, PayProgress, PayTarget, Payable, PaymentFault, PaymentPart,
+    Circle, PAY_DEADLINE, PayOptions, PayProgress, PayTarget, Payable, PaymentFault, PaymentPart,
     PaymentState, PaymentView, ReceiptView, Way, WayPart,
 };
 pub use profile::PublishedProfile;

@@ -48,6 +48,10 @@ pub struct UnitSettings {
     /// Passing promises on to this peer; not at all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<ForwardSettings>,
+    /// Whether what the peer owes the user may be cleared round circles of debts: promises that only lower debts are passed on to the peer
+    /// for nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clearing: bool,
 }
 
 /// For which fee promises are passed on.
@@ -81,17 +85,24 @@ impl PeerSettings {
     #[must_use]
     pub fn hop_policy(&self, next: UserKey, config: &AgentConfig) -> HopPolicy {
         let rules = self.units.iter().filter_map(|known| {
-            let forward = known.forward.as_ref()?;
-            Some(HopRule {
-                next: Some(next),
-                unit: Some(known.unit.clone()),
-                forward: true,
-                clearing: false,
-                min: forward.min,
-                base: forward.base,
-                ppm: forward.ppm,
-                ceiling: Some(known.issue),
-            })
+            let (unit, clearing) = (Some(known.unit.clone()), known.clearing);
+            let plain = HopRule::allow(Some(next), unit, Total::ZERO, 0).ok()?;
+            match &known.forward {
+                Some(forward) => Some(HopRule {
+                    clearing,
+                    min: forward.min,
+                    base: forward.base,
+                    ppm: forward.ppm,
+                    ceiling: Some(known.issue),
+                    ..plain
+                }),
+                None if clearing => Some(HopRule {
+                    forward: false,
+                    clearing,
+                    ..plain
+                }),
+                None => None,
+            }
         });
         HopPolicy {
             rules: rules.collect(),

@@ -1,5 +1,6 @@
 //! Asking the router.
 
+mod circles;
 mod known;
 mod problem;
 
@@ -39,9 +40,11 @@ const MAX_AVOID: usize = 512;
 /// Longer profiles don't travel with an answer.
 const MAX_PROFILE: usize = 16 * 1024;
 
-/// The route that takes questions.
+/// The routes that take questions.
 pub fn question_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(find))
+    OpenApiRouter::new()
+        .routes(routes!(find))
+        .merge(circles::routes())
 }
 
 /// The other routes.
@@ -303,19 +306,25 @@ async fn find(
         Err(error) => return Ok(NoWay(error).into_response()),
     };
     let hops = ways.iter().flatten().flat_map(Route::hops);
-    let users: BTreeSet<UserKey> = hops.map(|hop| hop.to).collect();
-    let users: Vec<UserKey> = users.into_iter().collect();
-    let profiles = store::profiles(&state.pool, &users).await?;
     let answer = RoutesAnswer {
         as_of: router.heard_at(),
         routes: ways.iter().map(RouteView::from).collect(),
-        profiles: profiles
-            .into_iter()
-            .filter(|(_, jws)| jws.len() <= MAX_PROFILE)
-            .map(|(user, jws)| (user.to_z32(), jws))
-            .collect(),
+        profiles: profiles_of(&state, hops.map(|hop| hop.to).collect()).await?,
     };
     Ok(Json(answer).into_response())
+}
+
+/// The profiles of these users that are known here, by key.
+async fn profiles_of(
+    state: &AppState,
+    users: BTreeSet<UserKey>,
+) -> Result<BTreeMap<String, String>, PluginError> {
+    let users: Vec<UserKey> = users.into_iter().collect();
+    let known = store::profiles(&state.pool, &users).await?;
+    let short = known
+        .into_iter()
+        .filter(|(_, jws)| jws.len() <= MAX_PROFILE);
+    Ok(short.map(|(user, jws)| (user.to_z32(), jws)).collect())
 }
 
 /// Somebody who would like to be found.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use atomicity_ledger::record::Advert;
 use atomicity_ledger::{Seq, Timestamp, Total, Unit, UserKey};
-use atomicity_routing::{Advert as Published, Graph, GraphSize, Offer};
+use atomicity_routing::{Advert as Published, Debt, Debts, Graph, GraphSize, Offer};
 
 /// Most units that are told apart. Each costs memory of its own, and names are free.
 const MAX_UNITS: usize = 20_000;
@@ -25,6 +25,8 @@ pub struct Map {
 #[derive(Debug, Default)]
 struct Inner {
     graph: Graph,
+    /// What people agree to have cleared.
+    debts: Debts,
     units: HashSet<Unit>,
 }
 
@@ -39,10 +41,24 @@ impl std::ops::Deref for Reading<'_> {
     }
 }
 
-/// What one advertisement says, unit by unit.
+impl Reading<'_> {
+    /// The debts that people agree to have cleared.
+    #[must_use]
+    pub fn debts(&self) -> &Debts {
+        &self.0.debts
+    }
+}
+
+fn seq_of(advert: &Advert) -> Seq {
+    Seq::new(advert.serial.get()).unwrap_or(Seq::ZERO)
+}
+
+/// What one advertisement says of ways to pay, unit by unit.
 fn published(advert: &Advert, expires: Timestamp, most: usize) -> impl Iterator<Item = Published> {
-    let seq = Seq::new(advert.serial.get()).unwrap_or(Seq::ZERO);
-    advert.units.iter().take(most).map(move |unit| Published {
+    let seq = seq_of(advert);
+    let units = advert.units.iter().take(most);
+    let pays = units.filter(|unit| unit.send.is_some() || unit.receive.is_some());
+    pays.map(move |unit| Published {
         from: advert.from,
         to: advert.to,
         unit: unit.unit.clone(),
@@ -56,6 +72,38 @@ fn published(advert: &Advert, expires: Timestamp, most: usize) -> impl Iterator<
         receive: unit.receive.as_ref().map(|intake| intake.capacity),
         expires,
     })
+}
+
+/// What it says of debts.
+fn debts(advert: &Advert, expires: Timestamp, most: usize) -> impl Iterator<Item = (&Unit, Debt)> {
+    let seq = seq_of(advert);
+    advert.units.iter().take(most).filter_map(move |unit| {
+        let debt = Debt {
+            from: advert.from,
+            to: advert.to,
+            seq,
+            clears: unit.clears?,
+            expires,
+        };
+        Some((&unit.unit, debt))
+    })
+}
+
+impl Inner {
+    /// Whether a unit is told apart, or may be from now on.
+    fn knows(&mut self, unit: &Unit) -> bool {
+        if self.units.contains(unit) {
+            return true;
+        }
+        self.units.len() < MAX_UNITS && self.units.insert(unit.clone())
+    }
+
+    fn take_out(&mut self, advert: &Advert) {
+        for unit in &advert.units {
+            self.graph.remove(&advert.from, &advert.to, &unit.unit);
+            self.debts.remove(&advert.from, &advert.to, &unit.unit);
+        }
+    }
 }
 
 impl Map {
@@ -77,39 +125,40 @@ impl Map {
         most_units: usize,
     ) {
         let mut inner = self.write();
-        for unit in before.into_iter().flat_map(|before| &before.units) {
-            inner.graph.remove(&advert.from, &advert.to, &unit.unit);
+        if let Some(before) = before {
+            inner.take_out(before);
         }
+        // It was checked when it was read: nobody advertises a channel to themselves.
         for one in published(advert, expires, most_units) {
-            if !inner.units.contains(&one.unit) {
-                if inner.units.len() >= MAX_UNITS {
-                    continue;
-                }
-                inner.units.insert(one.unit.clone());
+            if inner.knows(&one.unit) {
+                let _ = inner.graph.apply(&one);
             }
-            // It was checked when it was read: nobody advertises a channel to themselves.
-            let _ = inner.graph.apply(&one);
+        }
+        for (unit, debt) in debts(advert, expires, most_units) {
+            if inner.knows(unit) {
+                let _ = inner.debts.apply(unit, &debt);
+            }
         }
     }
 
     /// Takes an advertisement out.
     pub fn withdraw(&self, advert: &Advert) {
-        let graph = &mut self.write().graph;
-        for unit in &advert.units {
-            graph.remove(&advert.from, &advert.to, &unit.unit);
-        }
+        self.write().take_out(advert);
     }
 
     /// Takes out all that `user` published.
     pub fn forget(&self, user: &UserKey) {
-        self.write().graph.remove_user(user);
+        let mut inner = self.write();
+        inner.graph.remove_user(user);
+        inner.debts.remove_user(user);
     }
 
     /// Takes out what has expired.
     pub fn purge(&self, now: Timestamp) -> usize {
         let mut inner = self.write();
-        let gone = inner.graph.purge(now);
-        inner.units = inner.graph.units().cloned().collect();
+        let gone = inner.graph.purge(now) + inner.debts.purge(now);
+        let units = inner.graph.units().chain(inner.debts.units());
+        inner.units = units.cloned().collect();
         gone
     }
 
@@ -117,6 +166,7 @@ impl Map {
     pub fn compact(&self) {
         let mut inner = self.write();
         inner.graph = inner.graph.compacted();
+        inner.debts = inner.debts.compacted();
     }
 
     /// How large the graph is, over all units; up to a second old. A user counts once for each unit.
@@ -200,6 +250,38 @@ mod tests {
         map.withdraw(&advert(7, 8, 1, &["COFFEE"]));
         map.forget(&key(9));
         assert_eq!(map.count().adverts, 2);
+    }
+
+    #[test]
+    fn debts_to_be_cleared_come_and_go_with_the_advertisement() {
+        let map = Map::default();
+        let hour: Unit = "HOUR".parse().unwrap();
+        let says = |from: u8, to: u8, serial: u64, clears: Value| -> Advert {
+            let unit = json!({"unit": "HOUR", "clears": clears});
+            let mut value = serde_json::to_value(advert(from, to, serial, &[])).unwrap();
+            value["units"] = json!([unit]);
+            serde_json::from_value(value).unwrap()
+        };
+        let wide = |map: &Map| {
+            let reading = map.read();
+            reading.debts().edge(&key(1), &key(2), &hour, time(1))
+        };
+        let first = says(1, 2, 1, json!({"owed": "50"}));
+        map.put(&first, None, time(100), 16);
+        map.put(&says(2, 1, 1, json!({"owes": "20"})), None, time(90), 16);
+        assert_eq!(wide(&map), Some(20));
+        // No way to pay comes from that.
+        assert!(!map.has_edge(&key(1), &key(2), &hour) && map.count().adverts == 0);
+        let second = advert(1, 2, 2, &["HOUR"]);
+        map.put(&second, Some(&first), time(100), 16);
+        assert_eq!(wide(&map), None);
+        map.put(&first, Some(&second), time(100), 16);
+        assert_eq!(wide(&map), Some(20));
+        map.compact();
+        assert_eq!((map.purge(time(89)), wide(&map)), (0, Some(20)));
+        assert_eq!((map.purge(time(90)), wide(&map)), (1, None));
+        map.forget(&key(1));
+        assert!(map.read().debts().is_empty());
     }
 
     #[test]

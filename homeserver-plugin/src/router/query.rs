@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use atomicity_ledger::{Amount, Total, Unit, UserKey};
-use atomicity_routing::{FirstHop, Graph, Hint, Request, Route, RouteError, Searcher};
+use atomicity_routing::{
+    CircleRequest, DebtCircle, FirstHop, Graph, Hint, Request, Route, RouteError, Searcher,
+};
 
 use super::config::RouterConfig;
 use super::{Router, now};
@@ -104,14 +106,7 @@ pub async fn answer(
     router: &Router,
     question: Question,
 ) -> Result<Result<Vec<Way>, RouteError>, PluginError> {
-    let permits = std::sync::Arc::clone(&router.queries);
-    let permit = tokio::time::timeout(PATIENCE, permits.acquire_owned())
-        .await
-        .map_err(|_| PluginError::Overloaded)?
-        .map_err(|_| PluginError::Overloaded)?;
-    let router = router.clone();
-    let searching = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
+    in_turn(router, move |router| {
         let request = question.request(&router.config, router.stranger);
         let alternatives = question.alternatives.min(router.config.max_alternatives);
         let mut searcher = router.searcher();
@@ -121,8 +116,44 @@ pub async fn answer(
         router.metrics.query(outcome, started.elapsed());
         router.give_back(searcher);
         found
+    })
+    .await
+}
+
+/// Looks for circles of debts.
+///
+/// # Errors
+/// As [`answer`]. The inner error is about the limits of the request.
+pub async fn circles(
+    router: &Router,
+    request: CircleRequest,
+) -> Result<Result<Vec<DebtCircle>, RouteError>, PluginError> {
+    in_turn(router, move |router| {
+        let started = Instant::now();
+        let found = router.map.read().debts().circles(&request);
+        let outcome = found.as_ref().map_or_else(RouteError::code, |_| "circles");
+        router.metrics.query(outcome, started.elapsed());
+        found
+    })
+    .await
+}
+
+/// Does the work once it is its turn, off the threads that serve requests.
+async fn in_turn<T: Send + 'static>(
+    router: &Router,
+    work: impl FnOnce(&Router) -> T + Send + 'static,
+) -> Result<T, PluginError> {
+    let permits = std::sync::Arc::clone(&router.queries);
+    let permit = tokio::time::timeout(PATIENCE, permits.acquire_owned())
+        .await
+        .map_err(|_| PluginError::Overloaded)?
+        .map_err(|_| PluginError::Overloaded)?;
+    let router = router.clone();
+    let working = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work(&router)
     });
-    searching
+    working
         .await
         .map_err(|error| PluginError::Internal(format!("a search failed: {error}")))
 }

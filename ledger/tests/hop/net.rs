@@ -11,11 +11,11 @@ use atomicity_ledger::pair::{Event, KnownLogs, LineTerms, Outcome, Pair};
 use atomicity_ledger::record::{Terms, fee};
 use atomicity_ledger::seal::{EncryptionSecret, KeyId};
 use atomicity_ledger::{
-    AnyRecord, Keypair, LedgerError, PolicyHash, RecordHash, RecordId, Timestamp, UserKey,
+    AnyRecord, Keypair, LedgerError, PolicyHash, Preimage, RecordHash, RecordId, Timestamp, UserKey,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::common::log::{TestLog, hash};
+use crate::common::log::{TestLog, preimage};
 use crate::common::{Party, amount, at, bread, introduce, key, total};
 
 /// The number of the payment in every test.
@@ -51,6 +51,8 @@ pub struct Net {
     /// Whether the payee's preimage goes to the log as soon as all is there.
     pub publishes: bool,
     pub asked: Vec<Publish>,
+    /// What the payments of now hang on.
+    pub secret: Preimage,
     entropy: u64,
 }
 
@@ -152,6 +154,7 @@ impl Net {
             now: at(1),
             publishes: true,
             asked: Vec::new(),
+            secret: preimage(HASH),
             entropy: 0,
         }
     }
@@ -218,7 +221,10 @@ impl Net {
     }
 
     pub fn terms(&self) -> Terms {
-        self.log.terms(HASH, DEADLINE)
+        Terms {
+            hash: self.secret.hash(),
+            ..self.log.terms(HASH, DEADLINE)
+        }
     }
 
     pub fn bill(&self, asked: Option<u64>) -> Bill {
@@ -227,7 +233,7 @@ impl Net {
             invoice: RecordId::from_entropy([9; 16]),
             unit: bread(),
             amount: asked.map(amount),
-            hash: hash(HASH),
+            hash: self.secret.hash(),
             logs: vec![TrustedLog {
                 origin: term.origin,
                 policy_hash: PolicyHash::from_bytes(*term.policy_hash.as_bytes()),

@@ -6,9 +6,8 @@ use atomicity_ledger::pair::{Pair, Standing};
 use atomicity_ledger::record::{Reply, Terms};
 use atomicity_ledger::{AnyRecord, RecordHash, UserKey};
 
-use crate::common::log::preimage;
 use crate::common::{at, bread};
-use crate::net::{HASH, Net};
+use crate::net::Net;
 
 impl Net {
     /// Calls f with the collection and its pairs.
@@ -51,14 +50,15 @@ impl Net {
     }
 
     pub fn publish_now(&mut self, here: usize) {
-        if !self.log.holds(preimage(HASH)) {
+        let secret = self.secret;
+        if !self.log.holds(secret) {
             let ms = self.now.millis() - at(0).millis();
-            self.log.publish(&[preimage(HASH)], ms);
+            self.log.publish(&[secret], ms);
         }
-        let proof = self.log.proof(preimage(HASH));
+        let proof = self.log.proof(secret);
         let step = self.with_collection(here, |collection, pairs, context| {
             collection
-                .published(pairs, preimage(HASH), &proof, context)
+                .published(pairs, secret, &proof, context)
                 .unwrap()
         });
         let me = self.people[here].user;
@@ -101,7 +101,7 @@ impl Net {
 
     /// Reads the log for all undecided promises of one person.
     pub fn read_log_of(&mut self, here: usize) {
-        let (log, now) = (self.log.clone(), self.now);
+        let (log, now, secret) = (self.log.clone(), self.now, self.secret);
         let peers: Vec<UserKey> = self.people[here].store.pairs.iter().map(|p| p.0).collect();
         for peer in peers {
             let person = &mut self.people[here];
@@ -111,9 +111,9 @@ impl Net {
             let mut events = Vec::new();
             for iou in undecided(&pair) {
                 let terms = terms_of(&pair, iou);
-                let done = if log.holds(preimage(HASH)) {
-                    let proof = Some(log.proof(preimage(HASH)));
-                    pair.publish(iou, preimage(HASH), proof, &device, now)
+                let done = if log.holds(secret) {
+                    let proof = Some(log.proof(secret));
+                    pair.publish(iou, secret, proof, &device, now)
                 } else if log.is_past(terms.deadline_ms) {
                     pair.expire(iou, &[log.expiry(&terms)], &device, now)
                 } else {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use payments::{ForwardCommand, ForwardOn, Invoice};
+pub use payments::{Clear, ForwardCommand, ForwardOn, Invoice};
 
 pub use services::{Offer, Opinion, Rate, RatedAs, ServiceCommand, Services};
 
@@ -85,6 +85,8 @@ pub enum Command {
     /// Pass payments of others on, for a fee
     #[command(subcommand)]
     Forward(ForwardCommand),
+    /// Clear circles of debts: what you owe falls, and what you are owed, and nobody pays for it
+    Clear(Clear),
     /// Promises that may become due, and what has become of them
     Promises(Promises),
     /// Secrets that promises hang on

@@ -72,6 +72,16 @@ fn event_fields(kind: &WalletEventKind, put: &mut impl FnMut(&str, Value)) -> &'
             money(put, "fee", unit, *fee);
             "paid"
         }
+        WalletEventKind::Cleared {
+            payment,
+            unit,
+            amount,
+        } => {
+            put("payment", json!(payment.to_string()));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            "cleared"
+        }
         WalletEventKind::NotPaid {
             payment,
             unit,
@@ -276,6 +286,10 @@ pub fn event_text(event: &WalletEvent) -> String {
             "paid {} over friends, for a fee of {}",
             minor_text(unit, *amount),
             minor_text(unit, *fee)
+        ),
+        WalletEventKind::Cleared { unit, amount, .. } => format!(
+            "cleared {} round a circle of debts",
+            minor_text(unit, *amount)
         ),
         WalletEventKind::NotPaid {
             unit, amount, why, ..

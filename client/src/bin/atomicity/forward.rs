@@ -24,6 +24,10 @@ pub async fn run(context: &Context, command: ForwardCommand) -> Result<u8, Clien
             };
             wallet.forward_off(to.as_ref(), unit.as_ref()).await?;
         }
+        ForwardCommand::Clear { unit, off } => {
+            let unit = wallet.parse_unit(&unit).await?;
+            wallet.agree_to_clear(&unit, !off).await?;
+        }
         ForwardCommand::List => {}
     }
     list(context, &wallet).await?;
@@ -76,8 +80,16 @@ async fn list(context: &Context, wallet: &Wallet) -> Result<(), ClientError> {
         rows.push(rule_row(rule, &name));
     }
     let passed_values: Vec<Value> = passed.iter().map(passed_value).collect();
-    let value = json!({ "rules": values, "passed_on": passed_values });
+    let clearing = wallet.clearing_units().await?;
+    let value = json!({ "rules": values, "clearing": clearing, "passed_on": passed_values });
     let mut lines = Vec::new();
+    if !clearing.is_empty() {
+        let units: Vec<String> = clearing.iter().map(Unit::to_string).collect();
+        lines.push(format!(
+            "Circles of debts are cleared in {}. Anybody can read who owes whom there, and roughly how much.",
+            units.join(", ")
+        ));
+    }
     for one in passed.iter().take(20) {
         let (from, to) = (
             wallet.name_of(&one.from).await?,

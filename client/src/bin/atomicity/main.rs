@@ -4,6 +4,7 @@
 //! root key can't be opened, 7 the wallet can't be written.
 
 mod args;
+mod clear;
 mod doctor;
 mod events;
 mod evidence;
@@ -137,6 +138,7 @@ async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
         Command::Payments => payment::list(context).await,
         Command::Receipt { payment } => payment::receipt(context, &payment).await,
         Command::Forward(command) => forward::run(context, command).await,
+        Command::Clear(args) => clear::run(context, &args).await,
         Command::Promises(args) => promise::promises(context, args).await,
         Command::Secret(command) => promise::secret(context, command).await,
         Command::Log(command) => log::run(context, command).await,

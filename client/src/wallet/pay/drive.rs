@@ -104,6 +104,10 @@ impl Wallet {
                 self.bear(self.decide().await.map(|_| ()))?;
             }
             let row = self.payment_row(id).await?;
+            if Plan::read(&row)?.is_circle(self.user()) {
+                // It comes back to this wallet.
+                self.bear(self.drive_invoices().await.map(|_| ()))?;
+            }
             self.bear(self.drive_payment(row).await.map(|_| ()))?;
             self.bear(self.flush().await.map(|_| ()))?;
             let row = self.payment_row(id).await?;
@@ -229,6 +233,13 @@ impl Wallet {
         }
         let left = attempt.terms().deadline_ms.saturating_sub(now().millis());
         let fresh = progress.outstanding == 0;
+        if plan.is_circle(self.user()) {
+            // There is no other way round this circle.
+            return match fresh {
+                true => self.give_up(&row, &plan, last_word(&attempt)).await,
+                false => Ok(Vec::new()),
+            };
+        }
         if !fresh && left < MIN_LEFT_MS {
             return Ok(Vec::new());
         }

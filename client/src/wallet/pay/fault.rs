@@ -15,6 +15,12 @@ pub enum PaymentFault {
     /// It is being paid from this wallet.
     #[error("this invoice is being paid: payment {0} is not decided yet")]
     BeingPaid(String),
+    /// The user has not agreed to have debts cleared.
+    #[error("you have not agreed to have debts in {0} cleared")]
+    ClearingOff(Unit),
+    /// The debts of a circle are not, or no more, what they were said to be.
+    #[error("this circle of debts can't be cleared: {0}")]
+    CircleInvalid(&'static str),
     /// It is the user's own.
     #[error("this would pay yourself")]
     OwnInvoice,
@@ -90,6 +96,8 @@ impl PaymentFault {
             Self::InvoiceExpired => "invoice_expired",
             Self::AlreadyPaid(_) => "already_paid",
             Self::BeingPaid(_) => "being_paid",
+            Self::ClearingOff(_) => "clearing_off",
+            Self::CircleInvalid(_) => "circle_invalid",
             Self::OwnInvoice => "own_invoice",
             Self::AmountMissing => "amount_missing",
             Self::AmountFixed { .. } => "amount_fixed",
@@ -113,6 +121,9 @@ impl PaymentFault {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::InvoiceExpired => "ask for a new one; nothing was signed",
+            Self::ClearingOff(unit) => {
+                return Some(format!("agree with `atomicity forward clear {unit}`"));
+            }
             Self::AmountMissing => "give an amount, such as \"5.00 USD/2\"",
             Self::NoCommonLog(_) => "add one of them with `atomicity log add <address>`",
             Self::NoFirstHop(_) => "ask a friend for a credit line",
@@ -135,7 +146,8 @@ impl PaymentFault {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::OwnInvoice
+            Self::ClearingOff(_)
+            | Self::OwnInvoice
             | Self::AmountMissing
             | Self::AmountFixed { .. }
             | Self::WrongUnit { .. }

@@ -1,6 +1,7 @@
 //! Paying somebody over friends: what is asked for, the ways, the promises, and what becomes of them.
 
 mod check;
+mod circle;
 mod drive;
 mod fault;
 mod send;
@@ -22,6 +23,7 @@ use crate::store::json_in;
 use crate::store::payments::PaymentRow;
 
 pub use crate::store::payments::PaymentState;
+pub use circle::Circle;
 pub use drive::PayProgress;
 pub use fault::PaymentFault;
 pub use target::{PayTarget, Payable};
@@ -93,6 +95,11 @@ impl Plan {
     /// The plan of a stored payment.
     pub(crate) fn read(row: &PaymentRow) -> Result<Self, ClientError> {
         json_in(&row.plan, "a payment's plan")
+    }
+
+    /// Whether it goes round a circle, back to `me`.
+    pub(crate) fn is_circle(&self, me: UserKey) -> bool {
+        self.payee == me
     }
 }
 

@@ -226,7 +226,10 @@ impl Wallet {
     }
 
     /// The names of the logs on which a payment can hang: those of this user, and of the payee if there is an invoice.
-    async fn common_logs(&self, invoice: Option<&Invoice>) -> Result<Vec<String>, ClientError> {
+    pub(super) async fn common_logs(
+        &self,
+        invoice: Option<&Invoice>,
+    ) -> Result<Vec<String>, ClientError> {
         let mine = self.logs().await?.into_iter().filter(|log| log.usable);
         let Some(invoice) = invoice else {
             let all: Vec<String> = mine.map(|log| log.origin).collect();

@@ -198,9 +198,10 @@ impl Wallet {
         })
     }
 
-    async fn routers(&self, plan: &Plan) -> Result<Vec<PluginClient>, ClientError> {
+    /// The routers to ask: these, or the best known ones.
+    pub(super) async fn routers(&self, named: &[String]) -> Result<Vec<PluginClient>, ClientError> {
         let mut routers = Vec::new();
-        for text in &plan.routers {
+        for text in named {
             let address = self.plugin_address(text).await?;
             // The user named it: it may be anywhere.
             self.net().trust(&address.key);
@@ -216,6 +217,7 @@ impl Wallet {
                 PluginClient::new(self.net(), address)
             }));
         }
+        routers.truncate(ROUTERS);
         Ok(routers)
     }
 
@@ -225,8 +227,8 @@ impl Wallet {
         need: &Need,
         question: &RoutesQuestion,
     ) -> Result<Ways, ClientError> {
-        let routers = self.routers(plan).await?;
-        let asked = routers.iter().take(ROUTERS).map(|router| async move {
+        let routers = self.routers(&plan.routers).await?;
+        let asked = routers.iter().map(|router| async move {
             let begun = Instant::now();
             let answer = router.routes(question).await;
             (router.address().key, begun.elapsed(), answer)
@@ -382,7 +384,11 @@ impl Wallet {
         Ok(keys)
     }
 
-    async fn hop_key(&self, user: UserKey, shown: Option<&String>) -> Result<HopKey, ClientError> {
+    pub(super) async fn hop_key(
+        &self,
+        user: UserKey,
+        shown: Option<&String>,
+    ) -> Result<HopKey, ClientError> {
         let contact = contacts::get(&mut *self.store().read().await?, &user).await?;
         if let Some(contact) = contact.filter(|contact| contact.profile.is_some())
             && let Some((id, key)) = directory::peer_keys(&contact)?.first()

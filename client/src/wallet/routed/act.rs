@@ -4,7 +4,7 @@ use atomicity_ledger::hop::{
     Errand, HopPolicy, HopRule, Neighbour, Publish, Relay, Step, decline, errands, forward,
 };
 use atomicity_ledger::onion::{Failure, FailureCode, Payload};
-use atomicity_ledger::{LedgerError, PaymentHash, RecordHash, Unit, UserKey};
+use atomicity_ledger::{LedgerError, PaymentHash, RecordHash, Total, Unit, UserKey};
 
 use super::super::event::WalletEventKind;
 use super::super::{decide, receive};
@@ -161,19 +161,30 @@ impl Desk<'_> {
     ) -> Result<HopPolicy, ClientError> {
         let mut policy = HopPolicy::none();
         let rule = forwarding::rule_for(self.change.conn(), next, unit).await?;
-        if let Some(rule) = rule.filter(|rule| rule.allowed) {
-            let limits = rules::policy(self.change.conn(), next).await?;
-            policy.rules.push(HopRule {
-                next: Some(*next),
-                unit: Some(unit.clone()),
-                forward: true,
-                clearing: false,
+        let clearing = forwarding::clearing(self.change.conn())
+            .await?
+            .contains(unit);
+        let allowed = rule.filter(|rule| rule.allowed);
+        if allowed.is_none() && !clearing {
+            return Ok(policy);
+        }
+        let limits = rules::policy(self.change.conn(), next).await?;
+        let plain = HopRule::allow(Some(*next), Some(unit.clone()), Total::ZERO, 0)?;
+        policy.rules.push(match allowed {
+            Some(rule) => HopRule {
+                clearing,
                 min: rule.min,
                 base: rule.base,
                 ppm: rule.ppm,
                 ceiling: limits.verdict(next, unit).issue,
-            });
-        }
+                ..plain
+            },
+            None => HopRule {
+                forward: false,
+                clearing,
+                ..plain
+            },
+        });
         Ok(policy)
     }
 

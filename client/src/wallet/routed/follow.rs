@@ -230,6 +230,9 @@ impl Desk<'_> {
 
     async fn note_paid(&mut self, row: &PaymentRow) -> Result<(), ClientError> {
         let plan = Plan::read(row)?;
+        if plan.is_circle(self.me) {
+            return self.note_cleared(row, &plan).await;
+        }
         let fee = plan.unit.format_minor(row.fee.unwrap_or(0));
         let item = HistoryItem {
             user: Some(plan.payee),
@@ -250,6 +253,25 @@ impl Desk<'_> {
             fee: row.fee.unwrap_or(0),
         };
         self.tell(Some(&plan.payee), kind);
+        Ok(())
+    }
+
+    async fn note_cleared(&mut self, row: &PaymentRow, plan: &Plan) -> Result<(), ClientError> {
+        let item = HistoryItem {
+            unit: Some(plan.unit.clone()),
+            kind: "cleared".to_owned(),
+            amount: Some(plan.amount.minor()),
+            reference: Some(row.id.to_string()),
+            note: Some("every debt round a circle fell by that".to_owned()),
+            ..HistoryItem::default()
+        };
+        self.change.note(item).await?;
+        let kind = WalletEventKind::Cleared {
+            payment: row.id,
+            unit: plan.unit.clone(),
+            amount: plan.amount.minor(),
+        };
+        self.tell(None, kind);
         Ok(())
     }
 
@@ -312,6 +334,11 @@ impl Desk<'_> {
         let invoice: Signed<Invoice> = Signed::decode(&row.record)?;
         let invoice = invoice.record();
         row.received = row.collection.collected();
+        let own = payments::standing(self.change.conn(), &invoice.hash).await?;
+        if !own.is_empty() {
+            // What went round a circle is told as that.
+            return Ok(());
+        }
         let item = HistoryItem {
             unit: Some(invoice.unit.clone()),
             kind: "invoice_paid".to_owned(),

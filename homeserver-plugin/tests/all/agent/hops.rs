@@ -15,13 +15,13 @@ use crate::support::plugin::{Answer, b64};
 use crate::support::until;
 
 /// The plugin's log as a friend knows it.
-struct Log {
+pub struct Log {
     policy: String,
     origin: String,
 }
 
 impl Log {
-    async fn of(site: &Site) -> Self {
+    pub async fn of(site: &Site) -> Self {
         let policy = site.request(Method::GET, "/log/policy").send().await;
         let policy = policy.unwrap().text().await.unwrap();
         let parsed = Policy::parse(policy.as_bytes()).unwrap();
@@ -41,7 +41,7 @@ impl Log {
         }
     }
 
-    async fn terms(&self, site: &Site, n: u8, deadline_ms: u64) -> Terms {
+    pub async fn terms(&self, site: &Site, n: u8, deadline_ms: u64) -> Terms {
         Terms {
             hash: Preimage::from_bytes([n; 32]).hash(),
             logs: vec![LogTerm {
@@ -54,7 +54,7 @@ impl Log {
     }
 
     /// Lets `person` rely on the log as far as it is now.
-    async fn know(&self, site: &Site, person: &mut Person) {
+    pub async fn know(&self, site: &Site, person: &mut Person) {
         let log = KnownLog {
             policies: [PolicyHash::of(&self.policy)].into(),
             newest_size: self.size(site).await,
@@ -63,7 +63,7 @@ impl Log {
         person.logs.insert(self.origin.parse().unwrap(), log);
     }
 
-    async fn publish(&self, site: &Site, n: u8, from: u64) -> LogProof {
+    pub async fn publish(&self, site: &Site, n: u8, from: u64) -> LogProof {
         let body = json!({"preimage": b64(&[n; 32]), "min_index": from});
         let request = site.request(Method::POST, "/log/preimages").json(&body);
         let answer = Answer::of(request).await;
@@ -164,7 +164,7 @@ async fn the_agent_books_what_was_published_and_frees_what_was_not() {
 }
 
 /// A friend promises something to the owner.
-async fn promise(
+pub async fn promise(
     site: &Site,
     from: &mut Person,
     to: &UserKey,
@@ -207,7 +207,7 @@ async fn chain(site: &Site) -> (Person, Person, Person) {
     (payer, owner, payee)
 }
 
-fn layers(owner: &Person, payee: &Person, terms: &Terms, onward: u64) -> Layers {
+pub fn layers(owner: &Person, payee: &Person, terms: &Terms, onward: u64) -> Layers {
     let forward = Payload::Forward {
         next: payee.user,
         amount: amount(onward),

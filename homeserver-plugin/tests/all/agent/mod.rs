@@ -1,5 +1,6 @@
 //! The agent: books that are kept for a user who is away.
 
+mod clearing;
 mod homes;
 mod hops;
 mod kept;

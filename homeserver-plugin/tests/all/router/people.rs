@@ -67,12 +67,29 @@ pub struct Somebody<'a> {
 pub struct Says {
     pub send: Option<(u64, u64, u32)>,
     pub receive: Option<u64>,
+    /// The debt that may be cleared: whether it is owed to whoever says so, and how much.
+    pub clears: Option<(bool, u64)>,
+}
+
+pub fn owed(minor: u64) -> Says {
+    Says {
+        clears: Some((true, minor)),
+        ..Says::default()
+    }
+}
+
+pub fn owes(minor: u64) -> Says {
+    Says {
+        clears: Some((false, minor)),
+        ..Says::default()
+    }
 }
 
 pub fn both(capacity: u64) -> Says {
     Says {
         send: Some((capacity, 0, 0)),
         receive: Some(capacity),
+        clears: None,
     }
 }
 
@@ -80,6 +97,7 @@ pub fn for_fee(capacity: u64, base: u64, ppm: u32) -> Says {
     Says {
         send: Some((capacity, base, ppm)),
         receive: Some(capacity),
+        clears: None,
     }
 }
 
@@ -91,6 +109,10 @@ impl Says {
         }
         if let Some(capacity) = self.receive {
             unit["receive"] = json!({"capacity": capacity.to_string()});
+        }
+        if let Some((to_me, minor)) = self.clears {
+            let name = if to_me { "owed" } else { "owes" };
+            unit["clears"] = json!({name: minor.to_string()});
         }
         json!([unit])
     }

@@ -22,6 +22,22 @@ pub struct Invoice {
     pub no_qr: bool,
 }
 
+/// `clear`
+#[derive(Debug, Args)]
+pub struct Clear {
+    /// The unit [default: every one in which you agree to it, see `forward clear`]
+    pub unit: Option<String>,
+    /// Show the circles; sign nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Ask this router: its key, its URL, or KEY@URL; may be repeated [default: the best known]
+    #[arg(long = "router", value_name = "KEY|URL")]
+    pub routers: Vec<String>,
+    /// How long everybody on a circle may take: 60s, 2m, or a number of seconds
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::promise::duration)]
+    pub deadline: std::time::Duration,
+}
+
 /// `forward …`
 #[derive(Debug, Subcommand)]
 pub enum ForwardCommand {
@@ -35,7 +51,15 @@ pub enum ForwardCommand {
         #[arg(long)]
         unit: Option<String>,
     },
-    /// Show to whom payments are passed on, and those passed on lately
+    /// Agree to have debts cleared round circles: no fee, everybody's debts fall. Who owes whom, and roughly how much, becomes public
+    Clear {
+        /// The unit
+        unit: String,
+        /// Agree to it no more
+        #[arg(long)]
+        off: bool,
+    },
+    /// Show to whom payments are passed on, what is cleared, and what was passed on lately
     List,
 }
 
