@@ -32,25 +32,30 @@ pub async fn run(context: &Context, args: &Clear) -> Result<u8, ClientError> {
         ));
     }
     let bar = spinner(context.out, "looking for circles");
-    let mut done = Vec::new();
+    let mut circles = Vec::new();
     for unit in &units {
-        let circles = wallet.circles(unit, &args.routers).await?;
-        let count = circles.len();
-        for (n, circle) in circles.into_iter().enumerate() {
-            let fate = if args.dry_run {
-                Fate::Found
-            } else {
-                bar.set_message(format!("{unit}: circle {} of {count}", n + 1));
-                match wallet.clear(&circle, args.deadline, |_| {}).await {
-                    Ok(payment) => Fate::Cleared(Box::new(payment)),
-                    // Nothing was owed by it, and the next may go through.
-                    Err(error @ (ClientError::Payment(_) | ClientError::Ledger(_))) => {
-                        Fate::Failed(error)
-                    }
-                    Err(error) => return Err(error),
-                }
-            };
-            done.push((circle, fate));
+        circles.extend(wallet.circles(unit, &args.routers).await?);
+    }
+    let count = circles.len();
+    let mut done = Vec::new();
+    for (n, circle) in circles.into_iter().enumerate() {
+        if args.dry_run {
+            done.push((circle, Fate::Found));
+            continue;
+        }
+        bar.set_message(format!("{}: circle {} of {count}", circle.unit, n + 1));
+        match wallet.clear(&circle, args.deadline, |_| {}).await {
+            Ok(payment) => done.push((circle, Fate::Cleared(Box::new(payment)))),
+            // The next may go through.
+            Err(error @ (ClientError::Payment(_) | ClientError::Ledger(_))) => {
+                done.push((circle, Fate::Failed(error)));
+            }
+            Err(error) if done.is_empty() => return Err(error),
+            // What was cleared before is told all the same.
+            Err(error) => {
+                done.push((circle, Fate::Failed(error)));
+                break;
+            }
         }
     }
     bar.finish_and_clear();
@@ -101,7 +106,13 @@ fn value(circle: &Circle, fate: &Fate) -> Value {
     let (state, payment, amount, why) = match fate {
         Fate::Found => ("found", None, circle.amount.minor(), None),
         Fate::Cleared(payment) => ("cleared", Some(payment), payment.amount, None),
-        Fate::Failed(error) => ("failed", None, circle.amount.minor(), Some(error)),
+        Fate::Failed(error) => {
+            let state = match error.code() {
+                "undecided" => "undecided",
+                _ => "failed",
+            };
+            (state, None, circle.amount.minor(), Some(error))
+        }
     };
     json!({
         "unit": circle.unit,
@@ -138,7 +149,7 @@ async fn words(wallet: &Wallet, circle: &Circle, fate: &Fate) -> Result<String, 
             text(payment.amount)
         ),
         Fate::Failed(error) => format!(
-            "{} round {way} was not cleared: {error}",
+            "{} round {way} could not be cleared: {error}",
             text(circle.amount.minor())
         ),
     })
