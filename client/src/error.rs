@@ -430,7 +430,8 @@ fn ledger_exit_code(error: &LedgerError) -> u8 {
         | LedgerError::UnitInvalid { .. }
         | LedgerError::UnitAmbiguous { .. }
         | LedgerError::AmountInvalid(_)
-        | LedgerError::TextInvalid { .. } => 2,
+        | LedgerError::TextInvalid { .. }
+        | LedgerError::RuleInvalid(_) => 2,
         LedgerError::LimitExceeded { .. }
         | LedgerError::BelowMinimum { .. }
         | LedgerError::Frozen { .. }

@@ -37,6 +37,9 @@ pub enum LedgerError {
     /// A counter or a time is out of range.
     #[error("{0} is out of range")]
     OutOfRange(&'static str),
+    /// A rule of a policy does not hold together.
+    #[error("the rule is not usable: {0}")]
+    RuleInvalid(&'static str),
     /// A text, an id or a hash is malformed.
     #[error("{what}: {why}")]
     TextInvalid {
@@ -307,6 +310,7 @@ impl LedgerError {
             Self::AmountInvalid(_) => "amount_invalid",
             Self::TotalOverflow => "total_overflow",
             Self::OutOfRange(_) => "out_of_range",
+            Self::RuleInvalid(_) => "rule_invalid",
             Self::TextInvalid { .. } => "text_invalid",
             Self::RecordTooLarge { .. } => "record_too_large",
             Self::JwsMalformed(_) => "jws_malformed",

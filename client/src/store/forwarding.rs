@@ -1,9 +1,12 @@
 //! Whom promises are passed on to, and what is published about that.
 
+use std::collections::BTreeSet;
+
+use atomicity_ledger::policy::Forward;
 use atomicity_ledger::{Amount, Total, Unit, UserKey};
 use sqlx::SqliteConnection;
 
-use super::{from_sql, json_in, json_out, parse_own, settings, to_sql};
+use super::{from_sql, json_in, json_out, parse_own, rules, settings, to_sql};
 use crate::error::ClientError;
 
 /// Stands for every friend.
@@ -113,21 +116,50 @@ pub(crate) async fn list(conn: &mut SqliteConnection) -> Result<Vec<ForwardRule>
         .collect()
 }
 
-/// The rule for promising onward to a friend in a unit.
+/// The rule for promising onward to a friend in a unit: what was said of this friend, else what the rules about many say, else what
+/// holds for everybody.
 pub(crate) async fn rule_for(
     conn: &mut SqliteConnection,
     to: &UserKey,
     unit: &Unit,
 ) -> Result<Option<ForwardRule>, ClientError> {
-    let rules = list(conn).await?;
-    let fits = |rule: &ForwardRule| rule.unit == *unit && rule.to.is_none_or(|user| user == *to);
-    Ok(rules.into_iter().find(fits))
+    let verdict = rules::verdict(conn, to, unit).await?;
+    let all = list(conn).await?;
+    let mut fitting = all.into_iter().filter(|rule| rule.unit == *unit);
+    let own = fitting.find(|rule| rule.to.is_none_or(|user| user == *to));
+    let named = own.as_ref().is_some_and(|rule| rule.to.is_some());
+    let forward = match verdict.forward {
+        Some(forward) if verdict.blocked || !named => forward,
+        _ => return Ok(own),
+    };
+    let (allowed, (min, base, ppm)) = match forward {
+        Forward::Refuse => (false, (Amount::from_minor(1)?, Total::ZERO, 0)),
+        Forward::Pass { min, base, ppm } => (true, (min, base, ppm)),
+    };
+    Ok(Some(ForwardRule {
+        to: Some(*to),
+        unit: unit.clone(),
+        allowed,
+        min,
+        base,
+        ppm,
+    }))
+}
+
+/// The units in which anything may be passed on.
+pub(crate) async fn units(conn: &mut SqliteConnection) -> Result<BTreeSet<Unit>, ClientError> {
+    let mut units: BTreeSet<Unit> = list(conn).await?.into_iter().map(|r| r.unit).collect();
+    let many = rules::many(conn).await?;
+    let passing = many.rules().iter().filter(|rule| rule.forward.is_some());
+    units.extend(passing.map(|rule| rule.unit.clone()));
+    Ok(units)
 }
 
 /// Whether anything was ever published or is to be.
 pub(crate) async fn is_used(conn: &mut SqliteConnection) -> Result<bool, ClientError> {
     let row = sqlx::query!(
-        r#"SELECT (EXISTS (SELECT 1 FROM forward_rule) OR EXISTS (SELECT 1 FROM advert WHERE body != '')) AS "used!: bool""#
+        r#"SELECT (EXISTS (SELECT 1 FROM forward_rule) OR EXISTS (SELECT 1 FROM advert WHERE body != '')
+               OR EXISTS (SELECT 1 FROM policy_rule WHERE json_extract(body, '$.forward') IS NOT NULL)) AS "used!: bool""#
     )
     .fetch_one(conn)
     .await?;

@@ -189,6 +189,19 @@ pub enum WalletEventKind {
     },
     /// A stranger said hello.
     Hello,
+    /// A rule about many gave somebody a credit line, changed it, or took it back.
+    LineByRule {
+        /// Which rule.
+        rule: u32,
+        /// Why, in words; `None` if the rule is gone.
+        why: Option<String>,
+        /// In what.
+        unit: Unit,
+        /// What they may owe from now on.
+        line: u64,
+        /// Whether they became a friend by it.
+        let_in: bool,
+    },
     /// The friend's books are kept by a new key.
     Book {
         /// Since this epoch.

@@ -254,26 +254,21 @@ impl Wallet {
         if pair.is_waiting() {
             return Ok(Vec::new());
         }
-        let all = forwarding::list(change.conn()).await?;
         let clearing = forwarding::clearing(change.conn()).await?;
-        let mut names: Vec<Unit> = all.iter().map(|rule| rule.unit.clone()).collect();
+        let mut names = forwarding::units(change.conn()).await?;
         names.extend(clearing.iter().cloned());
-        names.sort();
-        names.dedup();
-        let limits_of = rules::policy(change.conn(), &contact.user).await?;
         let mut units = Vec::new();
         for unit in names.into_iter().take(MAX_UNITS) {
             if pair.frozen(&unit).is_some() {
                 continue;
             }
-            let fits = |rule: &&ForwardRule| {
-                rule.unit == unit && rule.to.is_none_or(|user| user == contact.user)
-            };
-            let rule = all.iter().find(fits).filter(|rule| rule.allowed);
-            let ceiling = limits_of.verdict(&contact.user, &unit).issue;
+            let rule = forwarding::rule_for(change.conn(), &contact.user, &unit).await?;
+            let rule = rule.filter(|rule| rule.allowed);
+            let verdict = rules::verdict(change.conn(), &contact.user, &unit).await?;
+            let ceiling = verdict.issue;
             let limits = pair.limits(&unit, ceiling, change.now);
-            let (send, receive) = rule.map_or((None, None), |rule| ways(rule, &limits));
-            let agreed = clearing.contains(&unit);
+            let (send, receive) = rule.map_or((None, None), |rule| ways(&rule, &limits));
+            let agreed = clearing.contains(&unit) && !verdict.blocked;
             let clears = agreed.then(|| debt(&pair, &unit)).flatten();
             if send.is_some() || receive.is_some() || clears.is_some() {
                 units.push(AdvertUnit {

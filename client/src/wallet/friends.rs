@@ -3,6 +3,7 @@
 use atomicity_ledger::pair::Pair;
 use atomicity_ledger::{Name, SignerKey, Unit, UserKey};
 
+use super::books::Change;
 use super::view::{self, ChannelView};
 use super::{Fault, Wallet, directory, flush, now, receive, units};
 use crate::error::ClientError;
@@ -11,7 +12,7 @@ use crate::net::{Freshness, ServiceKey};
 use crate::store::contacts::{self, Contact, ContactStatus};
 use crate::store::history::HistoryItem;
 use crate::store::inbox::{self, PendingRecord};
-use crate::store::{forwarding, outbox, pairs, settings};
+use crate::store::{forwarding, grants, outbox, pairs, settings};
 
 /// How much of a key stands in for a name.
 const SHORT_KEY: usize = 8;
@@ -151,6 +152,21 @@ impl Wallet {
         found: &Found,
     ) -> Result<(Contact, bool), ClientError> {
         let mut change = self.change().await?;
+        // A friend of the user's own, even if a rule let them in before.
+        grants::forget_let_in(change.conn(), user).await?;
+        let done = self.befriend(&mut change, user, name, found).await?;
+        change.commit().await?;
+        Ok(done)
+    }
+
+    /// Makes somebody a friend within the transaction, and whether they were waiting for it.
+    pub(super) async fn befriend(
+        &self,
+        change: &mut Change,
+        user: &UserKey,
+        name: Option<Name>,
+        found: &Found,
+    ) -> Result<(Contact, bool), ClientError> {
         let now = change.now.millis();
         let known = contacts::get(change.conn(), user).await?;
         let was_friend = receive::is_friend(known.as_ref());
@@ -182,7 +198,7 @@ impl Wallet {
         }
         let mut pair = change.load(self.user(), *user).await?;
         if pair.own().book().is_none() {
-            self.say_hello(&mut change, &mut pair).await?;
+            self.say_hello(change, &mut pair).await?;
         }
         if !was_friend {
             change
@@ -194,16 +210,11 @@ impl Wallet {
                 })
                 .await?;
         }
-        change.commit().await?;
         Ok((contact, was_pending))
     }
 
     /// Opens the first book towards somebody, and tells them who we are.
-    async fn say_hello(
-        &self,
-        change: &mut super::books::Change,
-        pair: &mut Pair,
-    ) -> Result<(), ClientError> {
+    async fn say_hello(&self, change: &mut Change, pair: &mut Pair) -> Result<(), ClientError> {
         let pen = change.keys.pen.clone();
         let book = units::open_book(change, pair, &pen).await?;
         change.save(pair).await?;
@@ -254,6 +265,7 @@ impl Wallet {
         }
         contact.status = ContactStatus::Removed;
         contacts::put(change.conn(), &contact).await?;
+        grants::forget_let_in(change.conn(), user).await?;
         forwarding::remove(change.conn(), Some(user), None).await?;
         forwarding::look_again(change.conn()).await?;
         for stale in [settings::TAGS_STALE, settings::CONTACTS_STALE] {

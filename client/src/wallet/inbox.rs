@@ -14,7 +14,7 @@ use crate::error::ClientError;
 use crate::net::plugin::{InboxItem, PluginClient};
 use crate::store::contacts::{self, Contact, ContactStatus};
 use crate::store::history::{self, HistoryItem};
-use crate::store::inbox;
+use crate::store::{inbox, rules};
 
 /// Envelopes that are read at once.
 const PAGE: u16 = 100;
@@ -191,7 +191,8 @@ impl Wallet {
         let removed = known
             .as_ref()
             .is_some_and(|known| known.status == ContactStatus::Removed);
-        if removed || (known.is_none() && strangers >= MAX_STRANGERS) {
+        let blocked = rules::is_blocked(tx.conn(), &parcel.from).await?;
+        if removed || blocked || (known.is_none() && strangers >= MAX_STRANGERS) {
             tx.commit().await?;
             return Ok(received);
         }

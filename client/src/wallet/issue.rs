@@ -168,8 +168,9 @@ async fn sign(
     note: PaymentNote,
 ) -> Result<u64, ClientError> {
     let unit = &money.unit;
-    let policy = rules::policy(change.conn(), &contact.user).await?;
-    let ceiling = policy.verdict(&contact.user, unit).issue;
+    let ceiling = rules::verdict(change.conn(), &contact.user, unit)
+        .await?
+        .issue;
     let open = units::list(change.conn()).await?;
     let now = change.now;
     let memo = note.memo.as_ref().map(ToString::to_string);

@@ -11,7 +11,7 @@ use super::books::Change;
 use super::friends::LimitChange;
 use super::{Direction, HistoryItem, Wallet, logs, now, receive};
 use crate::error::ClientError;
-use crate::store::{contacts, forwarding, parse_own, rules};
+use crate::store::{contacts, forwarding, grants, parse_own, rules};
 
 /// The most logs that an allowance names.
 const MAX_ALLOWED_LOGS: usize = 16;
@@ -63,34 +63,13 @@ impl Wallet {
             .filter(|contact| receive::is_friend(Some(contact)))
             .ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
         let mut pair = change.load(self.user(), *user).await?;
-        let now = change.now;
         // The rule is what the user decided; the line is how the friend hears of it.
         rules::set_accept(change.conn(), user, unit, accept).await?;
-        let policy = rules::policy(change.conn(), user).await?;
-        let mut terms = LineTerms::simple(unit.clone(), policy.verdict(user, unit).accept)?;
-        // Friends need not promise on a log that is not relied on here.
-        terms.logs_refused = logs::refused(change.conn()).await?;
-        let before = pair.own().unit(unit).and_then(|side| side.line());
-        let before = before.and_then(|line| line.record().unattended.clone());
-        terms.unattended = unattended.unwrap_or(before);
-        terms.unattended = terms.unattended.filter(|allowance| allowance.until > now);
-        let line = pair.set_line(terms, &change.keys.pen, now)?;
-        let seq = line.record().seq.get();
-        change.save(&pair).await?;
-        change.send(user, &[line.jws().to_owned()]).await?;
-        change
-            .note(HistoryItem {
-                user: Some(*user),
-                unit: Some(unit.clone()),
-                kind: "line".to_owned(),
-                direction: Some(Direction::Out),
-                amount: Some(accept.minor()),
-                epoch: Some(line.record().epoch.get()),
-                seq: Some(seq),
-                ..HistoryItem::default()
-            })
-            .await?;
-        change.signed();
+        // What was said of them in person is no rule's any more.
+        grants::remove(change.conn(), user, unit).await?;
+        let accept = rules::verdict(change.conn(), user, unit).await?.accept;
+        let line = (unit, accept);
+        let seq = give(&mut change, &mut pair, line, unattended, None).await?;
         change.commit().await?;
         self.flush().await?;
         Ok(LimitChange {
@@ -146,6 +125,44 @@ impl Wallet {
     }
 }
 
+/// Signs a credit line and puts it into the transaction; returns its number. What is taken while the user is away stays as it was,
+/// unless `unattended` says otherwise. `note` is why.
+pub(crate) async fn give(
+    change: &mut Change,
+    pair: &mut Pair,
+    (unit, accept): (&Unit, Total),
+    unattended: Option<Option<Unattended>>,
+    note: Option<String>,
+) -> Result<u64, ClientError> {
+    let (peer, now) = (pair.peer(), change.now);
+    let mut terms = LineTerms::simple(unit.clone(), accept)?;
+    // Friends need not promise on a log that is not relied on here.
+    terms.logs_refused = logs::refused(change.conn()).await?;
+    let before = pair.own().unit(unit).and_then(|side| side.line());
+    let before = before.and_then(|line| line.record().unattended.clone());
+    terms.unattended = unattended.unwrap_or(before);
+    terms.unattended = terms.unattended.filter(|allowance| allowance.until > now);
+    let line = pair.set_line(terms, &change.keys.pen, now)?;
+    let (epoch, seq) = (line.record().epoch.get(), line.record().seq.get());
+    change.save(pair).await?;
+    change.send(&peer, &[line.jws().to_owned()]).await?;
+    change
+        .note(HistoryItem {
+            user: Some(peer),
+            unit: Some(unit.clone()),
+            kind: "line".to_owned(),
+            direction: Some(Direction::Out),
+            amount: Some(accept.minor()),
+            epoch: Some(epoch),
+            seq: Some(seq),
+            note,
+            ..HistoryItem::default()
+        })
+        .await?;
+    change.signed();
+    Ok(seq)
+}
+
 /// Closes every line that is open, and returns the records.
 pub(crate) async fn close_all(
     change: &mut Change,
@@ -158,6 +175,7 @@ pub(crate) async fn close_all(
             continue;
         }
         rules::set_accept(change.conn(), &pair.peer(), &unit, Total::ZERO).await?;
+        grants::remove(change.conn(), &pair.peer(), &unit).await?;
         let terms = LineTerms::simple(unit, Total::ZERO)?;
         let line = pair.set_line(terms, &change.keys.pen, now)?;
         closed.push(line.jws().to_owned());

@@ -49,6 +49,7 @@ mod receive;
 mod recover;
 mod root;
 mod routed;
+mod rules;
 mod secret;
 mod services;
 mod signup;
@@ -101,6 +102,7 @@ pub use profile::PublishedProfile;
 pub use promise::{DEFAULT_DEADLINE, Hangs, MadePromise, PromiseTerms, PromiseView, standing_name};
 pub use recover::{Recovered, RecoveredFriend};
 pub use root::RootKey;
+pub use rules::{GrantView, RuleView, Trial, TriedRule};
 pub use secret::{KeptSecret, PublishedSecret, SecretOrHash};
 pub use services::{
     Excluded, Rated, RatingView, Search, ServiceView, Stance, Tally, rating_kind_name, verdict_name,

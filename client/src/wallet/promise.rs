@@ -366,8 +366,9 @@ async fn sign(
     money: &Money,
     terms: Terms,
 ) -> Result<Signed<ConditionalIou>, ClientError> {
-    let policy = rules::policy(change.conn(), &contact.user).await?;
-    let ceiling = policy.verdict(&contact.user, &money.unit).issue;
+    let ceiling = rules::verdict(change.conn(), &contact.user, &money.unit)
+        .await?
+        .issue;
     let open = units::list(change.conn()).await?;
     let known = logs::known(change.conn()).await?;
     let now = change.now;

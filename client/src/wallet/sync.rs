@@ -120,6 +120,8 @@ impl Wallet {
         looked?;
         rated?;
         self.take_inbox(read?, &mut report).await?;
+        let ruled = self.apply_rules(false).await?;
+        report.events.extend(ruled);
         let decided = self.decide().await?;
         report.applied += decided.applied;
         report.decided = decided.decided;

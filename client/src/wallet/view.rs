@@ -216,8 +216,7 @@ pub(crate) async fn channel(
     contact: &Contact,
     unit: &Unit,
 ) -> Result<ChannelView, ClientError> {
-    let policy = rules::policy(conn, &contact.user).await?;
-    let ceiling = policy.verdict(&contact.user, unit).issue;
+    let ceiling = rules::verdict(conn, &contact.user, unit).await?.issue;
     let pending = inbox::count_held(conn, &contact.user).await?;
     let limits = pair.limits(unit, ceiling, now());
     let state = if pair.frozen(unit).is_some() {

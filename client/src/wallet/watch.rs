@@ -241,6 +241,11 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
                 self.decided(report);
                 Ok(())
             }
+            Done::Ruled(Ok(events)) => {
+                self.tell_all(events);
+                Ok(())
+            }
+            Done::Ruled(Err(error)) => self.bear(error),
             Done::Decided(Err(error)) => {
                 self.decide_at = Instant::now() + DECIDE_RARELY;
                 self.bear(error)
@@ -274,6 +279,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
     async fn tick(&mut self) -> Result<(), ClientError> {
         if self.adverts_at <= Instant::now() {
             self.adverts_at = Instant::now() + forward::REWRITE_EVERY;
+            self.work.rule();
             self.work.flush_if_idle();
         }
         let (waits, friends) = {
@@ -391,6 +397,10 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
 
     fn tell_all(&mut self, events: Vec<WalletEvent>) {
         for event in events {
+            // Whoever says hello may be somebody whom a rule is about.
+            if event.kind == WalletEventKind::Hello {
+                self.work.rule();
+            }
             (self.report)(event);
         }
     }

@@ -31,3 +31,12 @@ pub async fn village(world: &World) -> (Site, Person, Person) {
 pub async fn owed(one: &Person, other: &Person, expected: i64) {
     agree(one, other, BREAD, expected).await.unwrap();
 }
+
+/// Writes a file on the homeserver of `person`, as another app of theirs would.
+pub async fn put(world: &World, person: &Person, path: &str, bytes: Vec<u8>) {
+    let root = person.wallet().root().unwrap();
+    let app = pubky::ClientId::new("e2e.test").unwrap();
+    let signer = world.sdk().unwrap().signer(root);
+    let session = signer.signin(app).await.unwrap();
+    session.storage().put(path, bytes).await.unwrap();
+}

@@ -18,7 +18,7 @@ use mainline::async_dht::AsyncDht;
 use mainline::{Dht, Id};
 use serde_json::{Value, json};
 
-use crate::common::{BREAD, friends, settle};
+use crate::common::{BREAD, friends, put, settle};
 
 /// A plugin that is a watchtower of no log: the cheapest service there is.
 async fn tower(world: &World, name: &str, at: &Homeserver, more: &[&str]) -> Plugin {
@@ -212,15 +212,6 @@ async fn an_address_whose_key_is_not_what_it_says_is_dropped() {
         let one = one.unwrap_or_else(|| panic!("{address} is not among {dropped:?}"));
         assert_eq!(one["code"], code, "{one}");
     }
-}
-
-/// Writes a file of somebody's, as another app of theirs would.
-async fn put(world: &World, person: &Person, path: &str, bytes: Vec<u8>) {
-    let root = person.wallet().root().unwrap();
-    let app = pubky::ClientId::new("e2e.test").unwrap();
-    let signer = world.sdk().unwrap().signer(root);
-    let session = signer.signin(app).await.unwrap();
-    session.storage().put(path, bytes).await.unwrap();
 }
 
 async fn standing(person: &Person, key: &str) -> Value {

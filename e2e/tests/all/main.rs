@@ -17,6 +17,7 @@ mod log;
 mod log_faults;
 mod many;
 mod paykit;
+mod policy;
 mod routed;
 mod router;
 mod story;

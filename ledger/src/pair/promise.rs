@@ -373,7 +373,8 @@ impl Pair {
     }
 
     /// What the peer would owe the owner, net, if everything that the peer has promised came due.
-    pub(crate) fn peer_exposure(&self, unit: &Unit) -> Balance {
+    #[must_use]
+    pub fn peer_exposure(&self, unit: &Unit) -> Balance {
         exposure(&self.theirs, &self.own, unit)
     }
 

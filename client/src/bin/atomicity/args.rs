@@ -3,12 +3,15 @@
 mod services;
 
 mod payments;
+mod rules;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use payments::{Clear, ForwardCommand, ForwardOn, Invoice};
+
+pub use rules::{Block, RuleAdd, RuleCommand, Says};
 
 pub use services::{Offer, Opinion, Rate, RatedAs, ServiceCommand, Services};
 
@@ -87,6 +90,13 @@ pub enum Command {
     Forward(ForwardCommand),
     /// Clear circles of debts: what you owe falls, and what you are owed, and nobody pays for it
     Clear(Clear),
+    /// Rules about whom you did not add: friends of friends, tags, distance
+    #[command(subcommand)]
+    Rule(RuleCommand),
+    /// Have nothing more to do with somebody
+    Block(Block),
+    /// Lift a block
+    Unblock(Block),
     /// Promises that may become due, and what has become of them
     Promises(Promises),
     /// Secrets that promises hang on

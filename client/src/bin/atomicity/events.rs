@@ -195,6 +195,20 @@ fn event_fields(kind: &WalletEventKind, put: &mut impl FnMut(&str, Value)) -> &'
             "line"
         }
         WalletEventKind::Hello => "hello",
+        WalletEventKind::LineByRule {
+            rule,
+            why,
+            unit,
+            line,
+            let_in,
+        } => {
+            put("rule", json!(rule));
+            put("why", json!(why));
+            put("unit", json!(unit));
+            money(put, "line", unit, *line);
+            put("let_in", json!(let_in));
+            "line_by_rule"
+        }
         WalletEventKind::Book { epoch } => {
             put("epoch", json!(epoch));
             "book"
@@ -373,6 +387,26 @@ pub fn event_text(event: &WalletEvent) -> String {
         }
         WalletEventKind::LogCaught { origin, what, .. } => {
             format!("CAUGHT: {what}; the proof is kept, see: atomicity log list ({origin})")
+        }
+        WalletEventKind::LineByRule {
+            rule,
+            why,
+            unit,
+            line,
+            let_in,
+        } => {
+            let money = minor_text(unit, *line);
+            match (why, let_in) {
+                (Some(why), true) => {
+                    format!(
+                        "{friend} is your friend now by rule {rule} ({why}) and may owe you {money}"
+                    )
+                }
+                (Some(why), false) => {
+                    format!("{friend} may owe you {money} by rule {rule} ({why})")
+                }
+                (None, _) => format!("{friend} may owe you {money}: rule {rule} is gone"),
+            }
         }
         WalletEventKind::Hello => match &event.user {
             Some(user) => {

@@ -16,6 +16,7 @@ use crate::output::{
     time_text,
 };
 use crate::pay::channel_row;
+use crate::rule::grants_value;
 
 pub async fn run(context: &Context, command: FriendCommand) -> Result<u8, ClientError> {
     let wallet = context.wallet().await?;
@@ -91,12 +92,20 @@ async fn add(
 async fn list(context: &Context, wallet: &Wallet) -> Result<(), ClientError> {
     let mut friends = Vec::new();
     let mut rows = Vec::new();
+    let let_in = wallet.let_in().await?;
     for contact in wallet.friends().await? {
+        let granted = wallet.granted(&contact.user).await?;
+        let rule = let_in.get(&contact.user);
+        let rule = rule.map(|why| match why {
+            Some(why) => format!("by rule: {why}"),
+            None => "by a rule that is gone".to_owned(),
+        });
         let details = wallet.inspect(&contact.user).await?;
         let state = state_name(overall_state(&details));
         rows.push(vec![
             contact.name.clone(),
             state.to_owned(),
+            rule.clone().unwrap_or_default(),
             contact
                 .last_seen
                 .map_or_else(|| "never".to_owned(), time_text),
@@ -108,6 +117,8 @@ async fn list(context: &Context, wallet: &Wallet) -> Result<(), ClientError> {
             "state": state,
             "added_at": contact.added_at,
             "last_seen": contact.last_seen,
+            "by_rule": rule,
+            "granted": grants_value(&granted),
         }));
     }
     let strangers = wallet.strangers().await?;
@@ -124,7 +135,7 @@ async fn list(context: &Context, wallet: &Wallet) -> Result<(), ClientError> {
             let mut text = if rows.is_empty() {
                 "No friends yet. Add one with: atomicity friend add <key>".to_owned()
             } else {
-                table(&["friend", "state", "last seen", "key"], &rows)
+                table(&["friend", "state", "", "last seen", "key"], &rows)
             };
             for stranger in &strangers {
                 let name = if stranger.name.is_empty() {

@@ -19,6 +19,7 @@ mod payment;
 mod profile;
 mod promise;
 mod recover;
+mod rule;
 mod secrets;
 mod services;
 mod sync;
@@ -139,6 +140,9 @@ async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
         Command::Receipt { payment } => payment::receipt(context, &payment).await,
         Command::Forward(command) => forward::run(context, command).await,
         Command::Clear(args) => clear::run(context, &args).await,
+        Command::Rule(command) => rule::run(context, command).await,
+        Command::Block(args) => rule::block(context, &args, true).await,
+        Command::Unblock(args) => rule::block(context, &args, false).await,
         Command::Promises(args) => promise::promises(context, args).await,
         Command::Secret(command) => promise::secret(context, command).await,
         Command::Log(command) => log::run(context, command).await,

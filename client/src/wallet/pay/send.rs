@@ -120,8 +120,9 @@ impl Wallet {
         let first = route.stops.first().map(|stop| stop.key.user);
         let first = first.ok_or(PaymentFault::RouteInvalid("it has no hops"))?;
         let mut pair = change.load(self.user(), first).await?;
-        let policy = rules::policy(change.conn(), &first).await?;
-        let ceiling = policy.verdict(&first, &plan.unit).issue;
+        let ceiling = rules::verdict(change.conn(), &first, &plan.unit)
+            .await?
+            .issue;
         let known = logs::known(change.conn()).await?;
         let (pen, secrets) = (change.keys.pen.clone(), change.keys.encryption.clone());
         let context = Context {

@@ -153,8 +153,9 @@ impl Wallet {
                 continue;
             }
             let pair = books::parse(&row.body)?;
-            let policy = rules::policy(&mut conn, &row.user).await?;
-            let ceiling = policy.verdict(&row.user, &plan.unit).issue;
+            let ceiling = rules::verdict(&mut conn, &row.user, &plan.unit)
+                .await?
+                .issue;
             let limits = pair.limits(&plan.unit, ceiling, now());
             let least = limits.min_amount.map_or(1, Amount::minor);
             let can = limits.can_issue.min(most);

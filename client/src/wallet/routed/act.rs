@@ -161,14 +161,15 @@ impl Desk<'_> {
     ) -> Result<HopPolicy, ClientError> {
         let mut policy = HopPolicy::none();
         let rule = forwarding::rule_for(self.change.conn(), next, unit).await?;
+        let verdict = rules::verdict(self.change.conn(), next, unit).await?;
         let clearing = forwarding::clearing(self.change.conn())
             .await?
-            .contains(unit);
+            .contains(unit)
+            && !verdict.blocked;
         let allowed = rule.filter(|rule| rule.allowed);
         if allowed.is_none() && !clearing {
             return Ok(policy);
         }
-        let limits = rules::policy(self.change.conn(), next).await?;
         let plain = HopRule::allow(Some(*next), Some(unit.clone()), Total::ZERO, 0)?;
         policy.rules.push(match allowed {
             Some(rule) => HopRule {
@@ -176,7 +177,7 @@ impl Desk<'_> {
                 min: rule.min,
                 base: rule.base,
                 ppm: rule.ppm,
-                ceiling: limits.verdict(next, unit).issue,
+                ceiling: verdict.issue,
                 ..plain
             },
             None => HopRule {

@@ -25,6 +25,7 @@ use crate::store::services::{self, ServiceRow};
 pub use crate::store::services::Stance;
 pub use rank::{Excluded, Tally};
 use rank::{Opinion, Record};
+pub(in crate::wallet) use ratings::{FOLLOWS, FOLLOWS_OF_FRIEND, Judge, MAX_LISTED, RATINGS};
 pub use ratings::{Rated, RatingView, rating_kind_name, verdict_name};
 
 /// Most services named by the user that are asked in a search.

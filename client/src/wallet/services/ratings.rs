@@ -16,17 +16,17 @@ use crate::error::ClientError;
 use crate::net::{NetError, Role, Target};
 use crate::store::contacts::{self, ContactStatus};
 use crate::store::ratings::{self, RatingRow};
-use crate::store::{publications, services};
+use crate::store::{grants, publications, services};
 use crate::wallet::{Fault, Wallet, now, profile};
 
 /// Where ratings lie on everybody's homeserver.
-const RATINGS: &str = "/pub/atomicity/v0/ratings/";
+pub(in crate::wallet) const RATINGS: &str = "/pub/atomicity/v0/ratings/";
 /// Where the people whom somebody follows are named.
-const FOLLOWS: &str = "/pub/pubky.app/follows/";
+pub(in crate::wallet) const FOLLOWS: &str = "/pub/pubky.app/follows/";
 /// Most entries of a folder that are looked at.
-const MAX_LISTED: u16 = 1000;
+pub(in crate::wallet) const MAX_LISTED: u16 = 1000;
 /// Most people of one friend's follows that are remembered, and most in all whose ratings are read.
-const FOLLOWS_OF_FRIEND: usize = 256;
+pub(in crate::wallet) const FOLLOWS_OF_FRIEND: usize = 256;
 const MAX_FOLLOWED: usize = 512;
 /// Most people who are read at once, and in one go.
 const AT_ONCE: usize = 8;
@@ -245,7 +245,7 @@ impl Wallet {
     /// # Errors
     /// Only what the store says.
     pub async fn read_ratings(&self, anew: bool) -> Result<(), ClientError> {
-        let friends = self.present_friends_keys().await?;
+        let friends = self.own_friends().await?;
         let due = self.due(&friends, FRIENDS, anew).await?;
         let until = tokio::time::Instant::now() + PATIENCE;
         let read = self.read_people(due, FRIENDS);
@@ -269,10 +269,13 @@ impl Wallet {
         Ok(())
     }
 
-    async fn present_friends_keys(&self) -> Result<Vec<UserKey>, ClientError> {
+    /// Friends whom no rule let in: whose word counts.
+    pub(in crate::wallet) async fn own_friends(&self) -> Result<Vec<UserKey>, ClientError> {
         let mut conn = self.store().read().await?;
         let friends = contacts::list(&mut conn, ContactStatus::Friend).await?;
-        Ok(friends.into_iter().map(|friend| friend.user).collect())
+        let let_in = grants::all_let_in(&mut conn).await?;
+        let own = |user: &UserKey| !let_in.iter().any(|(other, _)| other == user);
+        Ok(friends.into_iter().map(|f| f.user).filter(own).collect())
     }
 
     /// Whom friends follow, those whom most of them follow first.
@@ -365,13 +368,18 @@ impl Wallet {
     }
 
     /// The users after whom files in a folder are named.
-    async fn named_in(&self, user: &UserKey, folder: &str) -> Result<Vec<UserKey>, ClientError> {
+    pub(in crate::wallet) async fn named_in(
+        &self,
+        user: &UserKey,
+        folder: &str,
+    ) -> Result<Vec<UserKey>, ClientError> {
         let paths = self.net().list_public(user, folder, MAX_LISTED).await?;
         let names = paths.iter().filter_map(|path| path.strip_prefix(folder));
         Ok(names.filter_map(|name| name.parse().ok()).collect())
     }
 
-    async fn read_rating(
+    /// Reads what somebody says of `subject`, and checks that they say it.
+    pub(in crate::wallet) async fn read_rating(
         &self,
         judge: &mut Judge,
         subject: &UserKey,
@@ -409,14 +417,14 @@ impl Wallet {
 }
 
 /// Whether somebody's keys may rate for them, looked up once a key.
-struct Judge {
+pub(in crate::wallet) struct Judge {
     user: UserKey,
     credentials: Credentials,
     asked: BTreeSet<SignerKey>,
 }
 
 impl Judge {
-    fn new(user: UserKey) -> Self {
+    pub(in crate::wallet) fn new(user: UserKey) -> Self {
         Self {
             user,
             credentials: Credentials::new(user),

@@ -7,6 +7,7 @@ use atomicity_ledger::UserKey;
 use tokio::task::JoinSet;
 
 use super::super::decide::DecideReport;
+use super::super::event::WalletEvent;
 use super::super::flush::FlushReport;
 use super::super::inbox::InboxReport;
 use super::super::receive::Received;
@@ -31,6 +32,8 @@ pub(super) enum Done {
     Read(Result<(InboxReport, Duration), (ClientError, Duration)>),
     /// Undecided promises were looked at.
     Decided(Result<DecideReport, ClientError>),
+    /// The rules about many were applied.
+    Ruled(Result<Vec<WalletEvent>, ClientError>),
     /// An envelope was acknowledged.
     Acknowledged(Result<(), NetError>),
 }
@@ -51,6 +54,8 @@ pub(super) struct Work {
     flushing: usize,
     flush_wanted: bool,
     deciding: bool,
+    /// Rules are being applied; whether to do it once more after that.
+    ruling: Option<bool>,
 }
 
 impl Work {
@@ -63,6 +68,7 @@ impl Work {
             flushing: 0,
             flush_wanted: false,
             deciding: false,
+            ruling: None,
         }
     }
 
@@ -104,6 +110,18 @@ impl Work {
         let wallet = self.wallet.clone();
         self.tasks
             .spawn(async move { Ended::Other(Done::Decided(wallet.decide().await)) });
+    }
+
+    /// Applies the rules about many; once more after that if it is under way.
+    pub(super) fn rule(&mut self) {
+        if let Some(again) = &mut self.ruling {
+            *again = true;
+            return;
+        }
+        self.ruling = Some(false);
+        let wallet = self.wallet.clone();
+        self.tasks
+            .spawn(async move { Ended::Other(Done::Ruled(wallet.apply_rules(false).await)) });
     }
 
     /// Reads the own inboxes again.
@@ -150,6 +168,9 @@ impl Work {
             }
             Ok(Ended::Other(done)) => {
                 self.deciding &= !matches!(done, Done::Decided(_));
+                if matches!(done, Done::Ruled(_)) && self.ruling.take() == Some(true) {
+                    self.rule();
+                }
                 done
             }
             Err(error) => Done::Looked(Err(ClientError::Internal(error.to_string()))),

@@ -1,0 +1,242 @@
+//! Giving and taking credit lines by the rules, in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use atomicity_ledger::pair::Pair;
+use atomicity_ledger::policy::{Allotment, Facts, Held, Person, Policy};
+use atomicity_ledger::{Total, Unit, UserKey};
+
+use super::super::books::{self, Change};
+use super::super::event::{WalletEvent, WalletEventKind};
+use super::super::friends::Found;
+use super::super::{Wallet, lines};
+use super::words;
+use crate::error::ClientError;
+use crate::store::contacts::{self, Contact, ContactStatus};
+use crate::store::grants::{self, Granted};
+use crate::store::{facts, pairs, rules};
+
+/// Friends whom rules may let in at most.
+const MAX_LET_IN: usize = 1000;
+
+/// Somebody whom rules may be about.
+struct Known {
+    contact: Contact,
+    facts: Facts,
+    /// The books, if there are any that matter.
+    pair: Option<Pair>,
+}
+
+impl Known {
+    /// What they owe and have promised.
+    fn exposure(&self, unit: &Unit) -> Total {
+        let owes = self
+            .pair
+            .as_ref()
+            .map_or(0, |pair| pair.peer_exposure(unit).minor());
+        let owes = u64::try_from(owes).unwrap_or(0);
+        Total::from_minor(owes).unwrap_or(Total::MAX)
+    }
+}
+
+/// What dividing changed.
+#[derive(Default)]
+pub(super) struct Divided {
+    pub(super) events: Vec<WalletEvent>,
+    /// Who is a friend now and was not.
+    pub(super) new: Vec<UserKey>,
+}
+
+impl Wallet {
+    /// Divides what the rules give among everybody whom they are about, by what is known now.
+    pub(super) async fn divide(&self) -> Result<Divided, ClientError> {
+        let mut change = self.change().await?;
+        let granted = grants::list(change.conn()).await?;
+        let mut policy = rules::many(change.conn()).await?;
+        let known = known(&mut change, &mut policy, &granted).await?;
+        let mut units: BTreeSet<Unit> = granted.iter().map(|g| g.unit.clone()).collect();
+        let giving = policy
+            .rules()
+            .iter()
+            .filter(|rule| rule.id != 0 && rule.accept.is_some());
+        units.extend(giving.map(|rule| rule.unit.clone()));
+        let mut let_in = grants::all_let_in(change.conn()).await?.len();
+        let mut divided = Divided::default();
+        for unit in units {
+            let held: BTreeMap<UserKey, &Granted> = granted
+                .iter()
+                .filter(|g| g.unit == unit)
+                .map(|g| (g.user, g))
+                .collect();
+            for allotment in allot(&policy, &unit, &known, &held) {
+                let Some(one) = known.get(&allotment.peer) else {
+                    continue;
+                };
+                let before = held.get(&allotment.peer).copied();
+                let new = one.contact.status == ContactStatus::Pending
+                    && !divided.new.contains(&allotment.peer);
+                if new && (allotment.line == Total::ZERO || let_in >= MAX_LET_IN) {
+                    continue;
+                }
+                let exposure = one.exposure(&unit);
+                let event = self
+                    .grant(
+                        &mut change,
+                        &one.contact,
+                        (&unit, exposure),
+                        &allotment,
+                        before,
+                        new,
+                    )
+                    .await?;
+                if new && event.is_some() {
+                    divided.new.push(allotment.peer);
+                    let_in += 1;
+                }
+                divided.events.extend(event);
+            }
+        }
+        change.commit().await?;
+        Ok(divided)
+    }
+
+    /// Brings one line to what was allotted.
+    async fn grant(
+        &self,
+        change: &mut Change,
+        contact: &Contact,
+        (unit, exposure): (&Unit, Total),
+        allotment: &Allotment,
+        before: Option<&Granted>,
+        new: bool,
+    ) -> Result<Option<WalletEvent>, ClientError> {
+        let peer = contact.user;
+        let rule = match (allotment.rule, before) {
+            // What was said of them in person is the user's own doing.
+            (Some(0), _) => {
+                grants::remove(change.conn(), &peer, unit).await?;
+                return Ok(None);
+            }
+            (None, None) => return Ok(None),
+            (Some(rule), _) => rule,
+            (None, Some(before)) => before.held.rule,
+        };
+        let at = change.now.millis();
+        let mut contact = contact.clone();
+        if new {
+            let found = Found::default();
+            contact = self.befriend(change, &peer, None, &found).await?.0;
+            grants::let_in(change.conn(), &peer, rule, at).await?;
+        }
+        let line = before.map_or(Total::ZERO, |before| before.line);
+        let held = Held {
+            rule,
+            introducer: allotment.introducer,
+        };
+        let why = words::why(change.conn(), held).await?;
+        let changed = line != allotment.line;
+        if changed {
+            let mut pair = change.load(self.user(), peer).await?;
+            let given = (unit, allotment.line);
+            if let Err(error) = lines::give(change, &mut pair, given, None, why.clone()).await {
+                if !matches!(error, ClientError::Ledger(_)) {
+                    return Err(error);
+                }
+                tracing::info!(user = %peer, code = error.code(), "a line by a rule can't be signed: {error}");
+                return Ok(None);
+            }
+        }
+        if allotment.line == Total::ZERO && exposure == Total::ZERO {
+            grants::remove(change.conn(), &peer, unit).await?;
+        } else {
+            let granted = Granted {
+                user: peer,
+                unit: unit.clone(),
+                held,
+                line: allotment.line,
+                since: before.map_or(at, |before| before.since),
+            };
+            if before != Some(&granted) {
+                grants::put(change.conn(), &granted).await?;
+            }
+        }
+        Ok(changed.then(|| WalletEvent {
+            at,
+            user: Some(peer),
+            friend: Some(contact.name),
+            kind: WalletEventKind::LineByRule {
+                rule,
+                why,
+                unit: unit.clone(),
+                line: allotment.line.minor(),
+                let_in: new,
+            },
+        }))
+    }
+}
+
+/// Everybody whom the rules may be about, with what is known of them.
+async fn known(
+    change: &mut Change,
+    policy: &mut Policy,
+    granted: &[Granted],
+) -> Result<BTreeMap<UserKey, Known>, ClientError> {
+    let giving: BTreeSet<Unit> = policy
+        .rules()
+        .iter()
+        .map(|rule| rule.unit.clone())
+        .collect();
+    let mut all = BTreeMap::new();
+    for status in [ContactStatus::Friend, ContactStatus::Pending] {
+        for contact in contacts::list(change.conn(), status).await? {
+            let user = contact.user;
+            rules::name(change.conn(), policy, &user).await?;
+            let facts = facts::of(change.conn(), &user).await?;
+            let meant = granted.iter().any(|g| g.user == user)
+                || giving.iter().any(|unit| {
+                    let by = policy.verdict(&user, unit, &facts).by;
+                    by.is_some_and(|rule| rule != 0)
+                });
+            if !meant {
+                continue;
+            }
+            let row = pairs::get(change.conn(), &user).await?;
+            let pair = row.map(|row| books::parse(&row.body)).transpose()?;
+            let known = Known {
+                contact,
+                facts,
+                pair,
+            };
+            all.insert(user, known);
+        }
+    }
+    Ok(all)
+}
+
+/// What everybody gets in one unit: who has something first, in the order in which they got it.
+fn allot(
+    policy: &Policy,
+    unit: &Unit,
+    known: &BTreeMap<UserKey, Known>,
+    held: &BTreeMap<UserKey, &Granted>,
+) -> Vec<Allotment> {
+    let mut people: Vec<&Known> = known.values().collect();
+    people.sort_by_key(|one| {
+        let since = held.get(&one.contact.user).map(|granted| granted.since);
+        (
+            since.is_none(),
+            since.unwrap_or(one.contact.added_at),
+            one.contact.user,
+        )
+    });
+    let people: Vec<Person<'_>> = people
+        .into_iter()
+        .map(|one| Person {
+            peer: one.contact.user,
+            facts: &one.facts,
+            exposure: one.exposure(unit),
+            held: held.get(&one.contact.user).map(|granted| granted.held),
+        })
+        .collect();
+    policy.allot(unit, &people)
+}
