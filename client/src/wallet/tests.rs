@@ -20,7 +20,7 @@ struct Person {
     root: RootKey,
 }
 
-fn config(home: &Path) -> Config {
+pub(super) fn config(home: &Path) -> Config {
     Config {
         home: home.to_owned(),
         network: NetworkConfig {

@@ -184,7 +184,9 @@ async fn whom_a_friend_vouches_for_buys_a_coffee_over_me_until_the_cap_is_reache
     let anybody = me.wallet().ok(&anybody).await.unwrap();
     let trial = me.wallet().ok(&["rule", "try", late.key()]).await.unwrap();
     assert_eq!(trial["vouched_by"], json!([nora.key()]));
-    // The word of Nora gets him in by the second rule, in the first one's stead nobody.
+    // The first rule that is about him decides, and its cap is reached.
+    expect(&trial, "/rules/0/decides", true).unwrap();
+    assert_eq!(listed(&me, &late).await, None);
     let remove = ["rule", "remove", &anybody["rule"].to_string()];
     me.wallet().ok(&remove).await.unwrap();
 

@@ -3,6 +3,7 @@
 mod services;
 
 mod payments;
+mod promises;
 mod rules;
 
 use std::path::PathBuf;
@@ -10,6 +11,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use payments::{Clear, ForwardCommand, ForwardOn, Invoice};
+
+pub use promises::{LogCommand, PromiseCommand, Promises, SecretCommand, WatchtowerCommand};
 
 pub use rules::{Block, RuleAdd, RuleCommand, Says};
 
@@ -313,106 +316,6 @@ pub struct Pay {
     /// Without log and deadline: due as soon as the friend shows you the secret
     #[arg(long, requires = "on", conflicts_with_all = ["logs", "deadline"])]
     pub shown: bool,
-}
-
-/// `promises`
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct Promises {
-    /// Only this friend
-    #[arg(long)]
-    pub friend: Option<String>,
-    /// What to do; without it, they are listed
-    #[command(subcommand)]
-    pub command: Option<PromiseCommand>,
-}
-
-/// `promises …`
-#[derive(Debug, Subcommand)]
-pub enum PromiseCommand {
-    /// Give a friend's promise up: nothing is claimed under it any more
-    Release {
-        /// Its name, as `promises` shows it
-        #[arg(allow_hyphen_values = true)]
-        id: String,
-    },
-}
-
-/// `secret …`
-#[derive(Debug, Subcommand)]
-pub enum SecretCommand {
-    /// Draw a secret, keep it sealed, and print its hash
-    New,
-    /// List the secrets that are kept, by their hashes
-    List,
-    /// Print a secret: whoever knows it can publish it
-    Show {
-        /// Its hash
-        #[arg(allow_hyphen_values = true)]
-        hash: String,
-    },
-    /// Publish a secret: what hangs on it becomes due
-    Publish {
-        /// Its hash, or the secret itself; base64url or hex
-        #[arg(allow_hyphen_values = true)]
-        secret: String,
-        /// In this log, whether or not a promise hangs on it
-        #[arg(long, value_name = "LOG")]
-        log: Option<String>,
-    },
-}
-
-/// `log …`
-#[derive(Debug, Subcommand)]
-pub enum LogCommand {
-    /// Take a log into the list of those that promises may hang on
-    Add {
-        /// Its address, or a file with its policy
-        source: String,
-    },
-    /// List the logs, whose signatures count for each, and proofs against them
-    List,
-    /// Forget a log; proofs against it are kept
-    Remove {
-        /// Its name
-        origin: String,
-    },
-    /// Refuse a log from now on
-    Refuse {
-        /// Its name
-        origin: String,
-        /// A proof that it lied
-        #[arg(long, value_name = "FILE")]
-        proof: Option<PathBuf>,
-    },
-    /// Write the proof against a log, or its cosigner, into a file
-    Proof {
-        /// The log's name
-        origin: String,
-        /// The file to write
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-    },
-    /// Watchtowers, which know of logs that lied
-    #[command(subcommand)]
-    Watchtower(WatchtowerCommand),
-}
-
-/// `log watchtower …`
-#[derive(Debug, Subcommand)]
-pub enum WatchtowerCommand {
-    /// Ask a watchtower from now on, and hand it what this wallet is shown
-    Add {
-        /// Its address
-        url: String,
-    },
-    /// List the watchtowers
-    List,
-    /// Ask a watchtower no more
-    Remove {
-        /// Its address
-        url: String,
-    },
 }
 
 /// `balance`

@@ -6,6 +6,8 @@
 
 mod divide;
 mod look;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::collections::BTreeMap;
