@@ -62,6 +62,9 @@ impl Wallet {
         units.extend(giving.map(|rule| rule.unit.clone()));
         let mut let_in = grants::all_let_in(change.conn()).await?.len();
         let mut divided = Divided::default();
+        // Ranks, not only times: who was served first in one go stays first.
+        let latest = granted.iter().map(|g| g.since).max().unwrap_or(0);
+        let mut since = change.now.millis().max(latest);
         for unit in units {
             let held: BTreeMap<UserKey, &Granted> = granted
                 .iter()
@@ -78,16 +81,10 @@ impl Wallet {
                 if new && (allotment.line == Total::ZERO || let_in >= MAX_LET_IN) {
                     continue;
                 }
-                let exposure = one.exposure(&unit);
+                since = since.saturating_add(1);
+                let given = (&unit, one.exposure(&unit), since);
                 let event = self
-                    .grant(
-                        &mut change,
-                        &one.contact,
-                        (&unit, exposure),
-                        &allotment,
-                        before,
-                        new,
-                    )
+                    .grant(&mut change, &one.contact, given, &allotment, before, new)
                     .await?;
                 if new && event.is_some() {
                     divided.new.push(allotment.peer);
@@ -105,7 +102,7 @@ impl Wallet {
         &self,
         change: &mut Change,
         contact: &Contact,
-        (unit, exposure): (&Unit, Total),
+        (unit, exposure, since): (&Unit, Total, u64),
         allotment: &Allotment,
         before: Option<&Granted>,
         new: bool,
@@ -154,7 +151,7 @@ impl Wallet {
                 unit: unit.clone(),
                 held,
                 line: allotment.line,
-                since: before.map_or(at, |before| before.since),
+                since: before.map_or(since, |before| before.since),
             };
             if before != Some(&granted) {
                 grants::put(change.conn(), &granted).await?;
