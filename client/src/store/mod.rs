@@ -5,9 +5,7 @@
 //! `synchronous = FULL` means that what was committed is still there after a power cut.
 
 pub(crate) mod contacts;
-pub(crate) mod facts;
 pub(crate) mod forwarding;
-pub(crate) mod grants;
 pub(crate) mod history;
 pub(crate) mod inbox;
 pub(crate) mod invoices;

@@ -1,10 +1,13 @@
 //! The user's policy: what each friend may owe, what the user wants to owe each, rules about many, and blocks.
 
+pub(crate) mod facts;
+pub(crate) mod grants;
+
 use atomicity_ledger::policy::{Facts, Policy, Rule, RuleId, Verdict, Who};
 use atomicity_ledger::{Total, Unit, UserKey};
 use sqlx::SqliteConnection;
 
-use super::{facts, from_sql, json_in, json_out, parse_own, to_sql};
+use super::{from_sql, json_in, json_out, parse_own, to_sql};
 use crate::error::ClientError;
 
 /// The rules that are asked about one user: what was said of them, then the rules about many; and whether they are blocked.

@@ -12,7 +12,8 @@ use crate::net::{Freshness, ServiceKey};
 use crate::store::contacts::{self, Contact, ContactStatus};
 use crate::store::history::HistoryItem;
 use crate::store::inbox::{self, PendingRecord};
-use crate::store::{forwarding, grants, outbox, pairs, settings};
+use crate::store::rules::grants;
+use crate::store::{forwarding, outbox, pairs, settings};
 
 /// How much of a key stands in for a name.
 const SHORT_KEY: usize = 8;

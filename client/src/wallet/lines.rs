@@ -11,7 +11,8 @@ use super::books::Change;
 use super::friends::LimitChange;
 use super::{Direction, HistoryItem, Wallet, logs, now, receive};
 use crate::error::ClientError;
-use crate::store::{contacts, forwarding, grants, parse_own, rules};
+use crate::store::rules::{self, grants};
+use crate::store::{contacts, forwarding, parse_own};
 
 /// The most logs that an allowance names.
 const MAX_ALLOWED_LOGS: usize = 16;

@@ -17,7 +17,6 @@ mod log;
 mod log_faults;
 mod many;
 mod paykit;
-mod policy;
 mod routed;
 mod router;
 mod story;

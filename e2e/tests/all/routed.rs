@@ -1,6 +1,7 @@
 //! Payments over several hops on real parts: invoices, passing on, adverts, routers, payees who are away, crashes.
 
 mod clearing;
+mod policy;
 
 use anyhow::ensure;
 use atomicity_e2e::people::{Person, expect, string};

@@ -13,8 +13,9 @@ use super::super::{Wallet, lines};
 use super::words;
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact, ContactStatus};
-use crate::store::grants::{self, Granted};
-use crate::store::{facts, pairs, rules};
+use crate::store::pairs;
+use crate::store::rules::grants::{self, Granted};
+use crate::store::rules::{self, facts};
 
 /// Friends whom rules may let in at most.
 const MAX_LET_IN: usize = 1000;

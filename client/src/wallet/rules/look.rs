@@ -17,7 +17,8 @@ use super::super::{Wallet, now};
 use crate::error::ClientError;
 use crate::net::{NetError, Target};
 use crate::store::contacts::{self, ContactStatus};
-use crate::store::{facts, grants, ratings, rules};
+use crate::store::ratings;
+use crate::store::rules::{self, facts, grants};
 
 /// Where the user's tags lie.
 const TAGS: &str = "/pub/pubky.app/tags/";

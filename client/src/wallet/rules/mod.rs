@@ -20,8 +20,9 @@ use super::event::WalletEvent;
 use super::{Wallet, lines};
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact};
-use crate::store::grants::{self, Granted};
-use crate::store::{facts, forwarding, pairs, rules};
+use crate::store::rules::grants::{self, Granted};
+use crate::store::rules::{self, facts};
+use crate::store::{forwarding, pairs};
 
 /// A rule, and what it has given.
 #[derive(Clone, Debug)]

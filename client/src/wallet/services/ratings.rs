@@ -16,7 +16,8 @@ use crate::error::ClientError;
 use crate::net::{NetError, Role, Target};
 use crate::store::contacts::{self, ContactStatus};
 use crate::store::ratings::{self, RatingRow};
-use crate::store::{grants, publications, services};
+use crate::store::rules::grants;
+use crate::store::{publications, services};
 use crate::wallet::{Fault, Wallet, now, profile};
 
 /// Where ratings lie on everybody's homeserver.

@@ -4,9 +4,9 @@ use atomicity_ledger::policy::{Held, RuleId};
 use atomicity_ledger::{Total, Unit, UserKey};
 use sqlx::SqliteConnection;
 
-use super::rules::rule_id;
-use super::{from_sql, parse_own, to_sql};
+use super::rule_id;
 use crate::error::ClientError;
+use crate::store::{from_sql, parse_own, to_sql};
 
 /// What a rule gave somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]

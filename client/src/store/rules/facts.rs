@@ -6,8 +6,8 @@ use atomicity_ledger::UserKey;
 use atomicity_ledger::policy::Facts;
 use sqlx::SqliteConnection;
 
-use super::{from_sql, parse_own, to_sql};
 use crate::error::ClientError;
+use crate::store::{from_sql, parse_own, to_sql};
 
 /// How long the word of a friend counts who can't be asked again, milliseconds.
 pub(crate) const WORD_STANDS_MS: u64 = 7 * 24 * 60 * 60 * 1000;
@@ -244,7 +244,8 @@ mod tests {
 
     use super::*;
     use crate::store::contacts::{self, Contact, ContactStatus};
-    use crate::store::{Store, grants, ratings, rules, settings};
+    use crate::store::rules::{self, grants};
+    use crate::store::{Store, ratings, settings};
 
     fn key(n: u8) -> UserKey {
         Keypair::from_secret(&[n; 32]).user_key()
