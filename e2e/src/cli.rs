@@ -20,6 +20,8 @@ pub struct Wallet {
     config: PathBuf,
     program: PathBuf,
     passphrase: String,
+    /// Where its process is to die.
+    crash: Option<String>,
 }
 
 /// What a run of `atomicity` left.
@@ -79,6 +81,7 @@ impl Wallet {
             config,
             program,
             passphrase: format!("the passphrase of {name}"),
+            crash: None,
         }
     }
 
@@ -152,6 +155,9 @@ impl Wallet {
             .args(arguments)
             .stdin(Stdio::null())
             .kill_on_drop(true);
+        if let Some(crash) = &self.crash {
+            command.env("ATOMICITY_TEST_CRASH", crash);
+        }
         command
     }
 
@@ -208,6 +214,16 @@ impl Wallet {
         let output = self.run(arguments).await?;
         let error = output.expect(code)?.get("error").cloned();
         error.with_context(|| format!("no error object from {output}"))
+    }
+
+    /// The same wallet, whose process dies when `place` is reached for the n-th time while `file` exists.
+    #[must_use]
+    pub fn dying(&self, place: &str, n: usize, file: &Path) -> Self {
+        let file = file.display();
+        Self {
+            crash: Some(format!("{place}:{n}:{file}")),
+            ..self.clone()
+        }
     }
 
     /// Starts `atomicity watch` and waits until it is ready.

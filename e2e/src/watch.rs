@@ -129,6 +129,24 @@ impl Watch {
         Ok(())
     }
 
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn ended(&mut self) -> Result<()> {
+        let status = tokio::time::timeout(wait::PATIENCE, self.child.wait()).await;
+        status.with_context(|| format!("the watch of {} goes on", self.name))??;
+        Ok(())
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     fn story(&self) -> String {
         let events: Vec<String> = self.events().iter().map(ToString::to_string).collect();
         format!(

@@ -5,6 +5,7 @@
 //! `synchronous = FULL` means that what was committed is still there after a power cut.
 
 pub(crate) mod contacts;
+mod fault;
 pub(crate) mod forwarding;
 pub(crate) mod history;
 pub(crate) mod inbox;
@@ -142,7 +143,10 @@ impl Store {
 impl WriteTx {
     /// Makes everything in this transaction durable.
     pub(crate) async fn commit(self) -> Result<(), ClientError> {
-        Ok(self.tx.commit().await?)
+        fault::point("before_commit");
+        self.tx.commit().await?;
+        fault::point("after_commit");
+        Ok(())
     }
 
     /// The connection that the queries run on.
