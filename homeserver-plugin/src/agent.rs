@@ -6,11 +6,13 @@
 //!
 //! Postgres is the only truth: what is kept in memory is made of it at the start. One process at a time keeps a database.
 
+pub mod books;
 pub mod change;
 pub mod config;
 pub mod deliver;
 pub mod engine;
 pub mod files;
+mod hanging;
 pub mod http;
 pub mod intake;
 pub mod keeper;
@@ -32,14 +34,15 @@ use atomicity_ledger::record::Profile;
 use atomicity_ledger::seal::{Agreement, EncryptionKey, KeyId};
 use atomicity_ledger::{RecordHash, Signed, SignerKey, UserKey};
 
+use self::books::Books;
 use self::config::AgentConfig;
 use self::deliver::Deliveries;
-use self::engine::{Cleanup, Work};
+use self::engine::{Cleanup, Desk};
 use self::keeper::Keeper;
 use self::logs::Logs;
 use self::metrics::AgentMetrics;
 use self::numbers::Numbers;
-use self::queue::{PairKey, Queue};
+use self::queue::PairKey;
 use crate::config::InboxConfig;
 use crate::error::PluginError;
 use crate::inbox::hub::Hub;
@@ -55,7 +58,8 @@ struct Inner {
     keepers: RwLock<HashMap<UserKey, Arc<Keeper>>>,
     tags: RwLock<Tags>,
     numbers: Numbers,
-    work: Queue<Work>,
+    work: Desk,
+    books: Books,
     deliveries: Deliveries,
     cleanup: Cleanup,
     hub: Hub,
@@ -83,7 +87,8 @@ impl Agent {
             keepers: RwLock::default(),
             tags: RwLock::default(),
             numbers: Numbers::default(),
-            work: Queue::default(),
+            work: Desk::default(),
+            books: Books::new(config.cache_mb.saturating_mul(1024 * 1024)),
             deliveries: Deliveries::default(),
             cleanup: Cleanup::default(),
             hub: Hub::new(inbox, metrics.clone()),
@@ -106,8 +111,14 @@ impl Agent {
 
     /// What is to be done.
     #[must_use]
-    pub fn work(&self) -> &Queue<Work> {
+    pub fn work(&self) -> &Desk {
         &self.0.work
+    }
+
+    /// Books that were worked on lately.
+    #[must_use]
+    pub fn books(&self) -> &Books {
+        &self.0.books
     }
 
     /// What is being sent.

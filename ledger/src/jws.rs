@@ -8,6 +8,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -105,14 +106,30 @@ struct Header {
     kid: SignerKey,
 }
 
-/// A record whose signature by [`kid`](Self::kid) was checked, together with the bytes that were signed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Signed<T> {
+/// A record whose signature by [`kid`](Self::kid) was checked, together with the bytes that were signed. Cheap to clone.
+pub struct Signed<T>(Arc<Inner<T>>);
+
+struct Inner<T> {
     record: T,
     kid: SignerKey,
     hash: RecordHash,
     jws: String,
 }
+
+impl<T> Clone for Signed<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// The bytes say everything: the record and the key are read from them.
+impl<T> PartialEq for Signed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (self.hash() == other.hash() && self.jws() == other.jws())
+    }
+}
+
+impl<T> Eq for Signed<T> {}
 
 impl<T: Record> Signed<T> {
     /// Signs `record`. The same record and key always give the same bytes (RFC 8032 signatures draw no randomness).
@@ -134,12 +151,12 @@ impl<T: Record> Signed<T> {
         if jws.len() > MAX_RECORD_BYTES {
             return Err(LedgerError::RecordTooLarge { bytes: jws.len() });
         }
-        Ok(Self {
+        Ok(Self(Arc::new(Inner {
             record,
             kid,
             hash: RecordHash::of(&jws),
             jws,
-        })
+        })))
     }
 
     /// Reads a record of this type and checks its signature over the bytes received.
@@ -152,12 +169,12 @@ impl<T: Record> Signed<T> {
         parts.verify(&parts.header.kid)?;
         let record: T = parts.strict_payload()?;
         record.check()?;
-        Ok(Self {
+        Ok(Self(Arc::new(Inner {
             record,
             kid: parts.header.kid,
             hash: RecordHash::of(jws),
             jws: jws.to_owned(),
-        })
+        })))
     }
 
     /// Reads back what this crate itself stored: form and fields are checked, the signature is not checked again.
@@ -166,42 +183,42 @@ impl<T: Record> Signed<T> {
         parts.expect_typ(T::TYP)?;
         let record: T = parts.payload()?;
         let kid = parts.header.kid;
-        Ok(Self {
+        Ok(Self(Arc::new(Inner {
             record,
             kid,
             hash: RecordHash::of(&jws),
             jws,
-        })
+        })))
     }
 }
 
 impl<T> Signed<T> {
     /// What was signed.
     pub fn record(&self) -> &T {
-        &self.record
+        &self.0.record
     }
 
     /// The key that signed.
     pub fn kid(&self) -> SignerKey {
-        self.kid
+        self.0.kid
     }
 
     /// The hash of the compact form.
     pub fn hash(&self) -> RecordHash {
-        self.hash
+        self.0.hash
     }
 
     /// The compact form.
     pub fn jws(&self) -> &str {
-        &self.jws
+        &self.0.jws
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Signed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signed")
-            .field("kid", &self.kid)
-            .field("record", &self.record)
+            .field("kid", &self.0.kid)
+            .field("record", &self.0.record)
             .finish_non_exhaustive()
     }
 }

@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use atomicity_ledger::hop::{Relay, Tally};
-use atomicity_ledger::pair::{Event, Pair, Standing};
+use atomicity_ledger::pair::{Event, Pair};
 use atomicity_ledger::{AnyRecord, RecordHash, Timestamp, UserKey};
 use serde_json::Value;
 use sqlx::{Postgres, Transaction};
 
+use super::hanging::{self, Hanging};
 use super::keeper::{Keeper, Leave};
 use super::numbers::Reserved;
 use super::settings::PeerSettings;
-use super::store::{self, EventRow, JournalRow, PromiseRow};
+use super::store::{self, EventRow, JournalRow, SavedPair};
 use super::{Agent, told};
 use crate::clock;
 use crate::error::PluginError;
@@ -24,8 +25,9 @@ use crate::witness_log::fault;
 pub struct Loaded {
     /// The books.
     pub pair: Pair,
-    before: Pair,
+    before: Arc<Pair>,
     version: i64,
+    weight: usize,
     /// What the user allows.
     pub settings: PeerSettings,
     /// The peer's profile.
@@ -40,14 +42,20 @@ pub struct Loaded {
 }
 
 /// A transaction on books.
+///
+/// Whoever works on several pairs of a user at once is alone in that ([`super::engine`]); whoever asks for one may come between. So
+/// no two can wait for each other, in whatever order pairs are locked.
 pub struct Change {
     /// Whose agent.
     pub keeper: Arc<Keeper>,
     /// The time.
     pub now: Timestamp,
+    agent: Agent,
     _leave: Leave,
     tx: Transaction<'static, Postgres>,
     pairs: BTreeMap<UserKey, Loaded>,
+    asked: BTreeSet<UserKey>,
+    relays: BTreeMap<RecordHash, Relay>,
     out: BTreeMap<UserKey, Vec<String>>,
     journal: Vec<JournalRow>,
     events: Vec<EventRow>,
@@ -60,7 +68,7 @@ pub fn now() -> Timestamp {
 }
 
 impl Change {
-    /// Begins one and locks the books towards `peers`, in the order of their keys. Those that are not kept here are left out.
+    /// Begins one and locks the books towards `peers`. Those that are not kept here are left out.
     ///
     /// # Errors
     /// `agent_stopped`; [`PluginError::NotReady`] without the database's lock; [`PluginError::Database`].
@@ -72,17 +80,62 @@ impl Change {
         if !state.readiness.lock_held() {
             return Err(PluginError::NotReady);
         }
+        let agent = state.agent.clone();
+        let agent = agent.ok_or_else(|| PluginError::Internal("there is no agent".to_owned()))?;
         let now = now();
         let leave = keeper.leave(now).await?;
-        let mut tx = state.pool.begin().await?;
-        let mut pairs = BTreeMap::new();
-        for row in store::lock_pairs(&mut tx, &keeper.owner, peers).await? {
-            let pair = store::parse_pair(&row.body)?;
+        let mut change = Self {
+            keeper: keeper.clone(),
+            now,
+            agent,
+            _leave: leave,
+            tx: state.pool.begin().await?,
+            pairs: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            relays: BTreeMap::new(),
+            out: BTreeMap::new(),
+            journal: Vec::new(),
+            events: Vec::new(),
+        };
+        change.lock(peers).await?;
+        Ok(change)
+    }
+
+    /// Locks more books, those that are kept here.
+    ///
+    /// # Errors
+    /// [`PluginError::Database`].
+    pub async fn lock(&mut self, peers: &BTreeSet<UserKey>) -> Result<(), PluginError> {
+        let new: BTreeSet<UserKey> = peers.difference(&self.asked).copied().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let owner = self.keeper.owner;
+        let rows = store::lock_pairs(&mut self.tx, &owner, &new).await?;
+        let mut missing = BTreeSet::new();
+        let mut found = BTreeMap::new();
+        for row in &rows {
+            match self.agent.books().get(&(owner, row.peer), row.version) {
+                Some(books) => drop(found.insert(row.peer, books)),
+                None => drop(missing.insert(row.peer)),
+            }
+        }
+        if !missing.is_empty() {
+            for (peer, body) in store::bodies_of_pairs(&mut self.tx, &owner, &missing).await? {
+                let pair = Arc::new(store::parse_pair(&body)?);
+                found.insert(peer, (pair, body.len()));
+            }
+        }
+        for row in rows {
+            let Some((pair, weight)) = found.remove(&row.peer) else {
+                continue;
+            };
             let tally: Tally = store::parse("tally", &row.tally)?;
             let loaded = Loaded {
-                before: pair.clone(),
-                pair,
+                pair: Pair::clone(&pair),
+                before: pair,
                 version: row.version,
+                weight,
                 settings: store::parse("settings", &row.settings)?,
                 profile: row.profile,
                 held: row.held,
@@ -90,18 +143,10 @@ impl Change {
                 tally,
                 look_at: BTreeSet::new(),
             };
-            pairs.insert(row.peer, loaded);
+            self.pairs.insert(row.peer, loaded);
         }
-        Ok(Self {
-            keeper: keeper.clone(),
-            now,
-            _leave: leave,
-            tx,
-            pairs,
-            out: BTreeMap::new(),
-            journal: Vec::new(),
-            events: Vec::new(),
-        })
+        self.asked.extend(new);
+        Ok(())
     }
 
     /// The transaction.
@@ -176,87 +221,112 @@ impl Change {
     }
 
     /// Keeps what is known of a promise that was passed on.
+    pub fn keep_relay(&mut self, relay: Relay) {
+        self.relays.insert(relay.incoming.iou, relay);
+    }
+
+    /// The promises that were passed on and that one of these hashes names, on either side.
     ///
     /// # Errors
     /// [`PluginError::Database`].
-    pub async fn keep_relay(&mut self, relay: &Relay) -> Result<(), PluginError> {
-        store::put_relay(&mut self.tx, &self.keeper.owner, relay).await
+    pub async fn relays_about(&mut self, ious: &[RecordHash]) -> Result<Vec<Relay>, PluginError> {
+        let stored = store::relays_about(&mut self.tx, &self.keeper.owner, ious).await?;
+        let mut found: Vec<Relay> = stored
+            .into_iter()
+            .filter(|relay| !self.relays.contains_key(&relay.incoming.iou))
+            .collect();
+        let named = |relay: &&Relay| {
+            ious.contains(&relay.incoming.iou) || ious.contains(&relay.outgoing.iou)
+        };
+        found.extend(self.relays.values().filter(named).cloned());
+        Ok(found)
     }
 
     /// Writes everything; its numbers must be kept until the transaction has ended.
-    async fn save(&mut self, agent: &Agent) -> Result<Option<Reserved>, PluginError> {
-        let peers: Vec<UserKey> = self.pairs.keys().copied().collect();
-        for peer in peers {
-            let Some(mut loaded) = self.take(&peer) else {
-                continue;
-            };
-            if loaded.pair != loaded.before {
-                // What came due while nobody here could sign is booked as soon as it can be.
-                if let Ok(states) = loaded.pair.book_due(&self.keeper.pen, self.now) {
-                    for state in states {
-                        self.send(peer, &AnyRecord::from(state));
-                    }
-                }
-            }
-            let changed = loaded.pair != loaded.before;
-            if changed || loaded.tally != loaded.tally_before {
-                self.write(&mut loaded, changed).await?;
-            }
-            self.put(loaded);
-        }
+    async fn save(&mut self) -> Result<Option<Reserved>, PluginError> {
+        self.save_pairs().await?;
+        let owner = self.keeper.owner;
+        let relays: Vec<Relay> = std::mem::take(&mut self.relays).into_values().collect();
+        store::put_relays(&mut self.tx, &owner, &relays).await?;
         let count = self.out.len() + self.journal.len() + self.events.len();
         if count == 0 {
             return Ok(None);
         }
-        let mut numbers = agent.numbers().reserve(count);
+        let mut numbers = self.agent.numbers().reserve(count);
         let at = i64::try_from(self.now.millis()).unwrap_or(i64::MAX);
-        let owner = self.keeper.owner;
         store::add_outbox(&mut self.tx, &owner, &self.out, &mut numbers).await?;
         store::add_journal(&mut self.tx, &owner, at, &self.journal, &mut numbers).await?;
         store::add_events(&mut self.tx, &owner, at, &self.events, &mut numbers).await?;
         Ok(Some(numbers))
     }
 
-    async fn write(&mut self, loaded: &mut Loaded, changed: bool) -> Result<(), PluginError> {
+    async fn save_pairs(&mut self) -> Result<(), PluginError> {
+        let peers: Vec<UserKey> = self.pairs.keys().copied().collect();
+        let mut hanging = Hanging::default();
+        let (mut changed, mut tallies) = (Vec::new(), Vec::new());
+        for peer in peers {
+            let Some(mut loaded) = self.take(&peer) else {
+                continue;
+            };
+            if loaded.pair != *loaded.before {
+                // What came due while nobody here could sign is booked as soon as it can be.
+                if let Ok(states) = loaded.pair.book_due(&self.keeper.pen, self.now) {
+                    for state in states {
+                        self.send(peer, &AnyRecord::from(state));
+                    }
+                }
+                let new = hanging.compare(&loaded.before, &loaded.pair);
+                loaded.look_at.extend(new);
+                let body = store::text(&loaded.pair)?;
+                loaded.weight = body.len();
+                changed.push(SavedPair {
+                    peer,
+                    body,
+                    tally: store::text(&loaded.tally)?,
+                    from: loaded.version,
+                });
+                loaded.version += 1;
+            } else if loaded.tally != loaded.tally_before {
+                tallies.push((peer, store::text(&loaded.tally)?));
+            }
+            self.put(loaded);
+        }
         let owner = self.keeper.owner;
-        let (before, after) = (hanging(&loaded.before), hanging(&loaded.pair));
-        let gone: Vec<RecordHash> = before
-            .keys()
-            .filter(|iou| !after.contains_key(iou))
-            .copied()
-            .collect();
-        let new: Vec<PromiseRow> = after
-            .iter()
-            .filter(|(iou, _)| !before.contains_key(iou))
-            .flat_map(|(_, rows)| rows.clone())
-            .collect();
-        loaded.look_at.extend(new.iter().map(|row| row.iou));
-        let version = loaded.version + i64::from(changed);
-        store::save_pair(&mut self.tx, &owner, loaded, (loaded.version, version)).await?;
-        loaded.version = version;
-        let peer = loaded.pair.peer();
-        store::change_promises(&mut self.tx, &owner, &peer, &new, &gone).await
+        store::save_pairs(&mut self.tx, &owner, &changed).await?;
+        store::save_tallies(&mut self.tx, &owner, &tallies).await?;
+        store::change_promises(&mut self.tx, &owner, &hanging.new, &hanging.gone).await
     }
 
     /// Makes everything durable at once. Then, and not before, it is sent.
     ///
     /// # Errors
-    /// [`PluginError::Database`]: nothing has changed.
-    pub async fn commit(mut self, agent: &Agent) -> Result<(), PluginError> {
-        let numbers = self.save(agent).await?;
+    /// [`PluginError::Database`]: nothing has changed, or nobody knows yet.
+    pub async fn commit(mut self) -> Result<(), PluginError> {
+        let numbers = self.save().await?;
+        let (agent, owner) = (self.agent, self.keeper.owner);
         fault::point("agent_before_commit");
-        self.tx.commit().await?;
+        if let Err(error) = self.tx.commit().await {
+            for peer in self.pairs.keys() {
+                agent.books().forget(&(owner, *peer));
+            }
+            return Err(error.into());
+        }
         fault::point("agent_after_commit");
         drop(numbers);
         agent.metrics().signed(&self.journal);
-        let owner = self.keeper.owner;
+        for (peer, loaded) in self.pairs {
+            let key = (owner, peer);
+            let pair = match loaded.pair == *loaded.before {
+                true => loaded.before,
+                false => Arc::new(loaded.pair),
+            };
+            agent.books().put(key, loaded.version, pair, loaded.weight);
+            if !loaded.look_at.is_empty() {
+                agent.look_at_logs(key, &loaded.look_at);
+            }
+        }
         for peer in self.out.keys() {
             agent.deliver(owner, *peer);
-        }
-        for (peer, loaded) in &self.pairs {
-            if !loaded.look_at.is_empty() {
-                agent.look_at_logs((owner, *peer), &loaded.look_at);
-            }
         }
         if !self.events.is_empty() {
             agent.hub().wake(owner.as_bytes());
@@ -265,34 +335,10 @@ impl Change {
     }
 }
 
-/// The promises that hang on logs and are undecided, both directions.
-fn hanging(pair: &Pair) -> BTreeMap<RecordHash, Vec<PromiseRow>> {
-    let sides = [pair.own(), pair.theirs()];
-    let units = sides.into_iter().flat_map(|side| side.units());
-    let promises = units.flat_map(|(_, side)| side.promises());
-    let open = promises.filter(|p| p.standing() == Standing::Undecided);
-    let mut found = BTreeMap::new();
-    for promise in open {
-        let terms = &promise.iou().record().terms;
-        let iou = promise.iou().hash();
-        let rows = terms.logs.iter().map(|log| PromiseRow {
-            iou,
-            origin: log.origin.as_str().to_owned(),
-            hash: *terms.hash.as_bytes(),
-            deadline_ms: terms.deadline_ms,
-        });
-        let rows: Vec<PromiseRow> = rows.collect();
-        if !rows.is_empty() {
-            found.insert(iou, rows);
-        }
-    }
-    found
-}
-
-/// The same as rows.
+/// The promises that hang on logs, as rows.
 #[must_use]
-pub fn hanging_rows(pair: &Pair) -> Vec<PromiseRow> {
-    hanging(pair).into_values().flatten().collect()
+pub fn hanging_rows(pair: &Pair) -> Vec<store::PromiseRow> {
+    hanging::rows(pair)
 }
 
 /// The agent does not keep these books.

@@ -21,8 +21,10 @@ pub struct AgentConfig {
     pub max_users: i64,
     /// Most peers of one user.
     pub max_pairs_per_user: i64,
-    /// How many pairs are worked on side by side.
+    /// For how many users books are worked on side by side.
     pub workers: usize,
+    /// How much of the books is kept in memory, ready for use, in MiB as they lie in the database; in memory they take about twice that.
+    pub cache_mb: usize,
     /// How many deliveries are under way at once.
     pub deliveries: usize,
     /// How often channel files are written, in seconds.
@@ -63,6 +65,7 @@ impl Default for AgentConfig {
             max_users: 1_000,
             max_pairs_per_user: 2_000,
             workers: 8,
+            cache_mb: 64,
             deliveries: 16,
             file_flush_s: 30,
             log_poll_ms: 250,
@@ -89,6 +92,9 @@ impl AgentConfig {
         }
         if !(1..=256).contains(&self.workers) || !(1..=256).contains(&self.deliveries) {
             return refuse("agent.workers and agent.deliveries must be 1 to 256");
+        }
+        if self.cache_mb > 65_536 {
+            return refuse("agent.cache_mb must be at most 65536");
         }
         if self.file_flush_s == 0 || self.log_poll_ms == 0 || self.authority_poll_s == 0 {
             return refuse(

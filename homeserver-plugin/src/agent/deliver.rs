@@ -41,7 +41,7 @@ struct Progress {
 #[derive(Default)]
 pub struct Deliveries {
     /// To whom something waits to be sent.
-    pub queue: Queue<()>,
+    pub queue: Queue<PairKey, ()>,
     progress: Mutex<HashMap<PairKey, Progress>>,
 }
 
@@ -138,13 +138,14 @@ async fn deliver(state: &AppState, agent: &Agent, key: PairKey) -> Result<(), Ob
         };
         let full = i64::try_from(rows.len()).is_ok_and(|len| len == BATCH);
         let records: Vec<String> = rows.into_iter().flat_map(|(_, records)| records).collect();
-        let row = store::pair(&state.pool, &owner, &peer).await?;
-        let Some(row) = row else { return Ok(()) };
+        let Some(profile) = store::profile(&state.pool, &owner, &peer).await? else {
+            return Ok(());
+        };
         let Ok(parcels) = Parcel::split(owner, records) else {
             return Err(Obstacle::NoInbox);
         };
         fault::point("agent_before_send");
-        send(state, &keeper, &peer, row.profile.as_deref(), &parcels).await?;
+        send(state, &keeper, &peer, profile.as_deref(), &parcels).await?;
         fault::point("agent_after_send");
         agent.metrics().delivery("delivered");
         agent.deliveries().note(key, |progress| {

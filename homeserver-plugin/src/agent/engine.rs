@@ -1,6 +1,6 @@
 //! The workers, and what they share: what is to be done for a pair, and what is to be cleared away after.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::keeper::{Keeper, KeeperParts};
+use super::queue::{PairKey, Queue};
 use super::store::AgentRow;
 use super::{Agent, agreements, change, deliver, files, intake, keys, logs, lookup, store};
 use crate::clock;
@@ -50,6 +51,81 @@ impl Work {
         self.profile = self.profile.take().or(other.profile);
         self.settle.append(&mut other.settle);
         self.again |= other.again;
+    }
+}
+
+/// Pairs of one user that are worked on in one transaction, and envelopes beside the first pair's.
+const MOST_PAIRS: usize = 64;
+const MOST_ENVELOPES: usize = 128;
+
+/// What is to be done for the pairs of one user, in the order in which it came.
+#[derive(Default)]
+pub struct Batch {
+    works: HashMap<UserKey, Work>,
+    order: VecDeque<UserKey>,
+}
+
+impl Batch {
+    fn of(&mut self, peer: UserKey) -> &mut Work {
+        self.works.entry(peer).or_insert_with(|| {
+            self.order.push_back(peer);
+            Work::default()
+        })
+    }
+
+    /// What was not taken comes first again.
+    fn put_back(&mut self, mut rest: Self) {
+        for (peer, work) in rest.works.drain() {
+            self.works.entry(peer).or_default().add(work);
+        }
+        let known: HashSet<UserKey> = rest.order.iter().copied().collect();
+        let others = self.order.iter().filter(|peer| !known.contains(peer));
+        rest.order.extend(others);
+        self.order = rest.order;
+    }
+
+    /// Takes as much as fits into one transaction; a pair's envelopes go in their order.
+    fn bite(&mut self) -> Vec<(UserKey, Work)> {
+        let (mut taken, mut envelopes) = (Vec::new(), 0);
+        while taken.len() < MOST_PAIRS && envelopes < MOST_ENVELOPES {
+            let Some(peer) = self.order.pop_front() else {
+                break;
+            };
+            let Some(mut work) = self.works.remove(&peer) else {
+                continue;
+            };
+            let most = MOST_ENVELOPES - envelopes;
+            if work.envelopes.len() > most {
+                let rest = work.envelopes.split_off(most);
+                self.of(peer).envelopes = rest;
+            }
+            envelopes += work.envelopes.len();
+            taken.push((peer, work));
+        }
+        taken
+    }
+}
+
+/// What is to be done. One worker at a time works for a user: books of theirs that belong together are never changed by two.
+#[derive(Default)]
+pub struct Desk(Queue<UserKey, Batch>);
+
+impl Desk {
+    /// Adds to what is to be done for a pair.
+    pub fn add(&self, (owner, peer): PairKey, change: impl FnOnce(&mut Work)) {
+        self.0.add(owner, |batch| change(batch.of(peer)));
+    }
+
+    /// How many users' books are worked on or wait to be.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -231,27 +307,53 @@ pub async fn open(state: &AppState, agent: &Agent) -> Result<(), PluginError> {
 
 async fn run_worker(state: AppState, agent: Agent) {
     loop {
-        let (key, work) = tokio::select! {
+        let (owner, mut batch) = tokio::select! {
             () = state.shutdown.cancelled() => return,
-            found = agent.work().next() => found,
+            found = agent.work().0.next() => found,
         };
-        if let Err(error) = intake::run(&state, &agent, key, &work).await {
-            // What stands still stays in the inbox or in the database; a failure of ours is not tried for ever.
-            if error.retry_after().is_some() {
-                let (agent, state) = (agent.clone(), state.clone());
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = state.shutdown.cancelled() => {}
-                        () = tokio::time::sleep(RETRY.mul_f64(rand::random_range(0.5..1.5))) => {
-                            agent.work().add(key, |wanted| wanted.add(work));
-                        }
+        let works = batch.bite();
+        if !batch.order.is_empty() {
+            agent.work().0.add(owner, |wanted| wanted.put_back(batch));
+        }
+        if let Err(error) = intake::run(&state, &agent, owner, &works).await {
+            failed(&state, &agent, owner, works, &error).await;
+        }
+        agent.work().0.done(&owner);
+    }
+}
+
+/// What stands still stays in the inbox or in the database; a failure of ours is not tried for ever.
+async fn failed(
+    state: &AppState,
+    agent: &Agent,
+    owner: UserKey,
+    works: Vec<(UserKey, Work)>,
+    error: &PluginError,
+) {
+    if error.retry_after().is_some() {
+        let (agent, state) = (agent.clone(), state.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = state.shutdown.cancelled() => {}
+                () = tokio::time::sleep(RETRY.mul_f64(rand::random_range(0.5..1.5))) => {
+                    for (peer, work) in works {
+                        agent.work().add((owner, peer), |wanted| wanted.add(work));
                     }
-                });
-            } else if error.code() != "agent_stopped" {
-                tracing::warn!(user = %key.0, code = error.code(), %error, "books could not be worked on");
+                }
+            }
+        });
+        return;
+    }
+    if works.len() > 1 && error.code() != "agent_stopped" {
+        // One pair must not hold up the others.
+        for work in works {
+            let alone = std::slice::from_ref(&work);
+            if let Err(error) = intake::run(state, agent, owner, alone).await {
+                Box::pin(failed(state, agent, owner, vec![work], &error)).await;
             }
         }
-        agent.work().done(&key);
+    } else if error.code() != "agent_stopped" {
+        tracing::warn!(user = %owner, code = error.code(), %error, "books could not be worked on");
     }
 }
 
@@ -292,4 +394,44 @@ pub fn spawn(state: &AppState, agent: &Agent, tasks: &mut JoinSet<()>) {
     tasks.spawn(lookup::run(state.clone(), agent.clone()));
     tasks.spawn(logs::run(state.clone(), agent.clone()));
     tasks.spawn(files::run(state.clone(), agent.clone()));
+}
+
+#[cfg(test)]
+mod tests {
+    use atomicity_ledger::Keypair;
+
+    use super::*;
+
+    fn user(n: u8) -> UserKey {
+        Keypair::from_secret(&[n; 32]).user_key()
+    }
+
+    #[test]
+    fn a_bite_is_bounded_and_what_is_left_comes_first() {
+        let mut batch = Batch::default();
+        batch.of(user(1)).envelopes = (0..200).collect();
+        batch.of(user(2)).again = true;
+        let taken = batch.bite();
+        assert_eq!(taken.len(), 1);
+        assert_eq!(taken[0].1.envelopes, (0..128).collect::<Vec<i64>>());
+        let mut newer = Batch::default();
+        newer.of(user(3)).again = true;
+        newer.of(user(1)).envelopes.push(200);
+        newer.put_back(batch);
+        let taken = newer.bite();
+        let order: Vec<UserKey> = taken.iter().map(|(peer, _)| *peer).collect();
+        assert_eq!(order, [user(2), user(1), user(3)]);
+        assert_eq!(taken[1].1.envelopes, (128..201).collect::<Vec<i64>>());
+        assert!(newer.bite().is_empty());
+    }
+
+    #[test]
+    fn many_pairs_are_taken_in_turns() {
+        let mut batch = Batch::default();
+        for n in 0..100 {
+            batch.of(user(n)).again = true;
+        }
+        assert_eq!(batch.bite().len(), 64);
+        assert_eq!(batch.bite().len(), 36);
+    }
 }

@@ -14,7 +14,6 @@ use super::change::{Change, Loaded};
 use super::engine::Work;
 use super::keeper::Keeper;
 use super::logs::{self, Decision};
-use super::queue::PairKey;
 use super::store::{self, Held};
 use super::{Agent, agreements, lookup, onward};
 use crate::error::PluginError;
@@ -22,24 +21,24 @@ use crate::state::AppState;
 
 /// Most records of one peer that wait to be judged.
 const MAX_HELD: usize = 256;
-/// How often a change is begun again because it concerns more pairs than were locked.
-const ROUNDS: usize = 4;
-
 /// Records on their way into one pair.
 pub(super) struct Intake<'a> {
     pub(super) agent: &'a Agent,
-    pub(super) change: Change,
+    pub(super) change: &'a mut Change,
     pub(super) peer: UserKey,
     pub(super) logs: Arc<KnownLogs>,
     /// What happened to the books towards the peer.
     pub(super) events: Vec<Event>,
+    after: After,
+}
+
+/// What is to be done for one pair once everything is durable.
+#[derive(Default)]
+struct After {
+    peer: Option<UserKey>,
     lookups: BTreeSet<SignerKey>,
     waits_for_logs: bool,
     new_tags: Option<Vec<atomicity_ledger::seal::Agreement>>,
-    /// Books that were to be locked.
-    pub(super) locked: BTreeSet<UserKey>,
-    /// Books that are concerned.
-    pub(super) missing: BTreeSet<UserKey>,
 }
 
 /// What became of one record.
@@ -48,68 +47,128 @@ enum Fate {
     Waits(&'static str),
 }
 
-/// Does what is to be done for a pair.
+/// What is to be done for one pair, read and opened.
+struct Job<'a> {
+    peer: UserKey,
+    work: &'a Work,
+    ids: Vec<i64>,
+    records: Vec<String>,
+    decisions: Vec<(RecordHash, Decision)>,
+}
+
+impl Job<'_> {
+    fn is_idle(&self) -> bool {
+        let work = self.work;
+        let news = !work.authorities.is_empty() || work.profile.is_some() || work.again;
+        !news && self.ids.is_empty() && self.decisions.is_empty()
+    }
+}
+
+/// Does what is to be done for pairs of one user, all in one transaction: what many friends send at once costs one flush of the disk.
 ///
 /// # Errors
 /// [`PluginError::Database`], `agent_stopped`: nothing has changed, and everything is still there.
 pub async fn run(
     state: &AppState,
     agent: &Agent,
-    key: PairKey,
-    work: &Work,
+    owner: UserKey,
+    works: &[(UserKey, Work)],
 ) -> Result<(), PluginError> {
-    let (owner, peer) = key;
     let Some(keeper) = agent.keeper(&owner) else {
         return Ok(());
     };
-    let (ids, records) = open_envelopes(state, agent, &keeper, &peer, &work.envelopes).await?;
-    let decisions = logs::decisions(state, agent, key, &work.settle).await?;
-    let mut peers = BTreeSet::from([peer]);
-    for _ in 0..ROUNDS {
-        let change = Change::begin(state, &keeper, &peers).await?;
-        if change.pair(&peer).is_none() {
-            // It was returned meanwhile: what waits is for the wallet.
-            return Ok(());
-        }
+    let jobs = read(state, agent, &keeper, works).await?;
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let peers = jobs.iter().map(|job| job.peer).collect();
+    let mut change = Change::begin(state, &keeper, &peers).await?;
+    // What was returned meanwhile is for the wallet.
+    let kept: Vec<&Job<'_>> = jobs
+        .iter()
+        .filter(|job| change.pair(&job.peer).is_some())
+        .collect();
+    let ids: Vec<i64> = kept.iter().flat_map(|job| job.ids.clone()).collect();
+    let new = match ids.is_empty() {
+        true => Vec::new(),
+        false => store::mark_seen(change.tx(), &owner, &ids).await?,
+    };
+    let new: BTreeSet<i64> = new.into_iter().collect();
+    let logs = agent.logs().known(state, &keeper.settings);
+    let mut afters = Vec::new();
+    for job in kept {
         let mut intake = Intake {
             agent,
-            change,
-            peer,
-            logs: agent.logs().known(state, &keeper.settings),
+            change: &mut change,
+            peer: job.peer,
+            logs: logs.clone(),
             events: Vec::new(),
-            lookups: BTreeSet::new(),
-            waits_for_logs: false,
-            new_tags: None,
-            locked: peers.clone(),
-            missing: BTreeSet::new(),
+            after: After::default(),
         };
-        intake.learn(work)?;
-        intake.take_all(&ids, &records, work).await?;
-        intake.settle(&decisions);
-        onward::work(&mut intake).await?;
-        if intake.missing.is_subset(&peers) {
-            return intake.finish(state, &ids).await;
+        intake.learn(job.work)?;
+        let repeated = !job.ids.is_empty() && !job.ids.iter().any(|id| new.contains(id));
+        if !repeated || job.work.again {
+            intake.take_all(&job.records, job.work).await?;
         }
-        peers.append(&mut intake.missing);
+        intake.settle(&job.decisions);
+        onward::work(&mut intake).await?;
+        afters.push(intake.finish().await?);
     }
-    Err(PluginError::Internal(
-        "a change concerns ever more books".to_owned(),
-    ))
+    change.commit().await?;
+    for after in afters {
+        after.act(state, agent, owner);
+    }
+    agent.cleanup().envelopes(owner, &ids);
+    Ok(())
 }
 
-/// The records of these envelopes. What can't be opened is dropped.
-async fn open_envelopes(
+/// Opens envelopes and asks the logs; jobs without anything to do are left out.
+async fn read<'a>(
     state: &AppState,
     agent: &Agent,
     keeper: &Keeper,
-    peer: &UserKey,
-    ids: &[i64],
-) -> Result<(Vec<i64>, Vec<String>), PluginError> {
-    if ids.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+    works: &'a [(UserKey, Work)],
+) -> Result<Vec<Job<'a>>, PluginError> {
+    let ids = works.iter().flat_map(|(_, work)| work.envelopes.clone());
+    let ids: Vec<i64> = ids.collect();
+    let mut bodies: BTreeMap<i64, String> = match ids.is_empty() {
+        true => BTreeMap::new(),
+        false => store::bodies(&state.pool, &keeper.owner, &ids)
+            .await?
+            .into_iter()
+            .collect(),
+    };
+    let mut jobs = Vec::new();
+    for (peer, work) in works {
+        let mut wanted = work.envelopes.clone();
+        wanted.sort_unstable();
+        let envelopes = wanted
+            .into_iter()
+            .filter_map(|id| bodies.remove(&id).map(|body| (id, body)));
+        let (ids, records) = open_envelopes(agent, keeper, peer, envelopes);
+        let job = Job {
+            peer: *peer,
+            work,
+            ids,
+            records,
+            decisions: logs::decisions(state, agent, (keeper.owner, *peer), &work.settle).await?,
+        };
+        if !job.is_idle() {
+            jobs.push(job);
+        }
     }
+    Ok(jobs)
+}
+
+/// The records of these envelopes. What can't be opened is dropped.
+fn open_envelopes(
+    agent: &Agent,
+    keeper: &Keeper,
+    peer: &UserKey,
+    envelopes: impl Iterator<Item = (i64, String)>,
+) -> (Vec<i64>, Vec<String>) {
     let (mut taken, mut records) = (Vec::new(), Vec::new());
-    for (id, body) in store::bodies(&state.pool, &keeper.owner, ids).await? {
+    for (id, body) in envelopes {
         taken.push(id);
         let opened = Envelope::from_json(body.as_bytes()).and_then(|envelope| {
             let Route::Known(tag) = envelope.route() else {
@@ -128,7 +187,22 @@ async fn open_envelopes(
             }
         }
     }
-    Ok((taken, records))
+    (taken, records)
+}
+
+impl After {
+    fn act(self, state: &AppState, agent: &Agent, owner: UserKey) {
+        let Some(peer) = self.peer else { return };
+        if let Some(tags) = self.new_tags {
+            agent.set_tags(&owner, &peer, tags);
+        }
+        if self.waits_for_logs {
+            agent.logs().wait((owner, peer));
+        }
+        for key in self.lookups {
+            lookup::authority(state, agent, (owner, peer), key);
+        }
+    }
 }
 
 impl Intake<'_> {
@@ -158,19 +232,8 @@ impl Intake<'_> {
     }
 
     /// Takes new records and then, as long as something moves, those that waited.
-    async fn take_all(
-        &mut self,
-        ids: &[i64],
-        records: &[String],
-        work: &Work,
-    ) -> Result<(), PluginError> {
+    async fn take_all(&mut self, records: &[String], work: &Work) -> Result<(), PluginError> {
         let (owner, peer) = (self.change.keeper.owner, self.peer);
-        if !ids.is_empty() {
-            let new = store::mark_seen(self.change.tx(), &owner, ids).await?;
-            if new.is_empty() && !work.again {
-                return Ok(());
-            }
-        }
         let count = self.loaded()?.held;
         let held = match count {
             0 => Vec::new(),
@@ -305,7 +368,7 @@ impl Intake<'_> {
         match reason {
             PendingReason::BookUnknown => "book_unknown",
             PendingReason::RevocationUnknown { key } => {
-                self.lookups.insert(key);
+                self.after.lookups.insert(key);
                 "revocation_unknown"
             }
             PendingReason::NoPen => "no_pen",
@@ -313,7 +376,7 @@ impl Intake<'_> {
             PendingReason::StateUnknown => "state_unknown",
             PendingReason::PromiseUnknown => "promise_unknown",
             PendingReason::LogUnread => {
-                self.waits_for_logs = true;
+                self.after.waits_for_logs = true;
                 "log_unread"
             }
             _ => "unknown",
@@ -333,7 +396,7 @@ impl Intake<'_> {
             return Ok(self.count("duplicate"));
         }
         loaded.profile = Some(jws.to_owned());
-        self.new_tags = Some(agreements(&keeper, &peer, Some(jws))?);
+        self.after.new_tags = Some(agreements(&keeper, &peer, Some(jws))?);
         Ok(self.count("applied"))
     }
 
@@ -366,29 +429,19 @@ impl Intake<'_> {
         }
     }
 
-    async fn finish(mut self, state: &AppState, ids: &[i64]) -> Result<(), PluginError> {
-        let (owner, peer, agent) = (self.change.keeper.owner, self.peer, self.agent);
+    async fn finish(mut self) -> Result<After, PluginError> {
+        let (owner, peer) = (self.change.keeper.owner, self.peer);
         for event in std::mem::take(&mut self.events) {
             self.change.tell_event(peer, &event);
         }
-        if let Some(tags) = &self.new_tags {
+        if let Some(tags) = &self.after.new_tags {
             let at = i64::try_from(self.change.now.millis()).unwrap_or(i64::MAX);
             let tags: Vec<[u8; 32]> = tags.iter().map(|a| *a.tag().as_bytes()).collect();
             let profile = self.loaded()?.profile.clone();
             let profile = profile.as_deref().map(|jws| (jws, at));
             store::put_profile(self.change.tx(), &owner, &peer, profile, &tags).await?;
         }
-        self.change.commit(agent).await?;
-        if let Some(tags) = self.new_tags {
-            agent.set_tags(&owner, &peer, tags);
-        }
-        agent.cleanup().envelopes(owner, ids);
-        if self.waits_for_logs {
-            agent.logs().wait((owner, peer));
-        }
-        for key in self.lookups {
-            lookup::authority(state, agent, (owner, peer), key);
-        }
-        Ok(())
+        self.after.peer = Some(peer);
+        Ok(self.after)
     }
 }

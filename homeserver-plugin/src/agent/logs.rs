@@ -3,23 +3,20 @@
 //! New entries are looked at once, for all promises of all users: those that wait for one of the published preimages, and those whose
 //! deadline has passed by the log's own clock. What a message costs does not depend on how many others wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod decide;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use atomicity_ledger::pair::{Expiry, KnownLog, KnownLogs, Standing};
-use atomicity_ledger::record::{ConditionalIou, LogProof, LogTerm};
-use atomicity_ledger::text::ProofText;
-use atomicity_ledger::{PolicyHash, Preimage, RecordHash};
+use atomicity_ledger::PolicyHash;
+use atomicity_ledger::pair::{KnownLog, KnownLogs};
+use atomicity_ledger::record::Terms;
 use atomicity_witness_log::leaf::preimage_hash;
-use atomicity_witness_log::rule::MAX_WINDOW;
-use atomicity_witness_log::tile::{TilePlan, bundles, decode_bundle};
-use atomicity_witness_log::tree::RangeSource;
-use atomicity_witness_log::{
-    Checkpoint, CompactRange, ExpiryProof, Leaf, LogError, LogTerms, Policy, PublicationProof,
-    SignedNote, TilePath, TileSet, Verdict, judge,
-};
+use atomicity_witness_log::{Checkpoint, Leaf, LogError, Policy, SignedNote};
 
+use self::decide::leaves;
+pub use self::decide::{Decision, decisions};
 use super::queue::PairKey;
 use super::settings::AgentSettings;
 use super::{Agent, store};
@@ -59,29 +56,29 @@ struct Newest {
     counts: HashMap<PolicyHash, u64>,
 }
 
+/// Preimages that are remembered by log.
+const REMEMBERED: usize = 65_536;
+
+/// The last entries of a log that were looked at: enough to say that a new promise is still open without reading anything.
+struct Recent {
+    from: u64,
+    size: u64,
+    time_ms: u64,
+    hashes: HashSet<[u8; 32]>,
+}
+
 /// The logs that promises may hang on.
 pub struct Logs {
     operator: Vec<Arc<Known>>,
     newest: Mutex<HashMap<String, Newest>>,
     parsed: Mutex<HashMap<PolicyHash, Arc<Known>>>,
     waiting: Mutex<BTreeSet<PairKey>>,
-}
-
-/// What the logs say about a promise.
-pub enum Decision {
-    /// Published in time.
-    Published(Preimage, LogProof),
-    /// Not published in time, in any log that it names.
-    Expired(Vec<Expiry>),
+    recent: Mutex<HashMap<String, Recent>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing under these locks can panic half-way through a change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn failed(error: &LogError) -> PluginError {
-    PluginError::Internal(format!("a log: {error}"))
 }
 
 impl Logs {
@@ -100,6 +97,7 @@ impl Logs {
             newest: Mutex::default(),
             parsed: Mutex::default(),
             waiting: Mutex::default(),
+            recent: Mutex::default(),
         })
     }
 
@@ -189,225 +187,41 @@ impl Logs {
         lock(&self.newest).get(origin).cloned()
     }
 
+    /// Remembers the entries `[from, size)`, the newest that were looked at.
+    fn remember(&self, origin: &str, (from, size): (u64, u64), new: &[Leaf]) {
+        let mut recent = lock(&self.recent);
+        let entry = recent.entry(origin.to_owned()).or_insert_with(|| Recent {
+            from,
+            size: from,
+            time_ms: 0,
+            hashes: HashSet::new(),
+        });
+        if entry.size != from || entry.hashes.len() > REMEMBERED {
+            entry.from = from;
+            entry.hashes.clear();
+        }
+        entry.size = size;
+        entry.time_ms = new.last().map_or(entry.time_ms, Leaf::time_ms);
+        let preimages = new.iter().filter_map(Leaf::preimage);
+        entry.hashes.extend(preimages.map(preimage_hash));
+    }
+
+    /// Whether what was looked at already shows that nothing is decided. What comes later is found when it is looked at.
+    fn is_open(&self, terms: &Terms) -> bool {
+        let recent = lock(&self.recent);
+        terms.logs.iter().all(|log| {
+            recent.get(log.origin.as_str()).is_some_and(|recent| {
+                recent.from <= log.from_size
+                    && recent.time_ms <= terms.deadline_ms
+                    && !recent.hashes.contains(terms.hash.as_bytes())
+            })
+        })
+    }
+
     /// These books have records that wait until a log was read further.
     pub fn wait(&self, key: PairKey) {
         lock(&self.waiting).insert(key);
     }
-}
-
-/// Those of these tiles that are there.
-async fn tiles(
-    state: &AppState,
-    origin: &str,
-    paths: &[TilePath],
-) -> Result<BTreeMap<TilePath, Vec<u8>>, PluginError> {
-    let own = state.witness_log.as_ref();
-    if let Some(log) = own.filter(|log| log.origin() == origin) {
-        let mut found = BTreeMap::new();
-        for path in paths {
-            if let Some(bytes) = log.tiles().read(path).await? {
-                found.insert(*path, bytes.to_vec());
-            }
-        }
-        return Ok(found);
-    }
-    mirror::store::tiles(&state.pool, &mirror::log_id(origin), paths).await
-}
-
-/// The entries `[from, size)`; none if not all of them are here.
-async fn leaves(
-    state: &AppState,
-    origin: &str,
-    from: u64,
-    size: u64,
-) -> Result<Option<Vec<Leaf>>, PluginError> {
-    if from > size || size - from > MAX_WINDOW {
-        return Ok(None);
-    }
-    let paths: Vec<TilePath> = bundles(from, size, size).collect();
-    let found = tiles(state, origin, &paths).await?;
-    let mut leaves = Vec::new();
-    for path in &paths {
-        let Some(bytes) = found.get(path) else {
-            return Ok(None);
-        };
-        let entries = decode_bundle(path, bytes).map_err(|error| failed(&error))?;
-        for (index, entry) in (path.start()..).zip(entries) {
-            if (from..size).contains(&index) {
-                leaves.push(Leaf::decode(entry).map_err(|error| failed(&error))?);
-            }
-        }
-    }
-    Ok(Some(leaves))
-}
-
-/// The hashes before `from`.
-async fn range(
-    state: &AppState,
-    origin: &str,
-    from: u64,
-    size: u64,
-) -> Result<Option<CompactRange>, PluginError> {
-    let wanted = {
-        let plan = TilePlan::new(size);
-        let _ = CompactRange::from_source(&plan, from);
-        plan.tiles()
-    };
-    let found = tiles(state, origin, &wanted).await?;
-    let mut set = TileSet::new();
-    for path in &wanted {
-        let Some(bytes) = found.get(path) else {
-            return Ok(None);
-        };
-        set.insert(path, bytes).map_err(|error| failed(&error))?;
-    }
-    CompactRange::from_source(&set, from)
-        .map(Some)
-        .map_err(|error| failed(&error))
-}
-
-/// What one log says about a promise.
-async fn said_by(
-    state: &AppState,
-    known: &Known,
-    newest: &Newest,
-    promise: &ConditionalIou,
-    log: &LogTerm,
-) -> Result<Option<Decision>, PluginError> {
-    let origin = log.origin.as_str();
-    let terms = LogTerms {
-        policy: &known.policy,
-        origin,
-        hash: promise.terms.hash.as_bytes(),
-        from_size: log.from_size,
-        deadline_ms: promise.terms.deadline_ms,
-    };
-    let Some(leaves) = leaves(state, origin, log.from_size, newest.size).await? else {
-        return Ok(None);
-    };
-    let verdict = judge(terms.from_size, terms.deadline_ms, terms.hash, &leaves);
-    if verdict == Verdict::Open {
-        return Ok(None);
-    }
-    let Some(range) = range(state, origin, log.from_size, newest.size).await? else {
-        return Ok(None);
-    };
-    let made = prove(&terms, verdict, range, leaves, &newest.note);
-    match made {
-        Ok(Proof::Publication(preimage, proof)) => {
-            let text = |text: String| {
-                ProofText::try_from(text).map_err(|e| PluginError::Internal(e.to_string()))
-            };
-            let proof = LogProof {
-                policy: text(known.text.clone())?,
-                proof: text(proof)?,
-            };
-            Ok(Some(Decision::Published(preimage, proof)))
-        }
-        Ok(Proof::Expiry(proof)) => Ok(Some(Decision::Expired(vec![Expiry {
-            policy: known.text.clone(),
-            proof,
-        }]))),
-        Ok(Proof::None) => Ok(None),
-        Err(error) => {
-            tracing::warn!(origin, "no proof can be made: {error}");
-            Ok(None)
-        }
-    }
-}
-
-enum Proof {
-    Publication(Preimage, String),
-    Expiry(Vec<u8>),
-    None,
-}
-
-/// The proof of a verdict, checked as everybody else will check it.
-fn prove(
-    terms: &LogTerms<'_>,
-    verdict: Verdict,
-    range: CompactRange,
-    leaves: Vec<Leaf>,
-    note: &SignedNote,
-) -> Result<Proof, LogError> {
-    let at =
-        |index: u64| usize::try_from(index.saturating_sub(terms.from_size)).unwrap_or(usize::MAX);
-    let source = RangeSource::new(range.clone(), leaves.iter().map(Leaf::hash).collect());
-    match verdict {
-        Verdict::Published { index } => {
-            let leaf = *leaves.get(at(index)).ok_or(LogError::OutOfRange)?;
-            let proof = PublicationProof::build(&source, index, leaf, note.clone())?;
-            let published = proof.verify(terms)?;
-            let preimage = Preimage::from_bytes(published.preimage);
-            Ok(Proof::Publication(preimage, proof.to_string()))
-        }
-        Verdict::Expired { index } => {
-            let mut window = leaves;
-            window.truncate(at(index).saturating_add(1));
-            let proof = ExpiryProof::build(range, window, &source, note.clone())?;
-            proof.verify(terms)?;
-            Ok(Proof::Expiry(proof.encode()))
-        }
-        Verdict::Open => Ok(Proof::None),
-    }
-}
-
-/// What the logs have decided about a promise; none if nothing yet.
-async fn decide(
-    state: &AppState,
-    agent: &Agent,
-    settings: &AgentSettings,
-    promise: &ConditionalIou,
-) -> Result<Option<Decision>, PluginError> {
-    let policies = agent.logs().policies(state, settings);
-    let mut expired = Vec::new();
-    for log in &promise.terms.logs {
-        let known = policies.iter().find(|known| known.hash == log.policy_hash);
-        let newest = agent.logs().newest(log.origin.as_str());
-        let (Some(known), Some(newest)) = (known, newest) else {
-            continue;
-        };
-        match said_by(state, known, &newest, promise, log).await? {
-            Some(Decision::Expired(proofs)) => expired.extend(proofs),
-            Some(published) => return Ok(Some(published)),
-            None => {}
-        }
-    }
-    let all = expired.len() == promise.terms.logs.len() && !expired.is_empty();
-    Ok(all.then_some(Decision::Expired(expired)))
-}
-
-/// What the logs have decided about these promises of one pair.
-///
-/// # Errors
-/// [`PluginError::Database`].
-pub async fn decisions(
-    state: &AppState,
-    agent: &Agent,
-    key: PairKey,
-    ious: &BTreeSet<RecordHash>,
-) -> Result<Vec<(RecordHash, Decision)>, PluginError> {
-    let mut found = Vec::new();
-    if ious.is_empty() {
-        return Ok(found);
-    }
-    let Some(keeper) = agent.keeper(&key.0) else {
-        return Ok(found);
-    };
-    let Some(row) = store::pair(&state.pool, &key.0, &key.1).await? else {
-        return Ok(found);
-    };
-    let pair = store::parse_pair(&row.body)?;
-    for iou in ious {
-        let promise = pair.promise_given(*iou).or_else(|| pair.promise_held(*iou));
-        let open = promise.filter(|p| p.standing() == Standing::Undecided);
-        let Some(promise) = open else { continue };
-        let record = promise.iou().record();
-        if let Some(decision) = decide(state, agent, &keeper.settings, record).await? {
-            found.push((*iou, decision));
-        }
-    }
-    Ok(found)
 }
 
 /// How far a log was looked at.
@@ -453,6 +267,8 @@ async fn look(
         return Ok(false);
     };
     let time_ms = new.last().map_or(position.time_ms, Leaf::time_ms);
+    // Before the database is asked: a promise that is stored later than that finds these entries remembered.
+    agent.logs().remember(origin, (from, size), &new);
     let mut wanted = Vec::new();
     if whole {
         wanted.extend(store::open_on(&state.pool, origin).await?);

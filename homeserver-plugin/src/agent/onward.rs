@@ -6,11 +6,10 @@ use atomicity_ledger::hop::{self, Context, Errand, HopPolicy, Neighbour, Relay, 
 use atomicity_ledger::onion::{Failure, FailureCode, Payload};
 use atomicity_ledger::pair::Event;
 use atomicity_ledger::record::Reply;
-use atomicity_ledger::{LedgerError, RecordHash, UserKey};
+use atomicity_ledger::{LedgerError, RecordHash};
 
 use super::change::Loaded;
 use super::intake::Intake;
-use super::store;
 use crate::error::PluginError;
 
 /// What the events say about promises that may have been passed on.
@@ -32,10 +31,9 @@ fn concerned(events: &[Event]) -> Vec<RecordHash> {
 /// # Errors
 /// [`PluginError::Database`].
 pub(super) async fn work(intake: &mut Intake<'_>) -> Result<(), PluginError> {
-    let owner = intake.change.keeper.owner;
     let ious = concerned(&intake.events);
     if !ious.is_empty() {
-        for relay in store::relays_about(intake.change.tx(), &owner, &ious).await? {
+        for relay in intake.change.relays_about(&ious).await? {
             follow(intake, relay).await?;
         }
     }
@@ -47,23 +45,21 @@ pub(super) async fn work(intake: &mut Intake<'_>) -> Result<(), PluginError> {
     Ok(())
 }
 
-/// Both sides of a relay, taken out of the change; none if a side is not kept here, or is yet to be locked.
-fn both(intake: &mut Intake<'_>, relay: &Relay) -> Option<(Loaded, Loaded)> {
+/// Both sides of a relay, taken out of the change; none if a side is not kept here.
+async fn both(
+    intake: &mut Intake<'_>,
+    relay: &Relay,
+) -> Result<Option<(Loaded, Loaded)>, PluginError> {
     let (came, went) = (relay.incoming.peer, relay.outgoing.peer);
-    for peer in [came, went] {
-        if intake.change.pair(&peer).is_none() {
-            intake.missing.insert(peer);
-            return None;
-        }
-    }
-    let incoming = intake.change.take(&came)?;
-    match intake.change.take(&went) {
-        Some(outgoing) => Some((incoming, outgoing)),
-        None => {
-            intake.change.put(incoming);
-            None
-        }
-    }
+    intake.change.lock(&BTreeSet::from([came, went])).await?;
+    let Some(incoming) = intake.change.take(&came) else {
+        return Ok(None);
+    };
+    let Some(outgoing) = intake.change.take(&went) else {
+        intake.change.put(incoming);
+        return Ok(None);
+    };
+    Ok(Some((incoming, outgoing)))
 }
 
 /// Keeps what a step did, or nothing of it.
@@ -124,7 +120,7 @@ impl Kept {
 }
 
 async fn follow(intake: &mut Intake<'_>, mut relay: Relay) -> Result<(), PluginError> {
-    let Some((mut incoming, mut outgoing)) = both(intake, &relay) else {
+    let Some((mut incoming, mut outgoing)) = both(intake, &relay).await? else {
         return Ok(());
     };
     let before = (Kept::of(&incoming), Some(Kept::of(&outgoing)));
@@ -178,7 +174,7 @@ async fn follow(intake: &mut Intake<'_>, mut relay: Relay) -> Result<(), PluginE
         step
     });
     if settle(intake, (incoming, Some(outgoing)), before, step).is_some() {
-        intake.change.keep_relay(&relay).await?;
+        intake.change.keep_relay(relay);
     }
     Ok(())
 }
@@ -219,24 +215,12 @@ async fn forward(intake: &mut Intake<'_>, iou: RecordHash) -> Result<(), PluginE
         intake.change.put(incoming);
         return Ok(());
     };
-    let outgoing = next_pair(intake, peer, next);
-    if intake.missing.contains(&next) && !intake.locked.contains(&next) {
-        intake.change.put(incoming);
-        return Ok(());
+    let mut outgoing = None;
+    if next != peer {
+        intake.change.lock(&BTreeSet::from([next])).await?;
+        outgoing = intake.change.take(&next);
     }
     pass(intake, errand, (incoming, outgoing), before, &context).await
-}
-
-/// The books towards the next hop, if they are kept here.
-fn next_pair(intake: &mut Intake<'_>, peer: UserKey, next: UserKey) -> Option<Loaded> {
-    if next == peer {
-        return None;
-    }
-    let found = intake.change.take(&next);
-    if found.is_none() {
-        intake.missing.insert(next);
-    }
-    found
 }
 
 async fn pass(
@@ -271,7 +255,7 @@ async fn pass(
     let kept = settle(intake, (incoming, outgoing), before, step);
     if let Some(relay) = relay.filter(|_| kept.is_some()) {
         intake.agent.metrics().record("forwarded");
-        intake.change.keep_relay(&relay).await?;
+        intake.change.keep_relay(relay);
     }
     Ok(())
 }

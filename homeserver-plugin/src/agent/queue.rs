@@ -1,6 +1,7 @@
-//! Work on pairs: any number side by side, one worker on a pair at a time, what comes meanwhile is done after.
+//! Work by key: any number side by side, one worker on a key at a time, what comes meanwhile is done after.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use atomicity_ledger::UserKey;
@@ -15,18 +16,18 @@ struct Slot<W> {
     running: bool,
 }
 
-struct Inner<W> {
-    slots: HashMap<PairKey, Slot<W>>,
-    ready: VecDeque<PairKey>,
+struct Inner<K, W> {
+    slots: HashMap<K, Slot<W>>,
+    ready: VecDeque<K>,
 }
 
-/// What is to be done, by pair.
-pub struct Queue<W> {
-    inner: Mutex<Inner<W>>,
+/// What is to be done, by key.
+pub struct Queue<K, W> {
+    inner: Mutex<Inner<K, W>>,
     news: Notify,
 }
 
-impl<W: Default> Default for Queue<W> {
+impl<K, W> Default for Queue<K, W> {
     fn default() -> Self {
         Self {
             inner: Mutex::new(Inner {
@@ -38,14 +39,14 @@ impl<W: Default> Default for Queue<W> {
     }
 }
 
-impl<W: Default> Queue<W> {
-    fn inner(&self) -> MutexGuard<'_, Inner<W>> {
+impl<K: Copy + Eq + Hash, W: Default> Queue<K, W> {
+    fn inner(&self) -> MutexGuard<'_, Inner<K, W>> {
         // Nothing in here can panic half-way through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds to what is to be done for a pair.
-    pub fn add(&self, key: PairKey, change: impl FnOnce(&mut W)) {
+    /// Adds to what is to be done for a key.
+    pub fn add(&self, key: K, change: impl FnOnce(&mut W)) {
         let mut inner = self.inner();
         let slot = inner.slots.entry(key).or_insert_with(|| Slot {
             work: W::default(),
@@ -64,8 +65,8 @@ impl<W: Default> Queue<W> {
         }
     }
 
-    /// The next pair and its work. Its slot is taken until [`Queue::done`].
-    pub async fn next(&self) -> (PairKey, W) {
+    /// The next key and its work. Its slot is taken until [`Queue::done`].
+    pub async fn next(&self) -> (K, W) {
         loop {
             let news = self.news.notified();
             if let Some(found) = self.pop() {
@@ -75,7 +76,7 @@ impl<W: Default> Queue<W> {
         }
     }
 
-    fn pop(&self) -> Option<(PairKey, W)> {
+    fn pop(&self) -> Option<(K, W)> {
         let mut inner = self.inner();
         let key = inner.ready.pop_front()?;
         let more = !inner.ready.is_empty();
@@ -92,7 +93,7 @@ impl<W: Default> Queue<W> {
     }
 
     /// The work is done; what came meanwhile is next.
-    pub fn done(&self, key: &PairKey) {
+    pub fn done(&self, key: &K) {
         let mut inner = self.inner();
         let Some(slot) = inner.slots.get_mut(key) else {
             return;
@@ -107,7 +108,7 @@ impl<W: Default> Queue<W> {
         }
     }
 
-    /// How many pairs have work.
+    /// How many keys have work.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner().slots.len()
@@ -133,8 +134,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_worker_a_pair_and_nothing_is_lost_meanwhile() {
-        let queue: Queue<Vec<u8>> = Queue::default();
+    async fn one_worker_a_key_and_nothing_is_lost_meanwhile() {
+        let queue: Queue<PairKey, Vec<u8>> = Queue::default();
         queue.add(key(1), |work| work.push(1));
         queue.add(key(2), |work| work.push(2));
         queue.add(key(1), |work| work.push(3));

@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 
 pub use self::agents::{AgentRow, all, count, find, lock, put, set_status, wipe};
 pub use self::pairs::{
-    PairRow, PairSummary, hand_over, list_pairs, lock_pairs, pair, put_profile, save_pair,
-    set_returned, set_settings, tags_of, unwritten, written,
+    LockedPair, PairRow, PairSummary, SavedPair, bodies_of_pairs, hand_over, list_pairs,
+    lock_pairs, pair, profile, put_profile, save_pairs, save_tallies, set_returned, set_settings,
+    tags_of, unwritten, written,
 };
 pub use self::records::{
     EventRow, EventView, JournalRow, JournalView, add_events, add_journal, add_outbox, answer_of,
@@ -23,7 +24,7 @@ pub use self::records::{
 };
 pub use self::waiting::{
     Held, PromiseRow, bodies, change_promises, due, envelopes_waiting, held, hold, mark_seen,
-    open_on, published, put_relay, relays_about, release_held, seen_done, set_held, tags_in_use,
+    open_on, published, put_relays, relays_about, release_held, seen_done, set_held, tags_in_use,
     unread_logs,
 };
 
@@ -69,6 +70,9 @@ pub fn parse_pair(body: &str) -> Result<Pair, PluginError> {
 }
 
 /// Writes something as JSON.
-fn text<T: serde::Serialize>(value: &T) -> Result<String, PluginError> {
+///
+/// # Errors
+/// [`PluginError::Internal`].
+pub fn text<T: serde::Serialize>(value: &T) -> Result<String, PluginError> {
     serde_json::to_string(value).map_err(|error| PluginError::Internal(error.to_string()))
 }

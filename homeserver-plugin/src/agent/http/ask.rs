@@ -138,17 +138,16 @@ struct Spending {
 }
 
 /// One request, from the lock to the answer.
-struct Request<'a> {
-    state: &'a AppState,
+struct Request {
     change: Change,
     id: RecordId,
     digest: [u8; 32],
 }
 
-impl<'a> Request<'a> {
+impl Request {
     /// Begins it, or finds the answer that was given before.
     async fn begin<B: Serialize>(
-        state: &'a AppState,
+        state: &AppState,
         caller: &Caller,
         (id, peer): (RecordId, UserKey),
         body: &B,
@@ -171,12 +170,7 @@ impl<'a> Request<'a> {
         if change.pair(&peer).is_none() {
             return Err(pair_unknown());
         }
-        Ok(Ok(Self {
-            state,
-            change,
-            id,
-            digest,
-        }))
+        Ok(Ok(Self { change, id, digest }))
     }
 
     /// Counts what is spent against the limits of the day.
@@ -229,7 +223,7 @@ impl<'a> Request<'a> {
         let id = self.id.to_string();
         let (tx, digest) = (self.change.tx(), self.digest);
         store::keep_answer(tx, &owner, (&id, at), &digest, &text).await?;
-        self.change.commit(agent(self.state)?).await?;
+        self.change.commit().await?;
         Ok(Json(answer))
     }
 }
@@ -349,7 +343,7 @@ pub async fn release(
     for record in &records {
         change.send(body.peer, record);
     }
-    change.commit(agent).await?;
+    change.commit().await?;
     let records = records.iter().map(|r| r.jws().to_owned()).collect();
     Ok(Json(Signed { records }))
 }
@@ -387,7 +381,7 @@ pub async fn line(
         .map_err(|error| refused(&error))?;
     let record = AnyRecord::from(line);
     change.send(peer, &record);
-    change.commit(agent).await?;
+    change.commit().await?;
     let records = vec![record.jws().to_owned()];
     Ok(Json(Signed { records }))
 }

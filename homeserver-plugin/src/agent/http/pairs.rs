@@ -225,7 +225,7 @@ async fn take_over(
         };
         store_new(state, agent, keeper, &row).await?;
     }
-    introduce(state, agent, keeper, peer).await?;
+    introduce(state, keeper, peer).await?;
     if profile_missing(state, &owner, &peer).await? {
         let (state, agent) = (state.clone(), agent.clone());
         tokio::spawn(async move {
@@ -265,7 +265,7 @@ async fn store_new(
     store::put_profile(&mut tx, &owner, &row.peer, None, &bytes).await?;
     let pair = store::parse_pair(&row.body)?;
     let open = change::hanging_rows(&pair);
-    store::change_promises(&mut tx, &owner, &row.peer, &open, &[]).await?;
+    store::change_promises(&mut tx, &owner, &open, &[]).await?;
     tx.commit().await?;
     agent.set_tags(&owner, &row.peer, tags);
     let ious = open.iter().map(|row| row.iou).collect();
@@ -276,7 +276,6 @@ async fn store_new(
 /// Tells the peer who keeps the books now, until they have acknowledged it.
 async fn introduce(
     state: &AppState,
-    agent: &Agent,
     keeper: &std::sync::Arc<Keeper>,
     peer: UserKey,
 ) -> Result<(), PluginError> {
@@ -290,7 +289,7 @@ async fn introduce(
     for record in loaded.pair.file_records().own {
         change.send_text(peer, record);
     }
-    change.commit(agent).await
+    change.commit().await
 }
 
 /// Books that the agent keeps, as they stand.
@@ -334,7 +333,7 @@ pub async fn give_back(
     let row = store::pair(&state.pool, &owner, &peer).await?;
     let mut row = row.ok_or_else(pair_unknown)?;
     if row.status == "kept" {
-        sign_back(&state, agent, &owner, peer, &request).await?;
+        sign_back(&state, &owner, peer, &request).await?;
         agent.set_tags(&owner, &peer, Vec::new());
         let again = store::pair(&state.pool, &owner, &peer).await?;
         row = again.ok_or_else(pair_unknown)?;
@@ -350,12 +349,11 @@ pub async fn give_back(
 
 async fn sign_back(
     state: &AppState,
-    agent: &Agent,
     owner: &UserKey,
     peer: UserKey,
     request: &Return,
 ) -> Result<(), PluginError> {
-    let keeper = agent.keeper(owner).ok_or_else(stopped)?;
+    let keeper = agent(state)?.keeper(owner).ok_or_else(stopped)?;
     let mut change = Change::begin(state, &keeper, &BTreeSet::from([peer])).await?;
     if change.pair(&peer).is_none() {
         // Somebody else was faster; what they did is looked at next.
@@ -387,5 +385,5 @@ async fn sign_back(
     let key = *request.key.as_bytes();
     store::set_returned(change.tx(), owner, &peer, &key).await?;
     change.tell(peer, "returned", serde_json::json!({"key": request.key}));
-    change.commit(agent).await
+    change.commit().await
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use atomicity_ledger::UserKey;
 use sqlx::{PgPool, Postgres, Transaction};
 
-use super::super::change::Loaded;
 use crate::error::PluginError;
 
 /// Books as they are stored.
@@ -56,6 +55,41 @@ pub struct PairSummary {
     pub settings: String,
 }
 
+/// Books that were locked, without the books themselves.
+#[derive(Clone, Debug)]
+pub struct LockedPair {
+    /// Towards whom.
+    pub peer: UserKey,
+    /// Grows with every change.
+    pub version: i64,
+    /// What the user allows.
+    pub settings: String,
+    /// The peer's profile.
+    pub profile: Option<String>,
+    /// Records that can't be judged yet.
+    pub held: i32,
+    /// How many payments of the peer failed lately.
+    pub tally: String,
+}
+
+/// Changed books.
+#[derive(Clone, Debug)]
+pub struct SavedPair {
+    /// Towards whom.
+    pub peer: UserKey,
+    /// The books.
+    pub body: String,
+    /// How many payments of the peer failed lately.
+    pub tally: String,
+    /// The version that was changed.
+    pub from: i64,
+}
+
+fn keys<'a>(peers: impl IntoIterator<Item = &'a UserKey>) -> Vec<Vec<u8>> {
+    let peers = peers.into_iter();
+    peers.map(|peer| peer.as_bytes().to_vec()).collect()
+}
+
 /// Locks the books that are kept towards `peers`, in the order of their keys.
 ///
 /// # Errors
@@ -64,34 +98,66 @@ pub async fn lock_pairs(
     tx: &mut Transaction<'_, Postgres>,
     owner: &UserKey,
     peers: &BTreeSet<UserKey>,
-) -> Result<Vec<PairRow>, PluginError> {
-    let peers: Vec<Vec<u8>> = peers.iter().map(|peer| peer.as_bytes().to_vec()).collect();
+) -> Result<Vec<LockedPair>, PluginError> {
     let rows = sqlx::query!(
-        "SELECT peer, status, epoch, body, version, settings, profile, profile_at, held, tally, file_path, returned_to
-         FROM agent_pairs WHERE owner = $1 AND peer = ANY($2) AND status = 'kept' ORDER BY peer FOR UPDATE",
+        "SELECT peer, version, settings, profile, held, tally FROM agent_pairs
+         WHERE owner = $1 AND peer = ANY($2) AND status = 'kept' ORDER BY peer FOR NO KEY UPDATE",
         owner.as_bytes(),
-        &peers
+        &keys(peers)
     )
     .fetch_all(&mut **tx)
     .await?;
     rows.into_iter()
         .map(|row| {
-            Ok(PairRow {
+            Ok(LockedPair {
                 peer: super::key(&row.peer)?,
-                status: row.status,
-                epoch: row.epoch,
-                body: row.body,
                 version: row.version,
                 settings: row.settings,
                 profile: row.profile,
-                profile_at: row.profile_at,
                 held: row.held,
                 tally: row.tally,
-                file_path: row.file_path,
-                returned_to: row.returned_to,
             })
         })
         .collect()
+}
+
+/// The books themselves.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn bodies_of_pairs(
+    tx: &mut Transaction<'_, Postgres>,
+    owner: &UserKey,
+    peers: &BTreeSet<UserKey>,
+) -> Result<Vec<(UserKey, String)>, PluginError> {
+    let rows = sqlx::query!(
+        "SELECT peer, body FROM agent_pairs WHERE owner = $1 AND peer = ANY($2)",
+        owner.as_bytes(),
+        &keys(peers)
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((super::key(&row.peer)?, row.body)))
+        .collect()
+}
+
+/// The profile of a peer, if there are books with them.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn profile(
+    pool: &PgPool,
+    owner: &UserKey,
+    peer: &UserKey,
+) -> Result<Option<Option<String>>, PluginError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT profile FROM agent_pairs WHERE owner = $1 AND peer = $2",
+        owner.as_bytes(),
+        peer.as_bytes()
+    )
+    .fetch_optional(pool)
+    .await?)
 }
 
 /// The books towards `peer`, kept or returned.
@@ -196,38 +262,66 @@ pub async fn hand_over(
     Ok(done.rows_affected() == 1)
 }
 
-/// Stores changed books: from one version to the next, or what was noted beside them.
+/// Stores changed books, each from one version to the next.
 ///
 /// # Errors
 /// [`PluginError::Database`].
-pub async fn save_pair(
+pub async fn save_pairs(
     tx: &mut Transaction<'_, Postgres>,
     owner: &UserKey,
-    loaded: &Loaded,
-    (from, to): (i64, i64),
+    pairs: &[SavedPair],
 ) -> Result<(), PluginError> {
-    let body = super::text(&loaded.pair)?;
-    let tally = super::text(&loaded.tally)?;
-    let peer = loaded.pair.peer();
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let bodies: Vec<&str> = pairs.iter().map(|pair| pair.body.as_str()).collect();
+    let tallies: Vec<&str> = pairs.iter().map(|pair| pair.tally.as_str()).collect();
+    let versions: Vec<i64> = pairs.iter().map(|pair| pair.from).collect();
     let done = sqlx::query!(
-        "UPDATE agent_pairs SET body = $3, tally = $4, version = $6 WHERE owner = $1 AND peer = $2 AND version = $5",
+        "UPDATE agent_pairs p SET body = s.body, tally = s.tally, version = s.version + 1
+         FROM unnest($2::bytea[], $3::text[], $4::text[], $5::bigint[]) AS s (peer, body, tally, version)
+         WHERE p.owner = $1 AND p.peer = s.peer AND p.version = s.version",
         owner.as_bytes(),
-        peer.as_bytes(),
-        body,
-        tally,
-        from,
-        to
+        &keys(pairs.iter().map(|pair| &pair.peer)),
+        &bodies as &[&str],
+        &tallies as &[&str],
+        &versions
     )
     .execute(&mut **tx)
     .await?;
-    if done.rows_affected() == 1 {
+    if usize::try_from(done.rows_affected()).is_ok_and(|rows| rows == pairs.len()) {
         Ok(())
     } else {
-        // The row is locked: this can't be.
+        // The rows are locked: this can't be.
         Err(PluginError::Internal(
             "books changed under a lock".to_owned(),
         ))
     }
+}
+
+/// Stores how many payments of each peer failed lately.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn save_tallies(
+    tx: &mut Transaction<'_, Postgres>,
+    owner: &UserKey,
+    tallies: &[(UserKey, String)],
+) -> Result<(), PluginError> {
+    if tallies.is_empty() {
+        return Ok(());
+    }
+    let texts: Vec<&str> = tallies.iter().map(|(_, text)| text.as_str()).collect();
+    sqlx::query!(
+        "UPDATE agent_pairs p SET tally = s.tally FROM unnest($2::bytea[], $3::text[]) AS s (peer, tally)
+         WHERE p.owner = $1 AND p.peer = s.peer",
+        owner.as_bytes(),
+        &keys(tallies.iter().map(|(peer, _)| peer)),
+        &texts as &[&str]
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Changes what the user allows towards a peer.

@@ -20,6 +20,8 @@ pub struct Held {
 /// A promise that hangs on a log.
 #[derive(Clone, Debug)]
 pub struct PromiseRow {
+    /// Between the user and whom.
+    pub peer: UserKey,
     /// The promise.
     pub iou: RecordHash,
     /// The log.
@@ -242,7 +244,6 @@ pub async fn unread_logs(pool: &PgPool) -> Result<Vec<(UserKey, UserKey)>, Plugi
 pub async fn change_promises(
     tx: &mut Transaction<'_, Postgres>,
     owner: &UserKey,
-    peer: &UserKey,
     new: &[PromiseRow],
     gone: &[RecordHash],
 ) -> Result<(), PluginError> {
@@ -259,6 +260,7 @@ pub async fn change_promises(
     if new.is_empty() {
         return Ok(());
     }
+    let peers: Vec<Vec<u8>> = new.iter().map(|row| row.peer.as_bytes().to_vec()).collect();
     let ious: Vec<Vec<u8>> = new.iter().map(|row| row.iou.as_bytes().to_vec()).collect();
     let origins: Vec<String> = new.iter().map(|row| row.origin.clone()).collect();
     let hashes: Vec<Vec<u8>> = new.iter().map(|row| row.hash.to_vec()).collect();
@@ -268,9 +270,9 @@ pub async fn change_promises(
         .collect();
     sqlx::query!(
         "INSERT INTO agent_promises (owner, peer, iou, origin, hash, deadline_ms)
-         SELECT $1, $2, * FROM unnest($3::bytea[], $4::text[], $5::bytea[], $6::bigint[]) ON CONFLICT DO NOTHING",
+         SELECT $1, * FROM unnest($2::bytea[], $3::bytea[], $4::text[], $5::bytea[], $6::bigint[]) ON CONFLICT DO NOTHING",
         owner.as_bytes(),
-        peer.as_bytes(),
+        &peers,
         &ious,
         &origins,
         &hashes,
@@ -347,36 +349,47 @@ pub async fn open_on(pool: &PgPool, origin: &str) -> Result<Vec<Candidate>, Plug
         .collect()
 }
 
-/// Keeps a promise that was passed on; forgets it once nothing more can follow.
+/// Keeps promises that were passed on; forgets those of which nothing more can follow.
 ///
 /// # Errors
 /// [`PluginError::Database`].
-pub async fn put_relay(
+pub async fn put_relays(
     tx: &mut Transaction<'_, Postgres>,
     owner: &UserKey,
-    relay: &Relay,
+    relays: &[Relay],
 ) -> Result<(), PluginError> {
-    let incoming = relay.incoming.iou;
-    if relay.is_over() {
+    let bytes = |iou: &RecordHash| iou.as_bytes().to_vec();
+    let (over, open): (Vec<&Relay>, Vec<&Relay>) = relays.iter().partition(|r| r.is_over());
+    if !over.is_empty() {
+        let over: Vec<Vec<u8>> = over.iter().map(|r| bytes(&r.incoming.iou)).collect();
         sqlx::query!(
-            "DELETE FROM agent_relays WHERE owner = $1 AND incoming = $2",
+            "DELETE FROM agent_relays WHERE owner = $1 AND incoming = ANY($2)",
             owner.as_bytes(),
-            incoming.as_bytes()
+            &over
         )
         .execute(&mut **tx)
         .await?;
+    }
+    if open.is_empty() {
         return Ok(());
     }
-    let body = super::text(relay)?;
+    let incoming: Vec<Vec<u8>> = open.iter().map(|r| bytes(&r.incoming.iou)).collect();
+    let outgoing: Vec<Vec<u8>> = open.iter().map(|r| bytes(&r.outgoing.iou)).collect();
+    let key = |peer: &UserKey| peer.as_bytes().to_vec();
+    let from: Vec<Vec<u8>> = open.iter().map(|r| key(&r.incoming.peer)).collect();
+    let to: Vec<Vec<u8>> = open.iter().map(|r| key(&r.outgoing.peer)).collect();
+    let bodies = open.iter().map(|relay| super::text(*relay));
+    let bodies: Vec<String> = bodies.collect::<Result<_, _>>()?;
     sqlx::query!(
-        "INSERT INTO agent_relays (owner, incoming, outgoing, in_peer, out_peer, body) VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO agent_relays (owner, incoming, outgoing, in_peer, out_peer, body)
+         SELECT $1, * FROM unnest($2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[])
          ON CONFLICT (owner, incoming) DO UPDATE SET body = excluded.body",
         owner.as_bytes(),
-        incoming.as_bytes(),
-        relay.outgoing.iou.as_bytes(),
-        relay.incoming.peer.as_bytes(),
-        relay.outgoing.peer.as_bytes(),
-        body
+        &incoming,
+        &outgoing,
+        &from,
+        &to,
+        &bodies
     )
     .execute(&mut **tx)
     .await?;
