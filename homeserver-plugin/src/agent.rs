@@ -8,6 +8,7 @@
 
 pub mod books;
 pub mod change;
+mod collect;
 pub mod config;
 pub mod deliver;
 pub mod engine;
@@ -19,15 +20,18 @@ pub mod keeper;
 pub mod keys;
 pub mod logs;
 pub mod lookup;
+pub mod mark;
 pub mod metrics;
 pub mod numbers;
 pub mod onward;
+pub mod publish;
 pub mod queue;
 pub mod settings;
 pub mod store;
 pub mod told;
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use atomicity_ledger::record::Profile;
@@ -40,8 +44,10 @@ use self::deliver::Deliveries;
 use self::engine::{Cleanup, Desk};
 use self::keeper::Keeper;
 use self::logs::Logs;
+use self::mark::Mark;
 use self::metrics::AgentMetrics;
 use self::numbers::Numbers;
+use self::publish::Publications;
 use self::queue::PairKey;
 use crate::config::InboxConfig;
 use crate::error::PluginError;
@@ -60,10 +66,12 @@ struct Inner {
     numbers: Numbers,
     work: Desk,
     books: Books,
+    publications: Publications,
     deliveries: Deliveries,
     cleanup: Cleanup,
     hub: Hub,
     logs: Logs,
+    mark: Mark,
     metrics: AgentMetrics,
 }
 
@@ -80,12 +88,14 @@ impl Agent {
         config: &AgentConfig,
         inbox: &InboxConfig,
         policies: &[String],
+        data_dir: Option<PathBuf>,
         metrics: &Metrics,
     ) -> Result<Self, PluginError> {
         Ok(Self(Arc::new(Inner {
             config: config.clone(),
             keepers: RwLock::default(),
             tags: RwLock::default(),
+            publications: Publications::default(),
             numbers: Numbers::default(),
             work: Desk::default(),
             books: Books::new(config.cache_mb.saturating_mul(1024 * 1024)),
@@ -93,6 +103,7 @@ impl Agent {
             cleanup: Cleanup::default(),
             hub: Hub::new(inbox, metrics.clone()),
             logs: Logs::new(policies)?,
+            mark: Mark::new(data_dir),
             metrics: AgentMetrics::new(metrics)?,
         })))
     }
@@ -113,6 +124,12 @@ impl Agent {
     #[must_use]
     pub fn work(&self) -> &Desk {
         &self.0.work
+    }
+
+    /// Secrets that are on their way into a log.
+    #[must_use]
+    pub fn publications(&self) -> &Publications {
+        &self.0.publications
     }
 
     /// Books that were worked on lately.
@@ -143,6 +160,12 @@ impl Agent {
     #[must_use]
     pub fn logs(&self) -> &Logs {
         &self.0.logs
+    }
+
+    /// The mark against a database that was restored.
+    #[must_use]
+    pub fn mark(&self) -> &Mark {
+        &self.0.mark
     }
 
     /// Counters.

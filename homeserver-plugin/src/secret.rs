@@ -127,6 +127,8 @@ pub struct Secrets {
     pub follow: Follow,
     /// Policies of logs that the agent's promises may hang on.
     pub policies: Vec<String>,
+    /// Where they lie; none if they were made for a test.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl From<pubky::Keypair> for Secrets {
@@ -137,6 +139,7 @@ impl From<pubky::Keypair> for Secrets {
             cosigner: None,
             follow: Follow::default(),
             policies: Vec::new(),
+            data_dir: None,
         }
     }
 }
@@ -166,6 +169,7 @@ impl Secrets {
                 true => config.agent.read_policies(data_dir)?,
                 false => Vec::new(),
             },
+            data_dir: Some(data_dir.to_owned()),
         })
     }
 }

@@ -74,6 +74,7 @@ pub async fn run(
         metrics,
         log: log.clone(),
         policies: secrets.policies,
+        data_dir: secrets.data_dir,
     };
     let (state, writer) = assemble(config, secrets.plugin, parts, stop.child_token())?;
     if let Some(agent) = &state.agent {
@@ -179,6 +180,7 @@ struct Parts {
     log: Option<WitnessLog>,
     follow: Following,
     policies: Vec<String>,
+    data_dir: Option<std::path::PathBuf>,
 }
 
 async fn take_database(
@@ -206,12 +208,14 @@ fn assemble(
         log,
         follow,
         policies,
+        data_dir,
     } = parts;
     let agent = match config.agent.enabled {
         true => Some(Agent::new(
             &config.agent,
             &config.inbox,
             &policies,
+            data_dir,
             &metrics,
         )?),
         false => None,

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use atomicity_ledger::hop::{Relay, Tally};
+use atomicity_ledger::hop::{CollectionStage, Relay, Tally};
 use atomicity_ledger::pair::{Event, Pair};
-use atomicity_ledger::{AnyRecord, RecordHash, Timestamp, UserKey};
+use atomicity_ledger::{AnyRecord, PaymentHash, RecordHash, Timestamp, UserKey};
 use serde_json::Value;
 use sqlx::{Postgres, Transaction};
 
@@ -14,8 +14,8 @@ use super::hanging::{self, Hanging};
 use super::keeper::{Keeper, Leave};
 use super::numbers::Reserved;
 use super::settings::PeerSettings;
-use super::store::{self, EventRow, JournalRow, SavedPair};
-use super::{Agent, told};
+use super::store::{self, EventRow, InvoiceRow, JournalRow, SavedPair};
+use super::{Agent, publish, told};
 use crate::clock;
 use crate::error::PluginError;
 use crate::state::AppState;
@@ -50,12 +50,14 @@ pub struct Change {
     pub keeper: Arc<Keeper>,
     /// The time.
     pub now: Timestamp,
+    state: AppState,
     agent: Agent,
     _leave: Leave,
     tx: Transaction<'static, Postgres>,
     pairs: BTreeMap<UserKey, Loaded>,
     asked: BTreeSet<UserKey>,
     relays: BTreeMap<RecordHash, Relay>,
+    invoices: BTreeMap<PaymentHash, (InvoiceRow, InvoiceRow)>,
     out: BTreeMap<UserKey, Vec<String>>,
     journal: Vec<JournalRow>,
     events: Vec<EventRow>,
@@ -87,12 +89,14 @@ impl Change {
         let mut change = Self {
             keeper: keeper.clone(),
             now,
+            state: state.clone(),
             agent,
             _leave: leave,
             tx: state.pool.begin().await?,
             pairs: BTreeMap::new(),
             asked: BTreeSet::new(),
             relays: BTreeMap::new(),
+            invoices: BTreeMap::new(),
             out: BTreeMap::new(),
             journal: Vec::new(),
             events: Vec::new(),
@@ -172,6 +176,21 @@ impl Change {
         Ok((loaded, &self.keeper.pen))
     }
 
+    /// Refuses to go on if the books towards `peer` are not kept here.
+    ///
+    /// # Errors
+    /// `books_restored`, `pair_unknown`, [`PluginError::Database`].
+    pub async fn require(&mut self, peer: &UserKey) -> Result<(), PluginError> {
+        if self.pairs.contains_key(peer) {
+            return Ok(());
+        }
+        let owner = self.keeper.owner;
+        if store::is_restored(&mut self.tx, &owner, peer).await? {
+            return Err(books_restored());
+        }
+        Err(pair_unknown())
+    }
+
     /// Takes books out, to work on two of them at once; [`Change::put`] brings them back.
     pub fn take(&mut self, peer: &UserKey) -> Option<Loaded> {
         self.pairs.remove(peer)
@@ -184,6 +203,12 @@ impl Change {
 
     /// Notes a record that must be sent. What the agent itself signed goes into the journal.
     pub fn send(&mut self, peer: UserKey, record: &AnyRecord) {
+        self.note(peer, record);
+        self.send_text(peer, record.jws().to_owned());
+    }
+
+    /// Notes what the agent signed. What it signed for nobody in particular stands under the user's own key.
+    pub fn note(&mut self, peer: UserKey, record: &AnyRecord) {
         if record.kid() == self.keeper.pen.signer_key() {
             let (what, unit, amount) = told::signature(record);
             self.journal.push(JournalRow {
@@ -195,7 +220,6 @@ impl Change {
                 record: record.jws().to_owned(),
             });
         }
-        self.send_text(peer, record.jws().to_owned());
     }
 
     /// Notes a record of somebody else's that must be sent.
@@ -242,12 +266,43 @@ impl Change {
         Ok(found)
     }
 
+    /// Takes the invoice of a hash out, to work on it; [`Change::put_invoice`] brings it back.
+    ///
+    /// # Errors
+    /// [`PluginError::Database`].
+    pub async fn take_invoice(
+        &mut self,
+        hash: &PaymentHash,
+    ) -> Result<Option<InvoiceRow>, PluginError> {
+        if let Some((row, _)) = self.invoices.get(hash) {
+            return Ok(Some(row.clone()));
+        }
+        let owner = self.keeper.owner;
+        let row = store::lock_invoice(&mut self.tx, &owner, hash).await?;
+        if let Some(row) = &row {
+            self.invoices.insert(*hash, (row.clone(), row.clone()));
+        }
+        Ok(row)
+    }
+
+    /// Brings an invoice back.
+    pub fn put_invoice(&mut self, row: InvoiceRow) {
+        if let Some((kept, _)) = self.invoices.get_mut(&row.hash) {
+            *kept = row;
+        }
+    }
+
     /// Writes everything; its numbers must be kept until the transaction has ended.
     async fn save(&mut self) -> Result<Option<Reserved>, PluginError> {
         self.save_pairs().await?;
         let owner = self.keeper.owner;
         let relays: Vec<Relay> = std::mem::take(&mut self.relays).into_values().collect();
         store::put_relays(&mut self.tx, &owner, &relays).await?;
+        for (row, before) in self.invoices.values() {
+            if row != before {
+                store::put_invoice(&mut self.tx, &owner, row).await?;
+            }
+        }
         let count = self.out.len() + self.journal.len() + self.events.len();
         if count == 0 {
             return Ok(None);
@@ -303,6 +358,7 @@ impl Change {
     /// [`PluginError::Database`]: nothing has changed, or nobody knows yet.
     pub async fn commit(mut self) -> Result<(), PluginError> {
         let numbers = self.save().await?;
+        self.agent.mark().changed();
         let (agent, owner) = (self.agent, self.keeper.owner);
         fault::point("agent_before_commit");
         if let Err(error) = self.tx.commit().await {
@@ -325,6 +381,11 @@ impl Change {
                 agent.look_at_logs(key, &loaded.look_at);
             }
         }
+        for (row, before) in self.invoices.values() {
+            if row != before && *row.collection.stage() == CollectionStage::Publishing {
+                publish::start(&self.state, &agent, owner, row.hash);
+            }
+        }
         for peer in self.out.keys() {
             agent.deliver(owner, *peer);
         }
@@ -339,6 +400,15 @@ impl Change {
 #[must_use]
 pub fn hanging_rows(pair: &Pair) -> Vec<store::PromiseRow> {
     hanging::rows(pair)
+}
+
+/// These books are of a database that was restored: they must not be signed.
+#[must_use]
+pub fn books_restored() -> PluginError {
+    PluginError::Refused {
+        code: "books_restored",
+        detail: "these books are older than what was signed: open the next epoch".to_owned(),
+    }
 }
 
 /// The agent does not keep these books.

@@ -57,10 +57,7 @@ pub(super) async fn follow(
 ///
 /// # Errors
 /// [`PluginError::Database`].
-pub(super) async fn take_part(
-    intake: &mut Intake<'_>,
-    errand: &Errand,
-) -> Result<(), PluginError> {
+pub(super) async fn take_part(intake: &mut Intake<'_>, errand: &Errand) -> Result<(), PluginError> {
     let hash = errand.promise().terms.hash;
     let Some(mut row) = intake.change.take_invoice(&hash).await? else {
         decline(intake, errand, FailureCode::UnknownInvoice);
@@ -73,12 +70,15 @@ pub(super) async fn take_part(
     }
     let before = row.collection.clone();
     let from = [errand.promise().from];
-    work(intake, &mut row, &from, |collection, pairs, context| {
-        match pairs.first_mut() {
+    work(
+        intake,
+        &mut row,
+        &from,
+        |collection, pairs, context| match pairs.first_mut() {
             Some(from) => collection.take(from.again(), errand, context),
             None => Ok(Step::default()),
-        }
-    })
+        },
+    )
     .await?;
     if row.collection == before {
         intake.change.put_invoice(row);
@@ -111,19 +111,27 @@ async fn follow_one(intake: &mut Intake<'_>, mut row: InvoiceRow) -> Result<(), 
     let parts = neighbours.iter().copied().collect();
     intake.change.lock(&parts).await?;
     if let Some((preimage, proof)) = proof_for(intake, &row) {
-        work(intake, &mut row, &neighbours, |collection, pairs, context| {
-            collection.published(pairs, preimage, &proof, context)
-        })
+        work(
+            intake,
+            &mut row,
+            &neighbours,
+            |collection, pairs, context| collection.published(pairs, preimage, &proof, context),
+        )
         .await?;
     } else {
         let withdrawn = row.withdrawn;
-        work(intake, &mut row, &neighbours, |collection, pairs, context| {
-            let mut step = collection.give_back(pairs, withdrawn, context)?;
-            let (more, _) = collection.decide(pairs, context)?;
-            step.send.extend(more.send);
-            step.events.extend(more.events);
-            Ok(step)
-        })
+        work(
+            intake,
+            &mut row,
+            &neighbours,
+            |collection, pairs, context| {
+                let mut step = collection.give_back(pairs, withdrawn, context)?;
+                let (more, _) = collection.decide(pairs, context)?;
+                step.send.extend(more.send);
+                step.events.extend(more.events);
+                Ok(step)
+            },
+        )
         .await?;
     }
     let collected = i64::try_from(row.collection.collected()).unwrap_or(i64::MAX);
@@ -140,7 +148,8 @@ async fn follow_one(intake: &mut Intake<'_>, mut row: InvoiceRow) -> Result<(), 
     }
     let changed = row.collection.stage() != before.stage() || row.received != received;
     if changed {
-        let body = json!({"id": row.id, "state": row.state(), "received": row.received.to_string()});
+        let body =
+            json!({"id": row.id, "state": row.state(), "received": row.received.to_string()});
         let peer = intake.peer;
         intake.change.tell(peer, "invoice", body);
     }

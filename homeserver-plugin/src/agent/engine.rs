@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use atomicity_ledger::{RecordHash, SignerKey, UserKey};
+use atomicity_ledger::{PaymentHash, RecordHash, SignerKey, UserKey};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::keeper::{Keeper, KeeperParts};
 use super::queue::{PairKey, Queue};
 use super::store::AgentRow;
-use super::{Agent, agreements, change, deliver, files, intake, keys, logs, lookup, store};
+use super::{
+    Agent, agreements, change, deliver, files, intake, keys, logs, lookup, mark, publish, store,
+};
 use crate::clock;
 use crate::db::envelopes;
 use crate::error::PluginError;
@@ -40,6 +42,8 @@ pub struct Work {
     pub settle: BTreeSet<RecordHash>,
     /// Whether records that waited are to be tried again.
     pub again: bool,
+    /// Invoices to be looked at.
+    pub invoices: BTreeSet<PaymentHash>,
 }
 
 impl Work {
@@ -51,6 +55,7 @@ impl Work {
         self.profile = self.profile.take().or(other.profile);
         self.settle.append(&mut other.settle);
         self.again |= other.again;
+        self.invoices.append(&mut other.invoices);
     }
 }
 
@@ -250,6 +255,7 @@ pub async fn take_up(state: &AppState, agent: &Agent, keeper: &Keeper) -> Result
     for peer in store::pairs_to_deliver(&state.pool, &owner).await? {
         agent.deliver(owner, peer);
     }
+    publish::take_up(state, agent, owner).await?;
     catch_up(state, agent, &owner).await
 }
 
@@ -300,8 +306,9 @@ async fn start(state: &AppState, agent: &Agent) -> Result<(), PluginError> {
 /// Reads what is stored, so that nothing is asked of the agent before it knows everything.
 ///
 /// # Errors
-/// [`PluginError::Database`].
+/// [`PluginError::Database`]; [`PluginError::File`] if the data directory can't be written.
 pub async fn open(state: &AppState, agent: &Agent) -> Result<(), PluginError> {
+    mark::check(state, agent).await?;
     start(state, agent).await
 }
 
@@ -375,6 +382,9 @@ async fn run_sweeper(state: AppState, agent: Agent) {
             before(config.journal_days),
             now / DAY_MS - 2,
         );
+        if let Err(error) = store::wipe_idle(&state.pool, now).await {
+            tracing::warn!(%error, "keys of stopped agents were not wiped; tried again later");
+        }
         if let Err(error) = swept.await {
             tracing::warn!(%error, "old rows of the agent were not cleared away; tried again later");
         }
@@ -393,6 +403,8 @@ pub fn spawn(state: &AppState, agent: &Agent, tasks: &mut JoinSet<()>) {
     tasks.spawn(run_sweeper(state.clone(), agent.clone()));
     tasks.spawn(lookup::run(state.clone(), agent.clone()));
     tasks.spawn(logs::run(state.clone(), agent.clone()));
+    tasks.spawn(mark::run(state.clone(), agent.clone()));
+    tasks.spawn(publish::run(state.clone(), agent.clone()));
     tasks.spawn(files::run(state.clone(), agent.clone()));
 }
 

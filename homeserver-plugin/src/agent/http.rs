@@ -2,6 +2,7 @@
 
 mod ask;
 mod events;
+mod invoices;
 mod pairs;
 mod user;
 
@@ -18,6 +19,8 @@ use crate::state::AppState;
 const USER_BODY: usize = 640 * 1024;
 /// Body limit of books that are handed over.
 const PAIR_BODY: usize = 4 * 1024 * 1024;
+/// Body limit of invoices that are handed over.
+const INVOICE_BODY: usize = 80 * 1024;
 
 /// Adds the routes to those with small and those with large bodies.
 #[must_use]
@@ -28,16 +31,21 @@ pub fn routes(
     let small = small
         .routes(routes!(user::read, user::close))
         .routes(routes!(pairs::read))
+        .routes(routes!(pairs::promise))
         .routes(routes!(pairs::give_back))
         .routes(routes!(events::journal))
         .routes(routes!(events::live))
         .routes(routes!(ask::issue))
         .routes(routes!(ask::release))
-        .routes(routes!(ask::line));
+        .routes(routes!(ask::line))
+        .routes(routes!(invoices::list, invoices::create))
+        .routes(routes!(invoices::one, invoices::withdraw));
     let user = OpenApiRouter::new().routes(routes!(user::put));
     let pairs = OpenApiRouter::new().routes(routes!(pairs::hand_over));
     let promises = OpenApiRouter::new().routes(routes!(ask::promise));
+    let invoices = OpenApiRouter::new().routes(routes!(invoices::hand_over));
     let large = large
+        .merge(bounded(invoices, INVOICE_BODY, "body_too_large"))
         .merge(bounded(user, USER_BODY, "body_too_large"))
         .merge(bounded(pairs, PAIR_BODY, "body_too_large"))
         .merge(bounded(promises, USER_BODY, "body_too_large"));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use atomicity_ledger::hop::Context;
 use atomicity_ledger::jws::peek_typ;
 use atomicity_ledger::pair::{Event, KnownLogs, Outcome, PendingReason};
 use atomicity_ledger::record::Profile;
@@ -15,7 +16,7 @@ use super::engine::Work;
 use super::keeper::Keeper;
 use super::logs::{self, Decision};
 use super::store::{self, Held};
-use super::{Agent, agreements, lookup, onward};
+use super::{Agent, agreements, lookup, onward, told};
 use crate::error::PluginError;
 use crate::state::AppState;
 
@@ -29,6 +30,8 @@ pub(super) struct Intake<'a> {
     pub(super) logs: Arc<KnownLogs>,
     /// What happened to the books towards the peer.
     pub(super) events: Vec<Event>,
+    /// Promises of the user that were made for one that had come.
+    pub(super) passed_on: BTreeSet<RecordHash>,
     after: After,
 }
 
@@ -60,7 +63,7 @@ impl Job<'_> {
     fn is_idle(&self) -> bool {
         let work = self.work;
         let news = !work.authorities.is_empty() || work.profile.is_some() || work.again;
-        !news && self.ids.is_empty() && self.decisions.is_empty()
+        !news && work.invoices.is_empty() && self.ids.is_empty() && self.decisions.is_empty()
     }
 }
 
@@ -103,6 +106,7 @@ pub async fn run(
             peer: job.peer,
             logs: logs.clone(),
             events: Vec::new(),
+            passed_on: BTreeSet::new(),
             after: After::default(),
         };
         intake.learn(job.work)?;
@@ -111,7 +115,7 @@ pub async fn run(
             intake.take_all(&job.records, job.work).await?;
         }
         intake.settle(&job.decisions);
-        onward::work(&mut intake).await?;
+        onward::work(&mut intake, &job.work.invoices).await?;
         afters.push(intake.finish().await?);
     }
     change.commit().await?;
@@ -206,6 +210,16 @@ impl After {
 }
 
 impl Intake<'_> {
+    /// What every step needs to know.
+    pub(super) fn context<'c>(&self, keeper: &'c Keeper, logs: &'c KnownLogs) -> Context<'c> {
+        Context {
+            now: self.change.now,
+            logs,
+            secrets: &keeper.secrets,
+            entropy: rand::random(),
+        }
+    }
+
     fn loaded(&mut self) -> Result<&mut Loaded, PluginError> {
         Ok(self.change.pair_mut(&self.peer)?.0)
     }
@@ -429,10 +443,23 @@ impl Intake<'_> {
         }
     }
 
+    /// Tells the user's apps. Whoever paid by a promise of the user's own learns more than that it ended.
+    fn tell(&mut self, event: &Event) {
+        let peer = self.peer;
+        let told = match self.change.pair(&peer) {
+            Some(loaded) => told::to_payer(&loaded.pair, event, &self.passed_on),
+            None => None,
+        };
+        match told {
+            Some((kind, body)) => self.change.tell(peer, kind, body),
+            None => self.change.tell_event(peer, event),
+        }
+    }
+
     async fn finish(mut self) -> Result<After, PluginError> {
         let (owner, peer) = (self.change.keeper.owner, self.peer);
         for event in std::mem::take(&mut self.events) {
-            self.change.tell_event(peer, &event);
+            self.tell(&event);
         }
         if let Some(tags) = &self.after.new_tags {
             let at = i64::try_from(self.change.now.millis()).unwrap_or(i64::MAX);

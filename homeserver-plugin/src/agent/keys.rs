@@ -1,7 +1,7 @@
 //! The agent's keys, sealed at rest: who has the database without the plugin's secret can sign and read nothing.
 
 use atomicity_ledger::seal::{EncryptionSecret, KeyId, PrivateKey, open_private, seal_private};
-use atomicity_ledger::{Keypair, UserKey};
+use atomicity_ledger::{Keypair, PaymentHash, Preimage, UserKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -122,6 +122,49 @@ pub fn open(
     })?;
     serde_json::from_slice(&text)
         .map_err(|_| PluginError::Internal("an agent's keys can't be read".to_owned()))
+}
+
+/// Under which name the secret of an invoice is sealed.
+fn secret_place(hash: &PaymentHash) -> String {
+    format!("/agent/secrets/{hash}")
+}
+
+/// Seals the secret of an invoice.
+///
+/// # Errors
+/// [`PluginError::Internal`].
+pub fn seal_secret(
+    plugin: &pubky::Keypair,
+    owner: UserKey,
+    hash: &PaymentHash,
+    preimage: &Preimage,
+) -> Result<Vec<u8>, PluginError> {
+    let key = seal_key(plugin, owner);
+    let place = secret_place(hash);
+    seal_private(&key, &place, rand::random(), preimage.as_bytes())
+        .map_err(|error| PluginError::Internal(error.to_string()))
+}
+
+/// Opens it again.
+///
+/// # Errors
+/// [`PluginError::Internal`] if it was sealed under another plugin's secret, or is of another hash.
+pub fn open_secret(
+    plugin: &pubky::Keypair,
+    owner: UserKey,
+    hash: &PaymentHash,
+    sealed: &[u8],
+) -> Result<Preimage, PluginError> {
+    let broken = || PluginError::Internal("the secret of an invoice does not open".to_owned());
+    let opened = open_private(&seal_key(plugin, owner), &secret_place(hash), sealed);
+    let opened = opened.map_err(|_| broken())?;
+    let bytes: [u8; 32] = opened.as_slice().try_into().map_err(|_| broken())?;
+    let preimage = Preimage::from_bytes(bytes);
+    if preimage.hash() == *hash {
+        Ok(preimage)
+    } else {
+        Err(broken())
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use atomicity_ledger::PolicyHash;
 use atomicity_ledger::pair::{KnownLog, KnownLogs};
-use atomicity_ledger::record::Terms;
+use atomicity_ledger::record::{InvoiceLog, Terms};
+use atomicity_ledger::text::Address;
 use atomicity_witness_log::leaf::preimage_hash;
 use atomicity_witness_log::{Checkpoint, Leaf, LogError, Policy, SignedNote};
 
@@ -74,6 +75,7 @@ pub struct Logs {
     parsed: Mutex<HashMap<PolicyHash, Arc<Known>>>,
     waiting: Mutex<BTreeSet<PairKey>>,
     recent: Mutex<HashMap<String, Recent>>,
+    convicted: Mutex<BTreeSet<String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -98,6 +100,7 @@ impl Logs {
             parsed: Mutex::default(),
             waiting: Mutex::default(),
             recent: Mutex::default(),
+            convicted: Mutex::default(),
         })
     }
 
@@ -133,6 +136,7 @@ impl Logs {
             self.see(&log.origin(), published.signed.note());
         }
         let policies = self.policies(state, settings);
+        let convicted = lock(&self.convicted).clone();
         let mut newest = lock(&self.newest);
         let mut logs: BTreeMap<String, KnownLog> = BTreeMap::new();
         for known in &policies {
@@ -140,10 +144,8 @@ impl Logs {
                 let origin = log.key.name();
                 let entry = logs.entry(origin.to_owned()).or_default();
                 entry.policies.insert(known.hash);
-                entry.refused = settings
-                    .logs_refused
-                    .iter()
-                    .any(|refused| refused == origin);
+                let by_user = settings.logs_refused.iter().any(|no| no == origin);
+                entry.refused = by_user || convicted.contains(origin);
                 if let Some(seen) = newest.get_mut(origin) {
                     let size = seen.size;
                     let note = seen.note.clone();
@@ -162,6 +164,38 @@ impl Logs {
             }
         }
         Arc::new(all)
+    }
+
+    /// The logs that count for a user and have shown a checkpoint that counts, with where they are read.
+    #[must_use]
+    pub fn usable(&self, state: &AppState, settings: &AgentSettings) -> Vec<InvoiceLog> {
+        let known = self.known(state, settings);
+        let own = state.witness_log.as_ref().map(|log| log.origin());
+        let mut usable = Vec::new();
+        for policy in self.policies(state, settings) {
+            for log in policy.policy.logs() {
+                let name = log.key.name();
+                let Ok(origin) = name.parse::<Address>() else {
+                    continue;
+                };
+                let followed = state.follow.by_origin(name).map(|log| log.url.to_string());
+                let url = match own.as_deref() == Some(name) {
+                    true => Some(crate::witness_log::url(&state.keypair)),
+                    false => followed,
+                };
+                let read = known
+                    .get(&origin)
+                    .is_some_and(|log| log.newest_size > 0 && !log.refused);
+                if let Some(url) = url.filter(|_| read) {
+                    usable.push(InvoiceLog {
+                        origin,
+                        policy_hash: policy.hash,
+                        url: url.parse().ok(),
+                    });
+                }
+            }
+        }
+        usable
     }
 
     /// Takes a checkpoint that a log has shown. Returns whether it is news.
@@ -185,6 +219,11 @@ impl Logs {
 
     fn newest(&self, origin: &str) -> Option<Newest> {
         lock(&self.newest).get(origin).cloned()
+    }
+
+    /// It is proven that this log contradicted itself: nothing more may hang on it.
+    fn convict(&self, origin: &str) {
+        lock(&self.convicted).insert(origin.to_owned());
     }
 
     /// Remembers the entries `[from, size)`, the newest that were looked at.
@@ -234,12 +273,19 @@ struct Position {
 }
 
 /// The newest checkpoint of a log that is here.
-async fn newest_note(state: &AppState, origin: &str) -> Result<Option<SignedNote>, PluginError> {
+async fn newest_note(
+    state: &AppState,
+    agent: &Agent,
+    origin: &str,
+) -> Result<Option<SignedNote>, PluginError> {
     let own = state.witness_log.as_ref();
     if let Some(log) = own.filter(|log| log.origin() == origin) {
         return Ok(log.published().map(|p| p.signed.note().clone()));
     }
     let heads = mirror::store::heads(&state.pool, &mirror::log_id(origin)).await?;
+    if heads.as_ref().is_some_and(|heads| heads.forked) {
+        agent.logs().convict(origin);
+    }
     let published = heads.and_then(|heads| heads.published);
     Ok(published.and_then(|text| SignedNote::parse(text.as_bytes()).ok()))
 }
@@ -250,7 +296,7 @@ async fn look(
     origin: &str,
     position: &mut Position,
 ) -> Result<bool, PluginError> {
-    let Some(note) = newest_note(state, origin).await? else {
+    let Some(note) = newest_note(state, agent, origin).await? else {
         return Ok(false);
     };
     agent.logs().see(origin, &note);

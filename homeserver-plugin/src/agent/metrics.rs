@@ -43,7 +43,10 @@ impl AgentMetrics {
                 "Attempts to leave records in an inbox, by outcome.",
                 "outcome",
             )?,
-            work: gauge("pairs_busy", "Pairs that are worked on or wait to be.")?,
+            work: gauge(
+                "users_busy",
+                "Users whose books are worked on or wait to be.",
+            )?,
             users: gauge("users", "Users whose agent is at work.")?,
         })
     }

@@ -6,9 +6,10 @@ use atomicity_ledger::hop::{self, Context, Errand, HopPolicy, Neighbour, Relay, 
 use atomicity_ledger::onion::{Failure, FailureCode, Payload};
 use atomicity_ledger::pair::Event;
 use atomicity_ledger::record::Reply;
-use atomicity_ledger::{LedgerError, RecordHash};
+use atomicity_ledger::{LedgerError, PaymentHash, RecordHash};
 
 use super::change::Loaded;
+use super::collect;
 use super::intake::Intake;
 use crate::error::PluginError;
 
@@ -30,13 +31,18 @@ fn concerned(events: &[Event]) -> Vec<RecordHash> {
 ///
 /// # Errors
 /// [`PluginError::Database`].
-pub(super) async fn work(intake: &mut Intake<'_>) -> Result<(), PluginError> {
+pub(super) async fn work(
+    intake: &mut Intake<'_>,
+    invoices: &BTreeSet<PaymentHash>,
+) -> Result<(), PluginError> {
     let ious = concerned(&intake.events);
     if !ious.is_empty() {
         for relay in intake.change.relays_about(&ious).await? {
+            intake.passed_on.insert(relay.outgoing.iou);
             follow(intake, relay).await?;
         }
     }
+    collect::follow(intake, invoices).await?;
     let peer = intake.peer;
     let errands = intake.change.pair(&peer).map(|l| hop::errands(&l.pair));
     for iou in errands.unwrap_or_default() {
@@ -62,22 +68,18 @@ async fn both(
     Ok(Some((incoming, outgoing)))
 }
 
-/// Keeps what a step did, or nothing of it.
-fn settle(
+/// Keeps what a step did to these books, or nothing of it. `before` are the same books, in the same order.
+pub(super) fn settle(
     intake: &mut Intake<'_>,
-    (mut incoming, mut outgoing): (Loaded, Option<Loaded>),
-    before: (Kept, Option<Kept>),
+    books: Vec<Loaded>,
+    before: Vec<Kept>,
     step: Result<Step, LedgerError>,
 ) -> Option<Step> {
-    if step.is_err() {
-        before.0.restore(&mut incoming);
-        if let (Some(outgoing), Some(before)) = (outgoing.as_mut(), before.1) {
-            before.restore(outgoing);
+    for (mut loaded, before) in books.into_iter().zip(before) {
+        if step.is_err() {
+            before.restore(&mut loaded);
         }
-    }
-    intake.change.put(incoming);
-    if let Some(outgoing) = outgoing {
-        intake.change.put(outgoing);
+        intake.change.put(loaded);
     }
     match step {
         Ok(step) => {
@@ -100,13 +102,13 @@ fn settle(
 }
 
 /// What must not be kept of a step that failed.
-struct Kept {
+pub(super) struct Kept {
     pair: atomicity_ledger::pair::Pair,
     tally: hop::Tally,
 }
 
 impl Kept {
-    fn of(loaded: &Loaded) -> Self {
+    pub(super) fn of(loaded: &Loaded) -> Self {
         Self {
             pair: loaded.pair.clone(),
             tally: loaded.tally.clone(),
@@ -123,17 +125,15 @@ async fn follow(intake: &mut Intake<'_>, mut relay: Relay) -> Result<(), PluginE
     let Some((mut incoming, mut outgoing)) = both(intake, &relay).await? else {
         return Ok(());
     };
-    let before = (Kept::of(&incoming), Some(Kept::of(&outgoing)));
+    let before = vec![Kept::of(&incoming), Kept::of(&outgoing)];
     let keeper = intake.change.keeper.clone();
     let config = intake.agent.config();
-    let policy = outgoing.settings.hop_policy(relay.outgoing.peer, config);
+    let budget = incoming.settings.budget(&relay.unit, config);
+    let policy = outgoing
+        .settings
+        .hop_policy(relay.outgoing.peer, budget, config);
     let logs = intake.logs.clone();
-    let context = Context {
-        now: intake.change.now,
-        logs: &logs,
-        secrets: &keeper.secrets,
-        entropy: rand::random(),
-    };
+    let context = intake.context(&keeper, &logs);
     let events = if intake.peer == relay.outgoing.peer {
         intake.events.clone()
     } else {
@@ -173,7 +173,7 @@ async fn follow(intake: &mut Intake<'_>, mut relay: Relay) -> Result<(), PluginE
         }
         step
     });
-    if settle(intake, (incoming, Some(outgoing)), before, step).is_some() {
+    if settle(intake, vec![incoming, outgoing], before, step).is_some() {
         intake.change.keep_relay(relay);
     }
     Ok(())
@@ -183,12 +183,7 @@ async fn forward(intake: &mut Intake<'_>, iou: RecordHash) -> Result<(), PluginE
     let peer = intake.peer;
     let keeper = intake.change.keeper.clone();
     let logs = intake.logs.clone();
-    let context = Context {
-        now: intake.change.now,
-        logs: &logs,
-        secrets: &keeper.secrets,
-        entropy: rand::random(),
-    };
+    let context = intake.context(&keeper, &logs);
     let Some(mut incoming) = intake.change.take(&peer) else {
         return Ok(());
     };
@@ -206,14 +201,21 @@ async fn forward(intake: &mut Intake<'_>, iou: RecordHash) -> Result<(), PluginE
             };
             let failure = Failure::here(FailureCode::Temporary);
             let step = hop::decline(from, iou, failure, &context);
-            settle(intake, (incoming, None), (before, None), step);
+            settle(intake, vec![incoming], vec![before], step);
             return Ok(());
         }
     };
-    let Payload::Forward { next, .. } = *errand.payload() else {
-        // It is for the user: what becomes of it is decided with their invoices.
-        intake.change.put(incoming);
-        return Ok(());
+    let next = match *errand.payload() {
+        Payload::Forward { next, .. } => next,
+        Payload::Deliver { .. } => {
+            intake.change.put(incoming);
+            return collect::take_part(intake, &errand).await;
+        }
+        // Whoever was away takes it as it is.
+        Payload::Gift { .. } => {
+            intake.change.put(incoming);
+            return Ok(());
+        }
     };
     let mut outgoing = None;
     if next != peer {
@@ -231,10 +233,12 @@ async fn pass(
     context: &Context<'_>,
 ) -> Result<(), PluginError> {
     let keeper = intake.change.keeper.clone();
-    let before = (before, outgoing.as_ref().map(Kept::of));
+    let before = std::iter::once(before).chain(outgoing.as_ref().map(Kept::of));
+    let before: Vec<Kept> = before.collect();
     let config = intake.agent.config();
+    let budget = incoming.settings.budget(&errand.promise().unit, config);
     let policy = outgoing.as_ref().map_or_else(HopPolicy::none, |o| {
-        o.settings.hop_policy(o.pair.peer(), config)
+        o.settings.hop_policy(o.pair.peer(), budget, config)
     });
     let mut relay = None;
     let step = hop::forward(
@@ -252,7 +256,8 @@ async fn pass(
         &mut incoming.tally,
         context,
     );
-    let kept = settle(intake, (incoming, outgoing), before, step);
+    let books = std::iter::once(incoming).chain(outgoing).collect();
+    let kept = settle(intake, books, before, step);
     if let Some(relay) = relay.filter(|_| kept.is_some()) {
         intake.agent.metrics().record("forwarded");
         intake.change.keep_relay(relay);

@@ -66,7 +66,10 @@ async fn publish(state: &AppState, agent: &Agent, owner: UserKey, hash: PaymentH
             Ok(true) => return,
             Ok(false) => {}
             Err(error) => {
-                tracing::debug!(code = error.code(), "a secret is not published yet: {error}");
+                tracing::debug!(
+                    code = error.code(),
+                    "a secret is not published yet: {error}"
+                );
             }
         }
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
@@ -140,7 +143,7 @@ async fn show_to(state: &AppState, log: &LogTerm, preimage: &Preimage) -> Result
         body: Some(body.as_bytes()),
         max_bytes: MAX_ANSWER,
     };
-    let answer = state.resolver.post_json(&call).await?;
+    let answer = state.resolver.call_json(&call).await?;
     if (200..300).contains(&answer.status) {
         Ok(())
     } else {

@@ -29,6 +29,13 @@ pub struct AgentSettings {
 pub struct PeerSettings {
     /// By unit. In a unit that is not listed the agent issues nothing.
     pub units: Vec<UnitSettings>,
+    /// How many of this peer's promises may be passed on and undecided at once, within what the operator allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<u32>,
+    /// How many of this peer's payments may fail within a minute before nothing more of theirs is passed on, within what the operator
+    /// allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<u32>,
 }
 
 /// What the user allows towards one peer in one unit.
@@ -45,6 +52,10 @@ pub struct UnitSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub per_day: Option<Total>,
+    /// How much of this peer's promises may be passed on and undecided at once, in minor units; unlimited if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub undecided: Option<Total>,
     /// Passing promises on to this peer; not at all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<ForwardSettings>,
@@ -81,9 +92,22 @@ impl PeerSettings {
         self.unit(unit).map_or(Total::ZERO, |known| known.issue)
     }
 
-    /// Under which conditions promises are passed on to `next`, to whom these settings apply.
+    /// How much of the promises of the peer to whom these settings apply is passed on.
     #[must_use]
-    pub fn hop_policy(&self, next: UserKey, config: &AgentConfig) -> HopPolicy {
+    pub fn budget(&self, unit: &Unit, config: &AgentConfig) -> HopBudget {
+        let least = |own: Option<u32>, operator: u32| own.map_or(operator, |own| own.min(operator));
+        let amount = self.unit(unit).and_then(|known| known.undecided);
+        HopBudget {
+            undecided: least(self.undecided, config.forward_undecided),
+            amount: amount.unwrap_or(Total::MAX),
+            failed: least(self.failed, config.forward_failed),
+            window_ms: 60_000,
+        }
+    }
+
+    /// Under which conditions promises are passed on to `next`, to whom these settings apply, within the budget of who promised.
+    #[must_use]
+    pub fn hop_policy(&self, next: UserKey, budget: HopBudget, config: &AgentConfig) -> HopPolicy {
         let rules = self.units.iter().filter_map(|known| {
             let (unit, clearing) = (Some(known.unit.clone()), known.clearing);
             let plain = HopRule::allow(Some(next), unit, Total::ZERO, 0).ok()?;
@@ -106,12 +130,7 @@ impl PeerSettings {
         });
         HopPolicy {
             rules: rules.collect(),
-            budget: HopBudget {
-                undecided: config.forward_undecided,
-                amount: Total::MAX,
-                failed: config.forward_failed,
-                window_ms: 60_000,
-            },
+            budget,
             min_left_ms: config.forward_min_left_ms,
         }
     }
@@ -124,5 +143,28 @@ impl PeerSettings {
         let distinct = units.windows(2).all(|pair| pair.first() != pair.last());
         let fees = |known: &UnitSettings| known.forward.as_ref().is_none_or(|f| f.ppm <= 1_000_000);
         distinct && units.len() <= MAX_UNITS && self.units.iter().all(fees)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_operator_bounds_what_a_user_allows() {
+        let config = AgentConfig::default();
+        let (bread, cake): (Unit, Unit) = ("BREAD/2".parse().unwrap(), "CAKE".parse().unwrap());
+        let text = r#"{"units": [{"unit": "BREAD/2", "issue": "0", "undecided": "500"}], "undecided": 3, "failed": 1000}"#;
+        let settings: PeerSettings = serde_json::from_str(text).unwrap();
+        let budget = settings.budget(&bread, &config);
+        assert_eq!(
+            (budget.undecided, budget.failed),
+            (3, config.forward_failed)
+        );
+        assert_eq!(budget.amount.minor(), 500);
+        assert_eq!(settings.budget(&cake, &config).amount, Total::MAX);
+        let open = PeerSettings::default().budget(&bread, &config);
+        assert_eq!(open.undecided, config.forward_undecided);
     }
 }

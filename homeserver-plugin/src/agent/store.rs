@@ -1,6 +1,7 @@
 //! What is stored of agents.
 
 mod agents;
+mod invoices;
 mod pairs;
 mod records;
 mod waiting;
@@ -11,11 +12,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 
-pub use self::agents::{AgentRow, all, count, find, lock, put, set_status, wipe};
+pub use self::agents::{
+    AgentRow, all, count, find, lock, mark, put, raise_mark, set_status, wipe, wipe_idle,
+};
+pub use self::invoices::{
+    InvoiceRow, add_invoice, invoice, invoice_of, late_invoices, list_invoices, lock_invoice,
+    put_invoice, unpublished, withdraw,
+};
 pub use self::pairs::{
-    LockedPair, PairRow, PairSummary, SavedPair, bodies_of_pairs, hand_over, list_pairs,
-    lock_pairs, pair, profile, put_profile, save_pairs, save_tallies, set_returned, set_settings,
-    tags_of, unwritten, written,
+    LockedPair, PairRow, PairSummary, SavedPair, bodies_of_pairs, hand_over, is_restored,
+    list_pairs, lock_pairs, pair, profile, put_profile, save_pairs, save_tallies, set_restored,
+    set_returned, set_settings, tags_of, unwritten, written,
 };
 pub use self::records::{
     EventRow, EventView, JournalRow, JournalView, add_events, add_journal, add_outbox, answer_of,

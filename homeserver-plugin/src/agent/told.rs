@@ -1,7 +1,9 @@
 //! What the user and their apps are told: events in JSON, and what a signature was.
 
-use atomicity_ledger::AnyRecord;
-use atomicity_ledger::pair::Event;
+use std::collections::BTreeSet;
+
+use atomicity_ledger::pair::{Event, Pair};
+use atomicity_ledger::{AnyRecord, RecordHash};
 use serde_json::{Value, json};
 
 /// An event by its name and its members.
@@ -56,19 +58,31 @@ pub fn event(event: &Event) -> (&'static str, Value) {
             json!({"iou": iou, "unit": unit, "amount": amount, "reason": reason}),
         ),
         Event::Due {
-            iou, unit, amount, ..
-        } => ("due", json!({"iou": iou, "unit": unit, "amount": amount})),
+            iou,
+            unit,
+            amount,
+            preimage,
+        } => (
+            "due",
+            json!({"iou": iou, "unit": unit, "amount": amount, "preimage": preimage}),
+        ),
         Event::Merged {
-            iou, unit, amount, ..
+            iou,
+            unit,
+            amount,
+            preimage,
         } => (
             "merged",
-            json!({"iou": iou, "unit": unit, "amount": amount}),
+            json!({"iou": iou, "unit": unit, "amount": amount, "preimage": preimage}),
         ),
         Event::Expired {
-            iou, unit, amount, ..
+            iou,
+            from,
+            unit,
+            amount,
         } => (
             "expired",
-            json!({"iou": iou, "unit": unit, "amount": amount}),
+            json!({"iou": iou, "from": from, "unit": unit, "amount": amount}),
         ),
         Event::Line(line) => ("line", json!({"unit": line.unit, "accept": line.accept})),
         Event::Book { epoch, key } => ("book", json!({"epoch": text(&epoch.get()), "key": key})),
@@ -81,6 +95,37 @@ pub fn event(event: &Event) -> (&'static str, Value) {
         Event::View(_) => ("view", json!({})),
         _ => ("other", json!({})),
     }
+}
+
+/// What a payer is told beyond that: how a promise of the user that was not made for another's ended, and what came back for it.
+#[must_use]
+pub fn to_payer(
+    pair: &Pair,
+    happened: &Event,
+    passed_on: &BTreeSet<RecordHash>,
+) -> Option<(&'static str, Value)> {
+    let iou = match happened {
+        Event::Released { iou, .. } | Event::Merged { iou, .. } => *iou,
+        Event::Reply(reply) => reply.iou,
+        _ => return None,
+    };
+    if passed_on.contains(&iou) {
+        return None;
+    }
+    if let Event::Reply(reply) = happened {
+        return Some(("reply", json!({"iou": iou, "body": reply.body})));
+    }
+    let promise = pair.promise_given(iou)?;
+    let (kind, mut body) = event(happened);
+    let failure = promise.release().map(|r| &r.record().failure);
+    if let Some(Some(failure)) = failure {
+        body["failure"] = json!(failure);
+    }
+    let proof = promise.publication().map(|p| &p.record().proof);
+    if let Some(Some(proof)) = proof {
+        body["proof"] = json!(proof);
+    }
+    Some((kind, body))
 }
 
 /// Whether apps are told of it at all.
@@ -117,6 +162,11 @@ pub fn signature(record: &AnyRecord) -> (&'static str, Option<String>, Option<i6
         AnyRecord::Refusal(r) => {
             let r = r.record();
             ("refusal", Some(r.unit.to_string()), minor(r.amount.minor()))
+        }
+        AnyRecord::Invoice(r) => {
+            let r = r.record();
+            let amount = r.amount.and_then(|amount| minor(amount.minor()));
+            ("invoice", Some(r.unit.to_string()), amount)
         }
         AnyRecord::Release(r) => ("release", Some(r.record().unit.to_string()), None),
         AnyRecord::Publication(_) => ("publication", None, None),

@@ -115,6 +115,27 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
     }
 }
 
+/// A text in the path, at most 64 bytes.
+pub struct TextPath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for TextPath {
+    type Rejection = PluginError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let refuse = |detail: String| PluginError::BadRequest {
+            code: "id_malformed",
+            detail,
+        };
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| refuse(rejection.body_text()))?;
+        if text.len() > 64 {
+            return Err(refuse("it is too long".to_owned()));
+        }
+        Ok(Self(text))
+    }
+}
+
 /// Reads an id: decimal digits without sign or leading zeros, 0 to 2^63 − 1.
 ///
 /// # Errors

@@ -285,6 +285,8 @@ pub struct Heads {
     pub published: Option<String>,
     /// The newest checkpoint that was accepted, with the log's signature alone.
     pub head: Option<String>,
+    /// Whether it is proven that the log contradicted itself.
+    pub forked: bool,
 }
 
 /// The heads of a mirror; `None` if there is no such mirror.
@@ -293,7 +295,9 @@ pub struct Heads {
 /// [`PluginError::Database`].
 pub async fn heads(pool: &PgPool, id: &LogId) -> Result<Option<Heads>, PluginError> {
     let row = sqlx::query!(
-        "SELECT size, published, head FROM mirrors WHERE log = $1",
+        r#"SELECT size, published, head,
+                  EXISTS (SELECT 1 FROM fork_proofs p WHERE p.log = m.log AND p.role = 'log' AND p.culprit = m.vkey) AS "forked!"
+           FROM mirrors m WHERE log = $1"#,
         &id[..]
     )
     .fetch_optional(pool)
@@ -302,6 +306,7 @@ pub async fn heads(pool: &PgPool, id: &LogId) -> Result<Option<Heads>, PluginErr
         size: unsigned(row.size),
         published: row.published,
         head: row.head,
+        forked: row.forked,
     }))
 }
 

@@ -40,13 +40,27 @@ impl Resolver {
     /// # Errors
     /// [`PluginError::Upstream`] if there is no whole answer; a status of any kind is an answer.
     pub async fn call(&self, call: &Call<'_>) -> Result<Answer, PluginError> {
+        self.call_as(call, None).await
+    }
+
+    /// The same with a body in JSON.
+    ///
+    /// # Errors
+    /// As [`Resolver::call`].
+    pub async fn call_json(&self, call: &Call<'_>) -> Result<Answer, PluginError> {
+        self.call_as(call, Some("application/json")).await
+    }
+
+    async fn call_as(&self, call: &Call<'_>, kind: Option<&str>) -> Result<Answer, PluginError> {
         let work = async {
             let Some(key) = key_of(call.url) else {
-                return self.inner.fetcher.send(None, call).await;
+                return self.inner.fetcher.send(None, call, kind).await;
             };
-            match self.call_key(&key, call, ResolvePolicy::CacheFirst).await {
+            let policy = ResolvePolicy::CacheFirst;
+            match self.call_key(&key, (call, kind), policy).await {
                 Err(failure) if failure.may_be_stale() => {
-                    self.call_key(&key, call, ResolvePolicy::NetworkOnly).await
+                    let policy = ResolvePolicy::NetworkOnly;
+                    self.call_key(&key, (call, kind), policy).await
                 }
                 other => other,
             }
@@ -87,12 +101,12 @@ impl Resolver {
     async fn call_key(
         &self,
         key: &PublicKey,
-        call: &Call<'_>,
+        (call, kind): (&Call<'_>, Option<&str>),
         policy: ResolvePolicy,
     ) -> Result<Answer, Failure> {
         let mut last = Failure::NoRoute;
         for route in self.routes_of_trusted(key, policy).await? {
-            match self.inner.fetcher.send(Some(&route), call).await {
+            match self.inner.fetcher.send(Some(&route), call, kind).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure @ (Failure::Unreachable | Failure::NoRoute)) => last = failure,
                 Err(failure) => return Err(failure),

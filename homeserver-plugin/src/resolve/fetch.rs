@@ -151,11 +151,12 @@ impl Fetcher {
         })
     }
 
-    /// Sends a request of the operator's: along `route`, or to the address in its URL.
+    /// Sends a request of the operator's: along `route`, or to the address in its URL. `kind` is the media type of the body.
     pub(super) async fn send(
         &self,
         route: Option<&Route>,
         call: &Call<'_>,
+        kind: Option<&str>,
     ) -> Result<Answer, Failure> {
         let (client, url) = match route {
             Some(route @ Route::Key { key, addresses }) => {
@@ -165,10 +166,13 @@ impl Fetcher {
             Some(route) => (&self.named, along(route, call.url)?),
             None => (&self.named, call.url.clone()),
         };
-        let request = match call.body {
+        let mut request = match call.body {
             Some(body) => client.post(url).body(body.to_vec()),
             None => client.get(url),
         };
+        if let Some(kind) = kind {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
         answer(request, call.max_bytes).await
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
-use super::super::change::{Change, pair_unknown};
+use super::super::change::Change;
 use super::super::keeper::stopped;
 use super::super::store;
 use super::{agent, refused};
@@ -167,9 +167,7 @@ impl Request {
             }
             return Ok(Err(store::parse("an answer", &answer)?));
         }
-        if change.pair(&peer).is_none() {
-            return Err(pair_unknown());
-        }
+        change.require(&peer).await?;
         Ok(Ok(Self { change, id, digest }))
     }
 
@@ -234,7 +232,7 @@ impl Request {
         (status = 200, body = Signed),
         (status = 401, description = "`session_invalid`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`pair_unknown`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`agent_stopped`, `id_reused`, `day_limit_exceeded`, `limit_exceeded`, and what else the rules of the books say", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`agent_stopped`, `books_restored`, `id_reused`, `day_limit_exceeded`, `limit_exceeded`, and what else the rules of the books say", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn issue(
     State(state): State<AppState>,
@@ -277,7 +275,7 @@ pub async fn issue(
         (status = 200, body = Signed),
         (status = 401, description = "`session_invalid`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`pair_unknown`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`agent_stopped`, `id_reused`, `day_limit_exceeded`, `limit_exceeded`, `terms_refused`, and what else the rules of the books say", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`agent_stopped`, `books_restored`, `id_reused`, `day_limit_exceeded`, `limit_exceeded`, `terms_refused`, and what else the rules of the books say", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn promise(
     State(state): State<AppState>,
@@ -319,7 +317,7 @@ pub async fn promise(
         (status = 200, body = Signed),
         (status = 401, description = "`session_invalid`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`pair_unknown`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`agent_stopped`, `not_releasable`, `promise_unknown`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`agent_stopped`, `books_restored`, `not_releasable`, `promise_unknown`", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn release(
     State(state): State<AppState>,
@@ -329,6 +327,7 @@ pub async fn release(
     let agent = agent(&state)?;
     let keeper = agent.keeper(&caller.user).ok_or_else(stopped)?;
     let mut change = Change::begin(&state, &keeper, &BTreeSet::from([body.peer])).await?;
+    change.require(&body.peer).await?;
     let now = change.now;
     let (loaded, pen) = change.pair_mut(&body.peer)?;
     let known = loaded.pair.promise_held(body.iou);
@@ -355,7 +354,7 @@ pub async fn release(
         (status = 200, body = Signed),
         (status = 401, description = "`session_invalid`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`pair_unknown`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`agent_stopped`, and what the rules of the books say", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`agent_stopped`, `books_restored`, and what the rules of the books say", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn line(
     State(state): State<AppState>,
@@ -366,6 +365,7 @@ pub async fn line(
     let agent = agent(&state)?;
     let keeper = agent.keeper(&caller.user).ok_or_else(stopped)?;
     let mut change = Change::begin(&state, &keeper, &BTreeSet::from([peer])).await?;
+    change.require(&peer).await?;
     let now = change.now;
     let mut terms = LineTerms::simple(body.unit, body.accept).map_err(|error| refused(&error))?;
     terms.min_amount = body.min_amount.unwrap_or(terms.min_amount);

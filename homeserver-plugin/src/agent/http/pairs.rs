@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use atomicity_ledger::hop::Tally;
-use atomicity_ledger::pair::{NewBook, Pair};
-use atomicity_ledger::{AnyRecord, Epoch, SignerKey, Timestamp, Total, Unit, UserKey};
+use atomicity_ledger::pair::{NewBook, Pair, Standing};
+use atomicity_ledger::{AnyRecord, Epoch, RecordHash, SignerKey, Timestamp, Total, Unit, UserKey};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::super::change::{self, Change, pair_unknown};
+use super::super::change::{self, Change, books_restored, pair_unknown};
 use super::super::keeper::{Keeper, stopped};
 use super::super::settings::PeerSettings;
 use super::super::store::{self, PairRow};
@@ -60,7 +60,7 @@ pub struct Return {
 pub struct PairView {
     /// Towards whom.
     peer: String,
-    /// `kept` or `returned`.
+    /// `kept`, `returned`, or `restored`: of a database that is older than what was signed; kept again in the next epoch.
     state: String,
     /// The epoch in which they were handed over.
     epoch: String,
@@ -312,6 +312,69 @@ pub async fn read(
     etag::respond(&headers, &view(&state, &caller.user, row).await?)
 }
 
+/// A promise, as the books have it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PromiseView {
+    /// Whether it is yours; else it is the peer's.
+    given: bool,
+    /// `undecided`, `due`, `merged`, `released`, `expired`.
+    standing: String,
+    /// Whether its holder has said that it arrived.
+    acknowledged: bool,
+    /// The promise in compact form.
+    promise: String,
+    /// The holder's release.
+    release: Option<String>,
+    /// What shows that it is due.
+    publication: Option<String>,
+}
+
+/// A promise that the books still hold.
+#[utoipa::path(get, path = "/v0/me/agent/peers/{peer}/promises/{iou}", tag = "agent", security(("session" = [])),
+    params(("peer" = String, Path, description = "Between you and whom, z-base-32"), ("iou" = String, Path, description = "The promise's hash")),
+    responses(
+        (status = 200, body = PromiseView),
+        (status = 304, description = "Not modified"),
+        (status = 400, description = "`user_malformed`, `hash_malformed`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`session_invalid`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`pair_unknown`, `promise_unknown`", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub async fn promise(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Path((peer, iou)): Path<(String, String)>,
+    caller: Caller,
+) -> Result<Response, PluginError> {
+    let peer = super::peer_of(&peer)?;
+    let iou: RecordHash = iou
+        .parse()
+        .map_err(|error: atomicity_ledger::LedgerError| bad("hash_malformed", error.to_string()))?;
+    let row = store::pair(&state.pool, &caller.user, &peer).await?;
+    let pair = store::parse_pair(&row.ok_or_else(pair_unknown)?.body)?;
+    let given = pair.promise_given(iou);
+    let promise = given.or_else(|| pair.promise_held(iou));
+    let promise = promise.ok_or(PluginError::NotFound {
+        code: "promise_unknown",
+        detail: "the books hold no such promise, or no longer",
+    })?;
+    let standing = match promise.standing() {
+        Standing::Undecided => "undecided",
+        Standing::Due => "due",
+        Standing::Merged => "merged",
+        Standing::Released => "released",
+        Standing::Expired => "expired",
+    };
+    let view = PromiseView {
+        given: given.is_some(),
+        standing: standing.to_owned(),
+        acknowledged: promise.is_acknowledged(),
+        promise: promise.iou().jws().to_owned(),
+        release: promise.release().map(|r| r.jws().to_owned()),
+        publication: promise.publication().map(|p| p.jws().to_owned()),
+    };
+    etag::respond(&headers, &view)
+}
+
 /// Takes books back: the agent signs a book of the next epoch for your key, stops keeping them, and answers with them. Repeating it does
 /// no harm.
 #[utoipa::path(post, path = "/v0/me/agent/peers/{peer}/return", tag = "agent", security(("session" = [])), request_body = Return,
@@ -320,7 +383,7 @@ pub async fn read(
         (status = 200, body = PairView),
         (status = 401, description = "`session_invalid`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`pair_unknown`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`agent_stopped`, `returned_already`, and what the rules of the books say", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`agent_stopped`, `books_restored`, `returned_already`, and what the rules of the books say", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn give_back(
     State(state): State<AppState>,
@@ -332,6 +395,9 @@ pub async fn give_back(
     let owner = caller.user;
     let row = store::pair(&state.pool, &owner, &peer).await?;
     let mut row = row.ok_or_else(pair_unknown)?;
+    if row.status == "restored" {
+        return Err(books_restored());
+    }
     if row.status == "kept" {
         sign_back(&state, &owner, peer, &request).await?;
         agent.set_tags(&owner, &peer, Vec::new());

@@ -331,6 +331,6 @@ pub async fn close(
     caller: Caller,
 ) -> Result<Json<Closed>, PluginError> {
     lookup::stop(&state, agent(&state)?, &caller.user, "closed").await?;
-    let wiped = store::wipe(&state.pool, &caller.user, query.force).await?;
+    let wiped = store::wipe(&state.pool, &caller.user, query.force, clock::now_ms()).await?;
     Ok(Json(Closed { wiped }))
 }

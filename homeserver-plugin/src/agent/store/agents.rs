@@ -157,17 +157,23 @@ pub async fn set_status(pool: &PgPool, owner: &UserKey, why: &str) -> Result<boo
     Ok(done.rows_affected() == 1)
 }
 
-/// Wipes the keys of agents that are stopped: all of `owner`'s if forced, else only if nothing is undecided. Returns whether the keys
+/// Wipes the keys of agents that are stopped: all of `owner`'s if forced, else only if the time of every promise is over. Returns whether the keys
 /// are gone.
 ///
 /// # Errors
 /// [`PluginError::Database`].
-pub async fn wipe(pool: &PgPool, owner: &UserKey, force: bool) -> Result<bool, PluginError> {
+pub async fn wipe(
+    pool: &PgPool,
+    owner: &UserKey,
+    force: bool,
+    now: i64,
+) -> Result<bool, PluginError> {
     sqlx::query!(
         "UPDATE agents SET sealed = NULL WHERE owner = $1 AND status = 'stopped'
-         AND ($2 OR NOT EXISTS (SELECT 1 FROM agent_promises p WHERE p.owner = $1))",
+         AND ($2 OR NOT EXISTS (SELECT 1 FROM agent_promises p WHERE p.owner = $1 AND p.deadline_ms >= $3))",
         owner.as_bytes(),
-        force
+        force,
+        now
     )
     .execute(pool)
     .await?;
@@ -178,4 +184,42 @@ pub async fn wipe(pool: &PgPool, owner: &UserKey, force: bool) -> Result<bool, P
     .fetch_optional(pool)
     .await?;
     Ok(gone.unwrap_or(true))
+}
+
+/// Wipes the keys of all agents that are stopped, once the time of every promise is over.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn wipe_idle(pool: &PgPool, now: i64) -> Result<u64, PluginError> {
+    let done = sqlx::query!(
+        "UPDATE agents a SET sealed = NULL WHERE a.status = 'stopped' AND a.sealed IS NOT NULL
+         AND NOT EXISTS (SELECT 1 FROM agent_promises p WHERE p.owner = a.owner AND p.deadline_ms >= $1)",
+        now
+    )
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// The mark of this database.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn mark(pool: &PgPool) -> Result<i64, PluginError> {
+    Ok(sqlx::query_scalar!("SELECT generation FROM agent_mark")
+        .fetch_one(pool)
+        .await?)
+}
+
+/// Raises the mark of this database above what it was, and above `above`.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn raise_mark(pool: &PgPool, above: i64) -> Result<i64, PluginError> {
+    Ok(sqlx::query_scalar!(
+        "UPDATE agent_mark SET generation = GREATEST(generation, $1) + 1 RETURNING generation",
+        above
+    )
+    .fetch_one(pool)
+    .await?)
 }

@@ -271,10 +271,7 @@ pub async fn late_invoices(
 ///
 /// # Errors
 /// [`PluginError::Database`].
-pub async fn unpublished(
-    pool: &PgPool,
-    owner: &UserKey,
-) -> Result<Vec<PaymentHash>, PluginError> {
+pub async fn unpublished(pool: &PgPool, owner: &UserKey) -> Result<Vec<PaymentHash>, PluginError> {
     let rows = sqlx::query_scalar!(
         "SELECT hash FROM agent_invoices WHERE owner = $1 AND state = 'publishing' LIMIT 10000",
         owner.as_bytes()

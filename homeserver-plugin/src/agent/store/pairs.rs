@@ -12,7 +12,7 @@ use crate::error::PluginError;
 pub struct PairRow {
     /// Towards whom.
     pub peer: UserKey,
-    /// `kept` or `returned`.
+    /// `kept`, `returned` or `restored`.
     pub status: String,
     /// The epoch in which they were handed over.
     pub epoch: i64,
@@ -41,7 +41,7 @@ pub struct PairRow {
 pub struct PairSummary {
     /// Towards whom.
     pub peer: UserKey,
-    /// `kept` or `returned`.
+    /// `kept`, `returned` or `restored`.
     pub status: String,
     /// The epoch in which they were handed over.
     pub epoch: i64,
@@ -101,7 +101,7 @@ pub async fn lock_pairs(
 ) -> Result<Vec<LockedPair>, PluginError> {
     let rows = sqlx::query!(
         "SELECT peer, version, settings, profile, held, tally FROM agent_pairs
-         WHERE owner = $1 AND peer = ANY($2) AND status = 'kept' ORDER BY peer FOR NO KEY UPDATE",
+         WHERE owner = $1 AND peer = ANY($2) AND status = 'kept' AND NOT restored ORDER BY peer FOR NO KEY UPDATE",
         owner.as_bytes(),
         &keys(peers)
     )
@@ -170,8 +170,9 @@ pub async fn pair(
     peer: &UserKey,
 ) -> Result<Option<PairRow>, PluginError> {
     let row = sqlx::query!(
-        "SELECT status, epoch, body, version, settings, profile, profile_at, held, tally, file_path, returned_to
-         FROM agent_pairs WHERE owner = $1 AND peer = $2",
+        r#"SELECT CASE WHEN restored AND status = 'kept' THEN 'restored' ELSE status END AS "status!",
+                  epoch, body, version, settings, profile, profile_at, held, tally, file_path, returned_to
+           FROM agent_pairs WHERE owner = $1 AND peer = $2"#,
         owner.as_bytes(),
         peer.as_bytes()
     )
@@ -204,7 +205,8 @@ pub async fn list_pairs(
     limit: i64,
 ) -> Result<Vec<PairSummary>, PluginError> {
     let rows = sqlx::query!(
-        r#"SELECT peer, status, epoch, version, held, settings,
+        r#"SELECT peer, CASE WHEN restored AND status = 'kept' THEN 'restored' ELSE status END AS "status!",
+                  epoch, version, held, settings,
                   (SELECT count(*) FROM agent_outbox o WHERE o.owner = p.owner AND o.peer = p.peer) AS "to_send!"
            FROM agent_pairs p WHERE owner = $1 AND peer > $2 ORDER BY peer LIMIT $3"#,
         owner.as_bytes(),
@@ -242,7 +244,7 @@ pub async fn hand_over(
         "INSERT INTO agent_pairs (owner, peer, status, epoch, body, version, settings, profile, profile_at, tally)
          SELECT $1, $2, 'kept', $3, $4, $5, $6, $7, $8, $9
          WHERE (SELECT count(*) FROM agent_pairs WHERE owner = $1 AND peer <> $2) < $10
-         ON CONFLICT (owner, peer) DO UPDATE SET status = 'kept', epoch = excluded.epoch, body = excluded.body,
+         ON CONFLICT (owner, peer) DO UPDATE SET status = 'kept', restored = false, epoch = excluded.epoch, body = excluded.body,
              version = agent_pairs.version + 1, settings = excluded.settings,
              profile = COALESCE(excluded.profile, agent_pairs.profile),
              profile_at = GREATEST(excluded.profile_at, agent_pairs.profile_at), returned_to = NULL",
@@ -445,7 +447,7 @@ pub async fn unwritten(
     limit: i64,
 ) -> Result<Vec<UserKey>, PluginError> {
     let rows = sqlx::query_scalar!(
-        "SELECT peer FROM agent_pairs WHERE owner = $1 AND file_version < version AND status = 'kept' ORDER BY peer LIMIT $2",
+        "SELECT peer FROM agent_pairs WHERE owner = $1 AND file_version < version AND status = 'kept' AND NOT restored ORDER BY peer LIMIT $2",
         owner.as_bytes(),
         limit
     )
@@ -475,4 +477,34 @@ pub async fn written(
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// Keeps no books any more that are kept now. Returns how many these are.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn set_restored(pool: &PgPool) -> Result<u64, PluginError> {
+    let done = sqlx::query!("UPDATE agent_pairs SET restored = true WHERE status = 'kept'")
+        .execute(pool)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// Whether books are of a database that was restored.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn is_restored(
+    tx: &mut Transaction<'_, Postgres>,
+    owner: &UserKey,
+    peer: &UserKey,
+) -> Result<bool, PluginError> {
+    let found = sqlx::query_scalar!(
+        "SELECT restored FROM agent_pairs WHERE owner = $1 AND peer = $2 AND status = 'kept'",
+        owner.as_bytes(),
+        peer.as_bytes()
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(found == Some(true))
 }

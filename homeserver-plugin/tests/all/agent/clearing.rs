@@ -5,7 +5,7 @@ use atomicity_ledger::{Amount, RecordId};
 use reqwest::Method;
 use serde_json::json;
 
-use super::hops::{Log, layers, promise};
+use super::log::{Log, layers, promise};
 use super::world::{Person, Site, allow, befriend, engage, hand_over, now, payment, unit};
 use crate::support::until;
 

@@ -1,8 +1,11 @@
 //! The agent: books that are kept for a user who is away.
 
+mod afar;
 mod clearing;
 mod homes;
 mod hops;
+mod invoices;
 mod kept;
+mod log;
 mod outages;
 mod world;

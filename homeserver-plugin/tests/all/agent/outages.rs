@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use reqwest::Method;
 
-use super::world::{Person, Site, allow, befriend, engage, hand_over, payment, unit};
+use serde_json::json;
+
+use super::world::{
+    Person, Site, allow, befriend, engage, hand_over, hand_over_body, payment, unit,
+};
 use crate::support::database::Database;
 use crate::support::postgres::PrivatePostgres;
 
@@ -117,4 +121,47 @@ async fn postgres_is_killed_and_back_and_everything_goes_on() {
             friend.pair(&user).balance(&unit()).minor() == 200
         })
         .await;
+}
+
+#[tokio::test]
+async fn books_of_a_restored_database_are_not_signed_until_the_next_epoch() {
+    let mut site = Site::start().await;
+    let (mut owner, mut friend) = (site.person().await, site.person().await);
+    befriend(&site, &mut owner, &mut friend, 2_000).await;
+    let key = engage(&site, &mut owner, 5_000, None).await;
+    hand_over(&site, &mut owner, &mut friend, key, allow(1_000)).await;
+    let backup = site.back_up().await;
+    let path = format!("/v0/me/agent/peers/{}", friend.user);
+    let body = Some(payment(1, &friend.user, 100));
+    owner
+        .call(&site, Method::POST, ISSUE, body)
+        .await
+        .assert_status(200);
+    // The same database again is as good as before.
+    site.restart(None);
+    let view = owner.call(&site, Method::GET, &path, None).await;
+    assert_eq!(view.assert_status(200).body["state"], "kept");
+    site.restore(backup);
+    let view = owner.call(&site, Method::GET, &path, None).await;
+    assert_eq!(view.assert_status(200).body["state"], "restored");
+    let body = Some(payment(2, &friend.user, 200));
+    owner
+        .call(&site, Method::POST, ISSUE, body.clone())
+        .await
+        .assert_problem(409, "books_restored");
+    let back = json!({"key": owner.root.signer_key()});
+    owner
+        .call(&site, Method::POST, &format!("{path}/return"), Some(back))
+        .await
+        .assert_problem(409, "books_restored");
+    assert_eq!(Person::of_kind(&owner.journal(&site).await, "payment"), 0);
+    // It stays so over a restart, and ends with the next epoch, which the root opens.
+    site.restart(None);
+    owner
+        .call(&site, Method::POST, ISSUE, body)
+        .await
+        .assert_problem(409, "books_restored");
+    let next = hand_over_body(&mut owner, &friend.user, key, 5_000, allow(1_000));
+    let again = owner.call(&site, Method::PUT, &path, Some(next)).await;
+    assert_eq!(again.assert_status(200).body["state"], "kept");
 }

@@ -120,6 +120,22 @@ impl Site {
         self.launch(crash);
     }
 
+    /// Ends it, makes a backup of the database, and starts it again.
+    pub async fn back_up(&mut self) -> Database {
+        self.running = None;
+        self.database.end_connections().await;
+        let copy = self.database.copy().await;
+        self.launch(None);
+        copy
+    }
+
+    /// Ends it, and starts it again with another database.
+    pub fn restore(&mut self, backup: Database) {
+        self.running = None;
+        self.database = backup;
+        self.launch(None);
+    }
+
     /// Waits until it has died by itself, and starts it again.
     pub fn after_death(&mut self) {
         let running = self.running.take().unwrap();
@@ -158,7 +174,7 @@ impl Site {
         self.call(Method::PUT, "/v0/me", &token, None)
             .await
             .assert_status(201);
-        Person::new(&user, token, &self.plugin)
+        Person::new(&user, token, (&self.plugin, &self.base))
     }
 }
 
@@ -182,7 +198,7 @@ fn current(profile: &str) -> EncryptionKeyEntry {
 }
 
 impl Person {
-    fn new(user: &User, token: String, plugin: &str) -> Self {
+    fn new(user: &User, token: String, (plugin, base): (&str, &str)) -> Self {
         let root = Keypair::from_secret(&user.root.secret());
         let secret_bytes: [u8; 32] = rand::random();
         let secret = EncryptionSecret::new(KeyId::new(1), secret_bytes);
@@ -197,7 +213,7 @@ impl Person {
             }],
             inboxes: vec![Inbox {
                 plugin: plugin.parse().unwrap(),
-                url: None,
+                url: base.parse().ok(),
             }],
             units: Vec::new(),
             logs_trusted: Vec::new(),
@@ -289,6 +305,11 @@ impl Person {
 
     /// Reads the own inbox and answers. Returns how many envelopes there were.
     pub async fn pump(&mut self, site: &Site) -> usize {
+        self.pump_over(site, site).await
+    }
+
+    /// The same with friends who are at another plugin, `there`.
+    pub async fn pump_over(&mut self, site: &Site, there: &Site) -> usize {
         let page = site.call(Method::GET, "/v0/inbox?limit=500", &self.token, None);
         let page = page.await;
         page.assert_status(200);
@@ -314,7 +335,7 @@ impl Person {
                 answers.extend(self.take(parcel.from, jws));
             }
             if !answers.is_empty() {
-                self.send(site, &parcel.from, answers).await;
+                self.send(there, &parcel.from, answers).await;
             }
         }
         if !ids.is_empty() {
@@ -328,9 +349,19 @@ impl Person {
 
     /// Reads the own inbox until `done` says enough.
     pub async fn pump_until(&mut self, site: &Site, what: &str, done: impl Fn(&Self) -> bool) {
+        self.pump_until_over((site, site), what, done).await;
+    }
+
+    /// The same with friends who are at another plugin: read at the first, answered at the second.
+    pub async fn pump_until_over(
+        &mut self,
+        (site, there): (&Site, &Site),
+        what: &str,
+        done: impl Fn(&Self) -> bool,
+    ) {
         let started = std::time::Instant::now();
         while !done(self) {
-            self.pump(site).await;
+            self.pump_over(site, there).await;
             assert!(
                 started.elapsed().as_secs() < 60,
                 "waited in vain until {what}"
@@ -378,6 +409,16 @@ impl Person {
 
 /// Two people open their books towards each other and let each other owe `line`.
 pub async fn befriend(site: &Site, a: &mut Person, b: &mut Person, line: u64) {
+    befriend_over((site, site), a, b, line).await;
+}
+
+/// The same with `a` at one plugin and `b` at another.
+pub async fn befriend_over(
+    (site_a, site_b): (&Site, &Site),
+    a: &mut Person,
+    b: &mut Person,
+    line: u64,
+) {
     let (user_a, user_b) = (a.user, b.user);
     for (me, other) in [(&mut *a, user_b), (&mut *b, user_a)] {
         let mut pair = Pair::new(me.user, other).unwrap();
@@ -404,8 +445,8 @@ pub async fn befriend(site: &Site, a: &mut Person, b: &mut Person, line: u64) {
         to_b = to_a.drain(..).flat_map(|r| a.take(b.user, &r)).collect();
         to_a = answers;
     }
-    a.register_tags(site).await;
-    b.register_tags(site).await;
+    a.register_tags(site_a).await;
+    b.register_tags(site_b).await;
 }
 
 fn first_words(me: &mut Person, peer: &UserKey, terms: &LineTerms) -> Vec<String> {

@@ -51,6 +51,29 @@ impl Database {
         }
     }
 
+    /// A copy of it as it is now. Nobody may be connected.
+    pub async fn copy(&self) -> Self {
+        let name = format!("atomicity_plugin_test_{:032x}", rand::random::<u128>());
+        let statement = format!("CREATE DATABASE {name} TEMPLATE {}", self.name);
+        run(&self.admin, &statement).await;
+        let mut url = Url::parse(&self.url).unwrap();
+        url.set_path(&name);
+        Self {
+            url: url.to_string(),
+            admin: self.admin.clone(),
+            name,
+        }
+    }
+
+    /// Ends every connection to it.
+    pub async fn end_connections(&self) {
+        let statement = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+            self.name
+        );
+        run(&self.admin, &statement).await;
+    }
+
     /// Whether anybody may connect from now on.
     pub async fn allow_connections(&self, allow: bool) {
         run(

@@ -29,6 +29,11 @@ impl Events {
         let response = Self::try_open(account, query, last).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self::of(response)
+    }
+
+    /// What comes over this connection.
+    pub fn of(response: Response) -> Self {
         Self {
             bytes: response.bytes_stream().boxed(),
             text: String::new(),
