@@ -10,7 +10,7 @@ CREATE TABLE agent_invoices (
     digest      bytea  NOT NULL CHECK (octet_length(digest) = 32),
     record      text   NOT NULL CHECK (length(record) <= 65536),
     -- The secret, sealed under the plugin's own.
-    sealed      bytea  NOT NULL CHECK (octet_length(sealed) <= 1024),
+    sealed      bytea  NOT NULL CHECK (octet_length(sealed) <= 65536),
     -- What has come for it.
     collection  text   NOT NULL,
     state       text   NOT NULL CHECK (state IN ('open', 'publishing', 'paid', 'failed', 'withdrawn')),

@@ -5,7 +5,8 @@ use atomicity_ledger::{Amount, RecordId};
 use reqwest::Method;
 use serde_json::json;
 
-use super::log::{Log, layers, promise};
+use super::hops::layers;
+use super::log::{Log, promise};
 use super::world::{Person, Site, allow, befriend, engage, hand_over, now, payment, unit};
 use crate::support::until;
 
