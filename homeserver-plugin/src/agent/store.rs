@@ -13,7 +13,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 
 pub use self::agents::{
-    AgentRow, all, count, find, lock, mark, put, raise_mark, set_status, wipe, wipe_idle,
+    AgentRow, all, count, find, is_restored, lock, mark, put, raise_mark, set_restored, set_status,
+    wipe, wipe_idle,
 };
 pub use self::invoices::{
     InvoiceRow, add_invoice, invoice, invoice_of, late_invoices, list_invoices, lock_invoice,

@@ -478,33 +478,3 @@ pub async fn written(
     .await?;
     Ok(())
 }
-
-/// Keeps no books any more that are kept now. Returns how many these are.
-///
-/// # Errors
-/// [`PluginError::Database`].
-pub async fn set_restored(pool: &PgPool) -> Result<u64, PluginError> {
-    let done = sqlx::query!("UPDATE agent_pairs SET restored = true WHERE status = 'kept'")
-        .execute(pool)
-        .await?;
-    Ok(done.rows_affected())
-}
-
-/// Whether books are of a database that was restored.
-///
-/// # Errors
-/// [`PluginError::Database`].
-pub async fn is_restored(
-    tx: &mut Transaction<'_, Postgres>,
-    owner: &UserKey,
-    peer: &UserKey,
-) -> Result<bool, PluginError> {
-    let found = sqlx::query_scalar!(
-        "SELECT restored FROM agent_pairs WHERE owner = $1 AND peer = $2 AND status = 'kept'",
-        owner.as_bytes(),
-        peer.as_bytes()
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(found == Some(true))
-}

@@ -312,9 +312,9 @@ async fn the_payer_learns_what_became_of_a_promise() {
     assert_eq!(release.record().failure, Some(sealed.clone()));
     let events = events(&site, &owner).await;
     let of = |kind: &str, iou: RecordHash| {
-        let found = events.iter().find(|event| {
-            event["kind"] == kind && event["body"]["iou"] == Value::from(iou.to_string())
-        });
+        let found = events
+            .iter()
+            .find(|event| event["kind"] == kind && event["body"]["iou"] == iou.to_string());
         found.map(|event| event["body"].clone())
     };
     assert_eq!(of("released", given_up).unwrap()["failure"], json!(sealed));
