@@ -356,7 +356,13 @@ impl Change {
     ///
     /// # Errors
     /// [`PluginError::Database`]: nothing has changed, or nobody knows yet.
-    pub async fn commit(mut self) -> Result<(), PluginError> {
+    pub async fn commit(self) -> Result<(), PluginError> {
+        // A caller that goes away half-way must not keep from being sent what is durable.
+        let done = tokio::spawn(self.commit_now()).await;
+        done.map_err(|error| PluginError::Internal(error.to_string()))?
+    }
+
+    async fn commit_now(mut self) -> Result<(), PluginError> {
         let numbers = self.save().await?;
         self.agent.mark().changed();
         let (agent, owner) = (self.agent, self.keeper.owner);

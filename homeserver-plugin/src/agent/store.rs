@@ -21,9 +21,9 @@ pub use self::invoices::{
     put_invoice, unpublished, withdraw,
 };
 pub use self::pairs::{
-    LockedPair, PairRow, PairSummary, SavedPair, bodies_of_pairs, hand_over, is_restored,
-    list_pairs, lock_pairs, pair, profile, put_profile, save_pairs, save_tallies, set_restored,
-    set_returned, set_settings, tags_of, unwritten, written,
+    LockedPair, PairRow, PairSummary, SavedPair, bodies_of_pairs, hand_over, list_pairs,
+    lock_pairs, pair, profile, put_profile, save_pairs, save_tallies, set_returned, set_settings,
+    tags_of, unwritten, written,
 };
 pub use self::records::{
     EventRow, EventView, JournalRow, JournalView, add_events, add_journal, add_outbox, answer_of,
