@@ -174,8 +174,12 @@ fn ours(world: &World) -> Vec<Option<u64>> {
         times.len(),
         hops as f64 / fees.len() as f64
     );
-    print("  find, exact, at most 8 edges", &mut times);
-    for (name, hops) in [("at most 6 edges", 6), ("at most 20 edges", 20)] {
+    print("  find, exact, at most 10 edges", &mut times);
+    for (name, hops) in [
+        ("at most 6 edges", 6),
+        ("at most 8 edges", 8),
+        ("at most 20 edges", 20),
+    ] {
         let mut times = Vec::new();
         for (from, to, minor) in &world.pairs {
             let mut request = request(world, *from, *to, *minor);
@@ -339,7 +343,7 @@ mod ldk {
         for ((from, to, minor), fee) in world.pairs.iter().zip(fees).take(most) {
             let mut payment = PaymentParameters::from_node_id(points[*to as usize], 1);
             payment.max_path_count = 1;
-            payment.max_path_length = 8;
+            payment.max_path_length = 10;
             payment.max_channel_saturation_power_of_half = 0;
             let mut wanted = RouteParameters::from_payment_params_and_value(payment, *minor);
             wanted.max_total_routing_fee_msat = None;

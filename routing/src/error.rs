@@ -53,6 +53,17 @@ pub enum RouteError {
         /// What the request allows.
         allowed: u64,
     },
+    /// Nobody who exchanges so much of these units is known.
+    #[error("nobody is known who exchanges that much of these units")]
+    NoExchange,
+    /// The cheapest way with an exchange costs the payer more than the request allows.
+    #[error("the cheapest way costs {cheapest} minor units in all, {allowed} are allowed")]
+    TotalTooHigh {
+        /// What the payer would send, in minor units.
+        cheapest: u64,
+        /// What the request allows.
+        allowed: u64,
+    },
     /// No way was found for the rest of an amount in the parts that are allowed.
     #[error("in {parts} parts {carried} minor units can be carried, not the whole")]
     TooNarrowInParts {
@@ -108,6 +119,8 @@ impl RouteError {
             Self::NoPath => "no_path",
             Self::TooNarrow { .. } => "too_narrow",
             Self::FeeTooHigh { .. } => "fee_too_high",
+            Self::NoExchange => "no_exchange",
+            Self::TotalTooHigh { .. } => "total_too_high",
             Self::TooNarrowInParts { .. } => "too_narrow_in_parts",
             Self::RouteMalformed(_) => "route_malformed",
             Self::EdgeUnusable { .. } => "edge_unusable",

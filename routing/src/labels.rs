@@ -4,6 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::fee::fee_at_least;
+
 /// No label, no arc.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -15,6 +17,8 @@ pub(crate) struct Label {
     pub(crate) node: u32,
     /// The label it comes from.
     pub(crate) parent: u32,
+    /// The arc it came over, on the payer's side.
+    pub(crate) arc: u32,
     /// The next label at the node.
     pub(crate) next: u32,
     pub(crate) hops: u8,
@@ -22,6 +26,24 @@ pub(crate) struct Label {
     pub(crate) settled: bool,
     /// It met the other side within the bound.
     pub(crate) met: bool,
+}
+
+/// An edge over which the payer's side came to a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arc {
+    pub(crate) from: u32,
+    /// The next arc to the same node.
+    pub(crate) next: u32,
+    /// Fees, never more than they are.
+    pub(crate) base: u32,
+    pub(crate) ppm: u32,
+}
+
+impl Arc {
+    /// What sending `amount` on costs at least.
+    pub(crate) fn fee_at_least(&self, amount: u64) -> u64 {
+        fee_at_least(u64::from(self.base), self.ppm, amount)
+    }
 }
 
 /// Labels of one side.

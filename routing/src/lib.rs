@@ -14,9 +14,9 @@
 //!
 //! How the search works and what of it is exact is described in `docs/ROUTING.md`.
 
-mod bidirectional;
 mod debts;
 mod error;
+mod exchange;
 mod fan;
 mod fee;
 mod graph;
@@ -24,6 +24,7 @@ mod labels;
 mod plans;
 mod request;
 mod route;
+mod search;
 mod split;
 #[doc(hidden)]
 pub mod synthetic;
@@ -34,13 +35,14 @@ pub use debts::{
     CircleRequest, Debt, DebtCircle, Debts, MAX_CIRCLE_EDGES, MAX_CIRCLES, MIN_CIRCLE_EDGES,
 };
 pub use error::RouteError;
+pub use exchange::{ExchangeRequest, Exchanged, Rate, find_exchanged};
 pub use graph::{Advert, Applied, Graph, GraphSize, Offer};
 pub use plans::{Circle, alternatives, circles};
 pub use request::{DEFAULT_MAX_HOPS, FirstHop, Hint, MAX_HOPS, MAX_PARTS, Request};
 pub use route::{Hop, Route};
 pub use split::{Plan, split};
 
-pub use bidirectional::Searcher;
+pub use search::Searcher;
 
 /// The cheapest route for a request. Whoever asks often keeps a [`Searcher`] and calls [`Searcher::find`], which reuses memory.
 ///

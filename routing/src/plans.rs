@@ -1,10 +1,10 @@
 //! More than one way: alternatives, ways through a given user, circles.
 
-use crate::bidirectional::{Found, Searcher};
 use crate::error::RouteError;
 use crate::graph::Graph;
 use crate::request::{Leg, MAX_PARTS, Prepared, Request};
 use crate::route::Route;
+use crate::search::{Found, Searcher};
 use crate::unit_graph::Crossing;
 
 /// A round trip from a user to itself over at least three edges: it lowers what everybody on it owes to the next.

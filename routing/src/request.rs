@@ -7,7 +7,7 @@ use crate::graph::Graph;
 use crate::unit_graph::{Crossing, Edge, UnitGraph};
 
 /// Edges on a route unless a request says otherwise.
-pub const DEFAULT_MAX_HOPS: usize = 8;
+pub const DEFAULT_MAX_HOPS: usize = 10;
 /// The largest number of edges that a request may allow.
 pub const MAX_HOPS: usize = 32;
 /// The largest number of parts, alternatives or circles that a request may ask for.

@@ -196,6 +196,28 @@ impl Route {
     }
 }
 
+/// Checks a route whose first user forwards as well, and so takes a fee; returns that fee.
+pub(crate) fn asked_by_first(
+    graph: &Graph,
+    request: &Request,
+    route: &Route,
+) -> Result<u128, RouteError> {
+    let mut bare = route.clone();
+    let first = bare.hops.first_mut();
+    let first = first.ok_or(RouteError::RouteMalformed("it has no edge"))?;
+    let kept = u128::from(first.fee.minor());
+    first.fee = Total::ZERO;
+    bare.total = first.amount;
+    let (offer, _) = usable(graph, request, first).ok_or(RouteError::EdgeUnusable { hop: 0 })?;
+    let fee = asked(&offer, first.amount.minor());
+    if kept < fee {
+        let fee = u64::try_from(fee).unwrap_or(u64::MAX);
+        return Err(RouteError::FeeMissing { hop: 0, fee });
+    }
+    bare.check(graph, request)?;
+    Ok(fee)
+}
+
 /// `base + ceil(amount × ppm / 10^6)`.
 fn asked(offer: &Offer, amount: u64) -> u128 {
     let millionths = u128::from(amount) * u128::from(offer.ppm);

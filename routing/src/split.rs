@@ -4,11 +4,11 @@ use atomicity_ledger::amount::MAX_MINOR;
 
 use std::collections::BTreeMap;
 
-use crate::bidirectional::Searcher;
 use crate::error::RouteError;
 use crate::graph::Graph;
 use crate::request::{Leg, Prepared, Request};
 use crate::route::{Hop, Route};
+use crate::search::Searcher;
 
 /// Routes that together carry an amount. No edge takes more than it can, over all parts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::collections::{BinaryHeap, HashMap};
 
 use atomicity_ledger::Total;
 
-use crate::bidirectional::Searcher;
 use crate::error::RouteError;
 use crate::request::{Leg, Prepared, Request};
+use crate::search::Searcher;
 use crate::unit_graph::Edge;
 
 /// How many nodes the search for the widest path looks at.

@@ -102,7 +102,7 @@ impl Default for RouterConfig {
             events_per_second: 20,
             queries_per_minute: 300,
             concurrent_queries: 0,
-            max_hops: 8,
+            max_hops: 10,
             max_parts: 8,
             max_alternatives: 5,
             hellos_per_minute: 10,

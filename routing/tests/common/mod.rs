@@ -98,6 +98,12 @@ pub fn advert(
 /// A graph of these directions: each end publishes one advert per peer with both directions in it.
 pub fn graph(edges: &[Plain]) -> Graph {
     let mut graph = Graph::new();
+    publish(&mut graph, &unit(), edges);
+    graph
+}
+
+/// Adds these directions in a unit.
+pub fn publish(graph: &mut Graph, unit: &Unit, edges: &[Plain]) {
     let find = |from: u8, to: u8| {
         edges
             .iter()
@@ -114,12 +120,13 @@ pub fn graph(edges: &[Plain]) -> Graph {
                 .unwrap();
             // One of the ends may be more generous: the smaller figure counts.
             let takes = receive.map(|edge| edge.cap.saturating_mul(2).min(u64::MAX >> 1));
-            graph
-                .apply(&advert(me, peer, 1, send, takes, expires))
-                .unwrap();
+            let advert = Advert {
+                unit: unit.clone(),
+                ..advert(me, peer, 1, send, takes, expires)
+            };
+            graph.apply(&advert).unwrap();
         }
     }
-    graph
 }
 
 /// What a path costs in fees, worked out in the plainest way; `None` if it can't be paid.
