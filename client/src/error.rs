@@ -1,8 +1,12 @@
 //! What can go wrong, in words that say what to do about it.
 
+mod detail;
+
 use std::path::PathBuf;
 
 use atomicity_ledger::{LedgerError, Unit, UserKey};
+
+pub use detail::{EvidenceFault, LimitDetail};
 
 use crate::config::ConfigError;
 use crate::keys::KeyFileError;
@@ -198,6 +202,27 @@ pub enum ClientError {
     #[error(transparent)]
     Payment(#[from] PaymentFault),
 
+    /// No agent keeps books for this user.
+    #[error("no agent keeps books for this wallet")]
+    NoAgent,
+
+    /// The agent does not answer. What it was asked for may have reached it.
+    #[error("the agent that keeps these books does not answer: {0}")]
+    AgentAway(NetError),
+
+    /// The agent says no.
+    #[error("the agent refuses: {detail}")]
+    AgentRefused {
+        /// The agent's own code.
+        code: &'static str,
+        /// Its words.
+        detail: String,
+    },
+
+    /// The agent keeps these books, and this can only be done where they are kept.
+    #[error("the agent keeps the books with {0}: this needs them here")]
+    WithAgent(String),
+
     /// An evidence bundle does not verify.
     #[error("{}", .0.message)]
     EvidenceInvalid(Box<EvidenceFault>),
@@ -209,63 +234,6 @@ pub enum ClientError {
     /// A bug or a broken system: the message says where.
     #[error("internal: {0}")]
     Internal(String),
-}
-
-/// Why a payment exceeds the limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LimitDetail {
-    /// The friend's name.
-    pub friend: String,
-    /// The unit.
-    pub unit: Unit,
-    /// What was to be paid, in minor units.
-    pub amount: u64,
-    /// What can be paid at most now, in minor units.
-    pub available: u64,
-    /// The friend's credit line, in minor units.
-    pub accept: u64,
-    /// The user's own ceiling for this friend, in minor units, if there is one.
-    pub own_issue: Option<u64>,
-    /// What the friend owes, net, in minor units.
-    pub net: i64,
-}
-
-impl LimitDetail {
-    fn message(&self) -> String {
-        let show = |minor| format!("{} {}", self.unit.format_minor(minor), self.unit.code());
-        let bound = match self.own_issue {
-            Some(own) if own < self.accept => {
-                format!("your own limit for {} is {}", self.friend, show(own))
-            }
-            _ => format!(
-                "{} accepts at most {} from you",
-                self.friend,
-                show(self.accept)
-            ),
-        };
-        format!(
-            "{} is more than you can give {} now: {} and {} of it is left",
-            show(self.amount),
-            self.friend,
-            bound,
-            show(self.available),
-        )
-    }
-}
-
-/// What is wrong with an evidence bundle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EvidenceFault {
-    /// In words, naming the record and its type.
-    pub message: String,
-    /// The number of the record, from 1.
-    pub record: Option<usize>,
-    /// The record's `typ`, as far as it can be told.
-    pub typ: Option<String>,
-    /// The ledger's code for the fault.
-    pub code: &'static str,
 }
 
 impl ClientError {
@@ -308,6 +276,10 @@ impl ClientError {
             Self::NothingToPublish(_) => "nothing_to_publish",
             Self::Log(e) => e.code(),
             Self::Payment(fault) => fault.code(),
+            Self::NoAgent => "no_agent",
+            Self::AgentAway(_) => "agent_away",
+            Self::AgentRefused { code, .. } => code,
+            Self::WithAgent(_) => "with_agent",
             Self::EvidenceInvalid(fault) => fault.code,
             Self::Usage(_) => "usage",
             Self::Internal(_) => "internal",
@@ -353,6 +325,17 @@ impl ClientError {
             Self::LogInUse(_) => "`atomicity promises` shows them; `atomicity log refuse` keeps new ones away".to_owned(),
             Self::SecretUnknown(_) => "`atomicity secret list` shows those kept; the 32 bytes themselves can be given too".to_owned(),
             Self::NothingToPublish(_) => "nothing was sent; with --log it is published all the same".to_owned(),
+            Self::NoAgent => "let one keep books with `atomicity agent on`".to_owned(),
+            Self::AgentAway(_) => {
+                "look at `atomicity history` after the next `atomicity sync` before paying again; if the plugin is gone for good, `atomicity agent off --force` takes the books over".to_owned()
+            }
+            Self::AgentRefused { code: "agent_stopped" | "agent_unknown" | "books_restored" | "pair_unknown", .. } => {
+                "`atomicity agent revoke` takes the books over; `atomicity agent on` begins anew".to_owned()
+            }
+            Self::AgentRefused { code: "day_limit_exceeded", .. } => {
+                "wait for tomorrow (UTC), or raise it with `atomicity agent on --per-day`; nothing was signed".to_owned()
+            }
+            Self::WithAgent(friend) => format!("`atomicity agent take-back {friend}` brings them here"),
             Self::Net(e) => return net_hint(e),
             Self::Payment(fault) => return fault.hint(),
             _ => return None,
@@ -386,7 +369,10 @@ impl ClientError {
             | Self::LogRefused { .. }
             | Self::LogInUse(_)
             | Self::NothingToPublish(_) => 3,
-            Self::LogUnreadable { .. } => 4,
+            Self::NoAgent => 2,
+            Self::AgentRefused { code, .. } => agent_exit_code(code),
+            Self::WithAgent(_) => 5,
+            Self::LogUnreadable { .. } | Self::AgentAway(_) => 4,
             Self::Net(e) if e.is_network() => 4,
             Self::BookKeyInUse(_)
             | Self::GenerationUnknown(_)
@@ -403,7 +389,7 @@ impl ClientError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::GenerationUnknown(_) => true,
-            Self::Net(e) => e.is_retryable(),
+            Self::Net(e) | Self::AgentAway(e) => e.is_retryable(),
             _ => false,
         }
     }
@@ -411,7 +397,30 @@ impl ClientError {
     /// Whether the other side could not be reached at all.
     #[must_use]
     pub fn is_network(&self) -> bool {
-        matches!(self, Self::Net(e) if e.is_network())
+        matches!(self, Self::Net(e) | Self::AgentAway(e) if e.is_network())
+    }
+}
+
+fn agent_exit_code(code: &str) -> u8 {
+    match code {
+        "limit_exceeded"
+        | "day_limit_exceeded"
+        | "below_minimum"
+        | "terms_refused"
+        | "no_slot"
+        | "not_releasable"
+        | "total_overflow"
+        | "channel_frozen"
+        | "cap_above_authority" => 3,
+        "agent_stopped"
+        | "book_not_acknowledged"
+        | "no_pen"
+        | "epoch_ended"
+        | "key_revoked"
+        | "authority_expired"
+        | "not_authorized"
+        | "book_not_for_agent" => 5,
+        _ => 1,
     }
 }
 

@@ -3,7 +3,7 @@
 //! The SDK can do this too, but its sessions can't be opened while the homeserver is away, don't recover when another process has
 //! exchanged the same grant, and always ask for everything. Ours are opened offline and ask for no more than a wallet needs.
 
-use atomicity_ledger::{Keypair, UserKey};
+use atomicity_ledger::{Keypair, SignerKey, UserKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pubky::custom_pop::{CUSTOM_POP_JWS_TYP, CustomPop};
@@ -24,6 +24,8 @@ const CLIENT_ID: &str = "atomicity.app";
 const SIGNUP_CLIENT_ID: &str = "pubky.signup";
 /// What a wallet reads and writes: its own folders and its Paykit endpoints. Not the account, not other apps' data.
 const WALLET_SCOPES: [&str; 3] = ["/pub/atomicity/", "/priv/atomicity/", "/pub/paykit/"];
+/// Where the sealed files about friends lie.
+const CHANNELS: &str = "/pub/atomicity/v0/channels/";
 /// The life of a wallet's grant: two years, as the ecosystem's own.
 const WALLET_LIFE_S: u64 = 2 * 365 * 24 * 3600;
 /// The life of a grant made for one errand.
@@ -101,6 +103,29 @@ impl Grant {
             client,
             user: root.user_key(),
         })
+    }
+
+    /// Signs a grant that lets `holder` write this user's channel files until `until_ms`, and nothing else.
+    pub(crate) fn for_files(
+        root: &Keypair,
+        holder: &SignerKey,
+        until_ms: u64,
+    ) -> Result<String, NetError> {
+        let invalid = |reason: String| NetError::Invalid(reason);
+        let caps = Capability::read_write(CHANNELS).map_err(|error| invalid(error.to_string()))?;
+        let cnf = pubky::PublicKey::try_from_z32(&holder.to_string())
+            .map_err(|error| invalid(error.to_string()))?;
+        let now = now_s();
+        let claims = GrantClaims {
+            iss: pubky_key(&root.user_key())?,
+            client_id: ClientId::new(CLIENT_ID).map_err(|error| invalid(error.to_string()))?,
+            caps: vec![caps],
+            cnf,
+            jti: GrantId::generate(),
+            iat: now,
+            exp: (until_ms / 1000).max(now.saturating_add(1)),
+        };
+        Ok(claims.sign(&pubky_keypair(root), GRANT_JWS_TYP))
     }
 
     /// Puts a stored grant together again.

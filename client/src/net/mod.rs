@@ -11,7 +11,7 @@ mod discover;
 mod error;
 mod events;
 mod fetch;
-mod grant;
+pub(crate) mod grant;
 mod homes;
 pub(crate) mod log;
 mod lookup;

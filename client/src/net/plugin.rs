@@ -2,6 +2,7 @@
 //!
 //! A plugin is reached over TLS by its key; where that fails, at the URL that the profile names beside the key.
 
+mod agent;
 mod inbox;
 
 use std::fmt;
@@ -17,10 +18,16 @@ use tokio::sync::Mutex;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::dial;
 use super::error::NetError;
 use super::session::HomeSession;
 use super::{Answer, Call, Net, ServiceKey, now_ms};
 
+pub(crate) use agent::{AgentConnection, AgentNews};
+pub use agent::{
+    AgentEvent, AgentOrder, AgentPair, AgentPeer, AgentSettings, AgentView, FileKey, Journal,
+    Signature,
+};
 pub use inbox::{InboxEvent, InboxItem, InboxPage, InboxStream};
 
 /// The largest envelope that is sent: a record of 64 KiB, sealed and encoded, with its frame.
@@ -231,6 +238,13 @@ impl PluginClient {
                 None => Err(error),
             },
             response => response,
+        }
+    }
+
+    fn malformed(&self, reason: &str) -> NetError {
+        NetError::Malformed {
+            server: self.label(),
+            reason: reason.to_owned(),
         }
     }
 

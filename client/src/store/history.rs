@@ -144,6 +144,23 @@ pub(crate) async fn add(
     Ok(())
 }
 
+/// The amount and the note of a promise that went this way and refers to this, the newest first.
+pub(crate) async fn promised(
+    conn: &mut SqliteConnection,
+    direction: Direction,
+    reference: &str,
+) -> Result<Option<(u64, String)>, ClientError> {
+    let direction = direction.as_str();
+    let row = sqlx::query!(
+        "SELECT amount, note FROM history WHERE kind = 'promised' AND direction = ? AND reference = ? ORDER BY id DESC LIMIT 1",
+        direction,
+        reference
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (row.amount.map_or(0, from_sql), row.note.unwrap_or_default())))
+}
+
 /// Marks what was sent up to (`epoch`, `seq`) as acknowledged; returns how many payments that were.
 pub(crate) async fn acknowledged(
     conn: &mut SqliteConnection,

@@ -1,5 +1,7 @@
 //! The books of each pair, as the ledger serializes them, and how far they were published.
 
+pub(crate) mod agent;
+
 use atomicity_ledger::UserKey;
 use sqlx::SqliteConnection;
 
@@ -93,7 +95,7 @@ pub(crate) async fn with_promises(
     rows.into_iter().map(PairRow::try_from).collect()
 }
 
-/// The pairs whose channel file is behind, at most `limit`.
+/// The pairs whose channel file is behind, at most `limit`; without those of which the agent writes it.
 pub(crate) async fn unpublished(
     conn: &mut SqliteConnection,
     limit: u32,
@@ -101,7 +103,8 @@ pub(crate) async fn unpublished(
     let rows = sqlx::query_as!(
         Row,
         "SELECT user, version, body, file_version, file_path, peer_etag, peer_read_at FROM pair
-         WHERE file_version < version ORDER BY user LIMIT ?",
+         WHERE file_version < version
+           AND user NOT IN (SELECT user FROM agent_pair WHERE stage <> 'wanted') ORDER BY user LIMIT ?",
         limit
     )
     .fetch_all(conn)

@@ -52,6 +52,9 @@ pub(crate) const CLEARING: &str = "clearing";
 /// The published profile (JWS).
 pub(crate) const PROFILE: &str = "profile";
 
+/// Up to where the events and signatures of an agent that has ended were read, and at which plugin (JSON).
+pub(crate) const AGENT_READ: &str = "agent_read";
+
 /// The device's book key.
 pub(crate) const BOOK_KEY: &str = "book_key";
 /// The homeserver session, as the transport exports it.

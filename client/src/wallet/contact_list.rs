@@ -89,7 +89,8 @@ fn sign_pages(
     Ok(sealed)
 }
 
-fn entry(keys: &Keys, contact: &Contact) -> Result<record::Contact, ClientError> {
+/// What the list says about a contact.
+pub(crate) fn entry(keys: &Keys, contact: &Contact) -> Result<record::Contact, ClientError> {
     let their_key = directory::peer_keys(contact)?
         .first()
         .map_or(KeyId::ROOT, |(id, _)| *id);

@@ -17,6 +17,7 @@ use super::receive::Source;
 use super::{Fault, Wallet, history, now, promise, routed};
 use crate::error::ClientError;
 use crate::net::now_ms;
+use crate::store::pairs::agent;
 use crate::store::{contacts, inbox, logs, pairs, payments, preimages, settings, windows};
 
 /// Logs that are read side by side.
@@ -153,7 +154,12 @@ impl Wallet {
     /// Every promise that hangs on a log and is not decided.
     pub(crate) async fn open_promises(&self) -> Result<Vec<Open>, ClientError> {
         let mut open = Vec::new();
-        for row in pairs::with_promises(&mut *self.store().read().await?).await? {
+        let mut conn = self.store().read().await?;
+        for row in pairs::with_promises(&mut conn).await? {
+            // The agent follows the logs for the books that it keeps.
+            if agent::keeps(&mut conn, &row.user).await? {
+                continue;
+            }
             let pair = books::parse(&row.body)?;
             for promise in promise::all(&pair) {
                 let direct = promise.iou().record().terms.is_direct();

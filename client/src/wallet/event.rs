@@ -18,6 +18,16 @@ pub struct WalletEvent {
     pub kind: WalletEventKind,
 }
 
+impl WalletEventKind {
+    /// Whether a payment over friends may go on by it.
+    pub(crate) fn is_about_payments(&self) -> bool {
+        matches!(
+            self,
+            Self::Paid { .. } | Self::Released { .. } | Self::Expired { .. }
+        )
+    }
+}
+
 /// The kinds of events. Amounts are in minor units of `unit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

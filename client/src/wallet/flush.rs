@@ -36,6 +36,8 @@ pub enum Delivery {
     File,
     /// It is committed here and waits to be sent.
     Queued,
+    /// The agent has signed it, and delivers it.
+    Agent,
 }
 
 /// What is put off for so long is not due again while the same flush goes on.

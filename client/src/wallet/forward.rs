@@ -12,6 +12,7 @@ use super::{Wallet, now, receive};
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact};
 use crate::store::forwarding::{self, AdvertRow};
+use crate::store::pairs::agent;
 use crate::store::{json_out, pairs, publications, relays, rules};
 
 pub use crate::store::forwarding::ForwardRule;
@@ -66,7 +67,10 @@ impl Wallet {
             forwarding::put(tx.conn(), rule).await?;
         }
         forwarding::look_again(tx.conn()).await?;
+        agent::limits_changed(tx.conn(), None).await?;
         tx.commit().await?;
+        // Tried again by the next look at the agent if it does not answer now.
+        self.tend_agent().await?;
         self.publish_adverts(true).await
     }
 
@@ -105,7 +109,10 @@ impl Wallet {
             }
         }
         forwarding::look_again(tx.conn()).await?;
+        agent::limits_changed(tx.conn(), None).await?;
         tx.commit().await?;
+        // Tried again by the next look at the agent if it does not answer now.
+        self.tend_agent().await?;
         self.publish_adverts(true).await
     }
 
@@ -127,7 +134,9 @@ impl Wallet {
         }
         forwarding::set_clearing(tx.conn(), &units).await?;
         forwarding::look_again(tx.conn()).await?;
+        agent::limits_changed(tx.conn(), None).await?;
         tx.commit().await?;
+        self.tend_agent().await?;
         self.publish_adverts(true).await
     }
 

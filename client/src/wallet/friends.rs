@@ -12,6 +12,7 @@ use crate::net::{Freshness, ServiceKey};
 use crate::store::contacts::{self, Contact, ContactStatus};
 use crate::store::history::HistoryItem;
 use crate::store::inbox::{self, PendingRecord};
+use crate::store::pairs::agent;
 use crate::store::rules::grants;
 use crate::store::{forwarding, outbox, pairs, settings};
 
@@ -251,6 +252,10 @@ impl Wallet {
         let mut contact = contacts::get(change.conn(), user)
             .await?
             .ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
+        if agent::keeps(change.conn(), user).await? {
+            return Err(ClientError::WithAgent(contact.name));
+        }
+        agent::remove_pair(change.conn(), user).await?;
         let mut pair = change.load(self.user(), *user).await?;
         let open = pair
             .units()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::agent::plan_delegation;
 use super::create::check_root;
 use super::signup::PluginRegistration;
 use super::{Fault, HistoryItem, RootKey, Wallet, recover};
@@ -9,6 +10,7 @@ use crate::error::ClientError;
 use crate::net::ServiceKey;
 use crate::net::plugin::PluginAddress;
 use crate::net::session::{self, HomeSession};
+use crate::store::pairs::agent;
 use crate::store::{outbox, pairs};
 
 /// How long to look into the old inbox before leaving.
@@ -80,6 +82,9 @@ impl Wallet {
     async fn tell_everybody(&self) -> Result<(), ClientError> {
         let mut change = self.change().await?;
         recover::plan_revocations(change.conn()).await?;
+        if let Some(agent) = agent::get(change.conn()).await? {
+            plan_delegation(change.conn(), &agent).await?;
+        }
         let profile =
             crate::store::settings::need(change.conn(), crate::store::settings::PROFILE).await?;
         for row in pairs::list(change.conn()).await? {

@@ -93,6 +93,9 @@ impl Wallet {
         money: Money,
         options: IssueOptions,
     ) -> Result<IssuedPayment, ClientError> {
+        if let Some(agent) = self.agent_for(user).await? {
+            return self.issue_by_agent(&agent, user, money, options).await;
+        }
         self.ensure_may_sign().await?;
         if options.refresh {
             self.refresh(user).await?;

@@ -9,10 +9,13 @@ use atomicity_ledger::{Amount, Total, Unit, UserKey};
 
 use super::books::Change;
 use super::friends::LimitChange;
-use super::{Direction, HistoryItem, Wallet, logs, now, receive};
+use super::{Delivery, Direction, HistoryItem, Wallet, logs, now, receive};
 use crate::error::ClientError;
+use crate::net::plugin::PluginClient;
+use crate::store::contacts::{self, Contact};
+use crate::store::pairs::agent;
 use crate::store::rules::{self, grants};
-use crate::store::{contacts, forwarding, parse_own};
+use crate::store::{forwarding, parse_own};
 
 /// The most logs that an allowance names.
 const MAX_ALLOWED_LOGS: usize = 16;
@@ -52,7 +55,10 @@ impl Wallet {
         accept: u64,
         unattended: Option<UnattendedTerms>,
     ) -> Result<LimitChange, ClientError> {
-        self.ensure_may_sign().await?;
+        let by_agent = self.agent_for(user).await?;
+        if by_agent.is_none() {
+            self.ensure_may_sign().await?;
+        }
         let unattended = match unattended {
             Some(terms) => Some(self.allowance(terms).await?),
             None => None,
@@ -69,6 +75,10 @@ impl Wallet {
         // What was said of them in person is no rule's any more.
         grants::remove(change.conn(), user, unit).await?;
         let accept = rules::verdict(change.conn(), user, unit).await?.accept;
+        if let Some(agent) = by_agent {
+            let terms = terms_of(&mut change, &pair, (unit, accept), unattended).await?;
+            return self.set_line_there(change, &agent, contact, &terms).await;
+        }
         let line = (unit, accept);
         let seq = give(&mut change, &mut pair, line, unattended, None).await?;
         change.commit().await?;
@@ -76,6 +86,40 @@ impl Wallet {
         Ok(LimitChange {
             delivery: Some(self.delivery(user).await?),
             seq: Some(seq),
+            contact,
+        })
+    }
+
+    /// The same for books that the agent keeps. If it does not answer, the rule is as it was too.
+    async fn set_line_there(
+        &self,
+        change: Change,
+        agent: &PluginClient,
+        contact: Contact,
+        terms: &LineTerms,
+    ) -> Result<LimitChange, ClientError> {
+        // A transaction is not held while a server is asked.
+        drop(change);
+        let user = contact.user;
+        let seq = self.line_by_agent(agent, &user, terms).await?;
+        let mut change = self.change().await?;
+        rules::set_accept(change.conn(), &user, &terms.unit, terms.accept).await?;
+        grants::remove(change.conn(), &user, &terms.unit).await?;
+        change
+            .note(HistoryItem {
+                user: Some(user),
+                unit: Some(terms.unit.clone()),
+                kind: "line".to_owned(),
+                direction: Some(Direction::Out),
+                amount: Some(terms.accept.minor()),
+                seq,
+                ..HistoryItem::default()
+            })
+            .await?;
+        change.commit().await?;
+        Ok(LimitChange {
+            delivery: Some(Delivery::Agent),
+            seq,
             contact,
         })
     }
@@ -117,7 +161,12 @@ impl Wallet {
             .ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
         rules::set_issue(tx.conn(), user, unit, Total::from_minor(most)?).await?;
         forwarding::look_again(tx.conn()).await?;
+        agent::limits_changed(tx.conn(), Some(user)).await?;
         tx.commit().await?;
+        if self.is_with_agent(user).await? {
+            // Tried again by the next look at the agent if it does not answer now.
+            self.tend_agent().await?;
+        }
         Ok(LimitChange {
             contact,
             seq: None,
@@ -136,13 +185,7 @@ pub(crate) async fn give(
     note: Option<String>,
 ) -> Result<u64, ClientError> {
     let (peer, now) = (pair.peer(), change.now);
-    let mut terms = LineTerms::simple(unit.clone(), accept)?;
-    // Friends need not promise on a log that is not relied on here.
-    terms.logs_refused = logs::refused(change.conn()).await?;
-    let before = pair.own().unit(unit).and_then(|side| side.line());
-    let before = before.and_then(|line| line.record().unattended.clone());
-    terms.unattended = unattended.unwrap_or(before);
-    terms.unattended = terms.unattended.filter(|allowance| allowance.until > now);
+    let terms = terms_of(change, pair, (unit, accept), unattended).await?;
     let line = pair.set_line(terms, &change.keys.pen, now)?;
     let (epoch, seq) = (line.record().epoch.get(), line.record().seq.get());
     change.save(pair).await?;
@@ -162,6 +205,24 @@ pub(crate) async fn give(
         .await?;
     change.signed();
     Ok(seq)
+}
+
+/// What a line says beside its amount.
+async fn terms_of(
+    change: &mut Change,
+    pair: &Pair,
+    (unit, accept): (&Unit, Total),
+    unattended: Option<Option<Unattended>>,
+) -> Result<LineTerms, ClientError> {
+    let now = change.now;
+    let mut terms = LineTerms::simple(unit.clone(), accept)?;
+    // Friends need not promise on a log that is not relied on here.
+    terms.logs_refused = logs::refused(change.conn()).await?;
+    let before = pair.own().unit(unit).and_then(|side| side.line());
+    let before = before.and_then(|line| line.record().unattended.clone());
+    terms.unattended = unattended.unwrap_or(before);
+    terms.unattended = terms.unattended.filter(|allowance| allowance.until > now);
+    Ok(terms)
 }
 
 /// Closes every line that is open, and returns the records.

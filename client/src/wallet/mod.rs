@@ -20,6 +20,7 @@
 //! ```
 
 mod access;
+mod agent;
 mod authority;
 mod books;
 mod contact_list;
@@ -80,6 +81,9 @@ pub use crate::store::inbox::PendingRecord;
 pub use crate::store::units::OpenUnit;
 pub use crate::store::watchtowers::Watchtower;
 pub use access::parse_user;
+pub use agent::{
+    AgentPairView, AgentSignature, AgentStage, AgentStatus, AgentTerms, TakenBack, TakenBackBy,
+};
 pub use create::{Created, ROOT_FILE};
 pub use decide::DecideReport;
 pub use doctor::{Check, Diagnosis};

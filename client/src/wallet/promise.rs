@@ -6,16 +6,18 @@ use atomicity_ledger::pair::{NewPromise, Pair, Promise, Standing};
 use atomicity_ledger::record::{ConditionalIou, LogTerm, ReleaseReason, Terms};
 use atomicity_ledger::text::Address;
 use atomicity_ledger::{
-    AnyRecord, Money, PaymentHash, PolicyHash, Preimage, RecordHash, Signed, Unit, UserKey,
+    AnyRecord, Money, PaymentHash, PolicyHash, Preimage, RecordHash, RecordId, Signed, Unit,
+    UserKey,
 };
 
 use super::books::{self, Change};
 use super::flush::Delivery;
 use super::logs::Log;
 use super::view::{self, ChannelView};
-use super::{Direction, HistoryItem, Wallet, decide, issue, logs, receive};
+use super::{Direction, HistoryItem, Wallet, decide, entropy, issue, logs, receive};
 use crate::error::ClientError;
 use crate::net::now_ms;
+use crate::net::plugin::PluginClient;
 use crate::store::contacts::{self, Contact};
 use crate::store::{pairs, parse_own, rules, units};
 
@@ -161,11 +163,18 @@ impl Wallet {
         money: Money,
         how: PromiseTerms,
     ) -> Result<MadePromise, ClientError> {
-        self.ensure_may_sign().await?;
+        let by_agent = self.agent_for(user).await?;
+        match &by_agent {
+            Some(agent) => self.copy_later(agent, user).await?,
+            None => self.ensure_may_sign().await?,
+        }
         if how.refresh {
             self.refresh(user).await?;
         }
         let terms = self.terms_for(user, &money.unit, how).await?;
+        if let Some(agent) = by_agent {
+            return self.promise_there(&agent, user, money, terms).await;
+        }
         let mut change = self.change().await?;
         let contact = contacts::get(change.conn(), user)
             .await?
@@ -206,6 +215,64 @@ impl Wallet {
         })
     }
 
+    /// The same for books that the agent keeps.
+    async fn promise_there(
+        &self,
+        agent: &PluginClient,
+        user: &UserKey,
+        money: Money,
+        terms: Terms,
+    ) -> Result<MadePromise, ClientError> {
+        if terms.is_direct() {
+            let mut change = self.change().await?;
+            only_direct_release(&mut change, &terms.hash).await?;
+        }
+        let id = RecordId::from_entropy(entropy());
+        let iou = self
+            .promise_by_agent(agent, user, (id, &money), (&terms, None))
+            .await?;
+        let mut change = self.change().await?;
+        change
+            .note(HistoryItem {
+                user: Some(*user),
+                unit: Some(money.unit.clone()),
+                kind: "promised".to_owned(),
+                direction: Some(Direction::Out),
+                amount: Some(money.amount.minor()),
+                reference: Some(iou.hash().to_string()),
+                note: Some(format!("hangs on {}", terms.hash)),
+                ..HistoryItem::default()
+            })
+            .await?;
+        change.commit().await?;
+        self.copy_later(agent, user).await?;
+        let mut conn = self.store().read().await?;
+        let contact = contacts::get(&mut conn, user)
+            .await?
+            .ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
+        let pair = books::load(&mut conn, self.user(), *user).await?;
+        let shown = find(&pair, iou.hash()).map(|p| PromiseView::new(&contact, self.user(), p));
+        Ok(MadePromise {
+            // It stands at the agent, whatever the copy shows.
+            promise: shown.unwrap_or_else(|| PromiseView {
+                id: iou.hash(),
+                friend: contact.name.clone(),
+                user: *user,
+                direction: Direction::Out,
+                unit: money.unit.clone(),
+                amount: money.amount.minor(),
+                terms,
+                standing: Standing::Undecided,
+                acknowledged: false,
+                preimage: None,
+                at: iou.record().at.millis(),
+            }),
+            channel: view::channel(&mut conn, &pair, &contact, &money.unit).await?,
+            contact,
+            delivery: Delivery::Agent,
+        })
+    }
+
     /// The promises between this user and their friends that are still kept, by friend, the user's own first.
     ///
     /// # Errors
@@ -231,11 +298,16 @@ impl Wallet {
     /// # Errors
     /// From the ledger: `PromiseUnknown`, and `NotReleasable` if it is due, decided, or promised onward.
     pub async fn release_promise(&self, id: RecordHash) -> Result<PromiseView, ClientError> {
-        self.ensure_may_sign().await?;
         let promises = self.promises(None).await?;
         let known = promises.iter().find(|promise| promise.id == id);
         let unknown = atomicity_ledger::LedgerError::PromiseUnknown;
-        let user = known.ok_or(unknown)?.user;
+        let known = known.ok_or(unknown)?;
+        let user = known.user;
+        if let Some(agent) = self.agent_for(&user).await? {
+            return self.release_there(&agent, known).await;
+        }
+        self.ensure_may_sign().await?;
+        let known = Some(known);
         let mut change = self.change().await?;
         let contact = contacts::get(change.conn(), &user)
             .await?
@@ -269,6 +341,32 @@ impl Wallet {
         change.commit().await?;
         self.send_now(&user).await?;
         Ok(view)
+    }
+
+    /// The same for books that the agent keeps.
+    async fn release_there(
+        &self,
+        agent: &PluginClient,
+        known: &PromiseView,
+    ) -> Result<PromiseView, ClientError> {
+        self.release_by_agent(agent, &known.user, known.id).await?;
+        let mut change = self.change().await?;
+        change
+            .note(HistoryItem {
+                user: Some(known.user),
+                unit: Some(known.unit.clone()),
+                kind: "released".to_owned(),
+                direction: Some(Direction::In),
+                amount: Some(known.amount),
+                reference: Some(known.id.to_string()),
+                ..HistoryItem::default()
+            })
+            .await?;
+        change.commit().await?;
+        Ok(PromiseView {
+            standing: Standing::Released,
+            ..known.clone()
+        })
     }
 
     /// Reads the logs as far as they are now, and puts the terms together.

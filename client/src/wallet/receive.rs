@@ -16,6 +16,7 @@ use super::event::{WalletEvent, WalletEventKind};
 use super::{Wallet, decide, directory, logs, routed};
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact, ContactStatus};
+use crate::store::pairs::agent;
 use crate::store::{inbox, pairs, settings};
 
 /// What became of some records of one friend.
@@ -113,6 +114,10 @@ impl Wallet {
             change.commit().await?;
             return Ok(Received::default());
         };
+        if agent::keeps(change.conn(), peer).await? {
+            drop(change);
+            return self.receive_beside(contact, records, source).await;
+        }
         let received = receive_in(&mut change, self.user(), contact, records, own).await?;
         let source = match source {
             // Without its ETag the file is read in full again.
@@ -120,6 +125,34 @@ impl Wallet {
             source => source,
         };
         source.note(&mut change, peer).await?;
+        change.commit().await?;
+        if received.profile_changed {
+            self.forget_directory();
+        }
+        Ok(received)
+    }
+
+    /// Applies nothing but the profile of a friend with whom the agent keeps the books. What else came in an envelope is passed on to
+    /// the agent.
+    async fn receive_beside(
+        &self,
+        contact: Contact,
+        records: &[String],
+        source: Source<'_>,
+    ) -> Result<Received, ClientError> {
+        let peer = contact.user;
+        let is_profile = |jws: &&String| peek_typ(jws).is_ok_and(|typ| typ == Profile::TYP);
+        let (profiles, others): (Vec<&String>, Vec<&String>) =
+            records.iter().partition(|jws| is_profile(jws));
+        if matches!(source, Source::Envelope(_)) {
+            let others: Vec<String> = others.into_iter().cloned().collect();
+            // First there, then forgotten here: the agent takes a second copy for what it is.
+            self.pass_to_agent(&peer, &others).await?;
+        }
+        let profiles: Vec<String> = profiles.into_iter().cloned().collect();
+        let mut change = self.change().await?;
+        let received = receive_in(&mut change, self.user(), contact, &profiles, &[]).await?;
+        source.note(&mut change, &peer).await?;
         change.commit().await?;
         if received.profile_changed {
             self.forget_directory();
@@ -138,6 +171,9 @@ impl Wallet {
         let Some(contact) = contacts::get(change.conn(), peer).await? else {
             return Ok(Received::default());
         };
+        if agent::keeps(change.conn(), peer).await? {
+            return Ok(Received::default());
+        }
         let mut pair = change.load(self.user(), *peer).await?;
         let now = change.now;
         if let Some(jws) = found

@@ -15,7 +15,7 @@ use atomicity_ledger::seal::{
     Agreement, EncryptionKey, EncryptionSecret, KeyId, MAX_CHANNEL_FILE_BYTES, channel_path,
     open_channel_file,
 };
-use atomicity_ledger::{AnyRecord, SignerKey, Total, Unit};
+use atomicity_ledger::{AnyRecord, SignerKey, Total, Unit, UserKey};
 use futures_util::{StreamExt as _, stream};
 
 use super::create::{check_root, new_device};
@@ -30,9 +30,10 @@ use crate::error::ClientError;
 use crate::net::plugin::PluginAddress;
 use crate::net::session::{self, HomeSession};
 use crate::net::{Freshness, NetError, ServiceKey, Target};
+use crate::store::pairs::agent;
 use crate::store::{contacts, pairs, settings};
-pub(crate) use published::plan_revocations;
-use published::{Published, plan_revocation};
+use published::Published;
+pub(crate) use published::{plan_revocation, plan_revocations};
 
 /// Friends who are looked up side by side.
 const FRIENDS_AT_ONCE: usize = 32;
@@ -229,6 +230,41 @@ impl Wallet {
         Ok(())
     }
 
+    /// Takes the books with one friend over in a new epoch, from the copy here and from what lies on both homeservers: whoever kept
+    /// them is gone, or not to be trusted any more.
+    pub(crate) async fn recover_kept(
+        &self,
+        root: &RootKey,
+        user: &UserKey,
+    ) -> Result<(), ClientError> {
+        let session = self.session().await?;
+        let mut conn = self.store().read().await?;
+        let contact = contacts::get(&mut conn, user).await?;
+        let contact = contact.ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
+        let copy = super::books::load(&mut conn, self.user(), *user).await?;
+        let keys = access::Keys::load(&mut conn, self.user()).await?;
+        drop(conn);
+        let entry = contact_list::entry(&keys, &contact)?;
+        let mut found = self.find_friend(&session, root, entry).await?;
+        let profile = found.contact.profile.clone();
+        found.contact = contact;
+        if let Some(profile) = profile.filter(|_| found.contact.profile.is_none()) {
+            found.contact.profile = Some(profile);
+        }
+        let records = copy.file_records();
+        for (texts, into) in [
+            (records.own, &mut found.mine),
+            (records.held, &mut found.held),
+        ] {
+            // Grants are no records; they are learnt as what they are.
+            found.authority.extend(texts.iter().cloned());
+            into.extend(texts.iter().filter_map(|jws| AnyRecord::decode(jws).ok()));
+        }
+        self.begin_epoch(root, found).await?;
+        self.forget_directory();
+        Ok(())
+    }
+
     /// Looks for everything about one contact: their profile, and the own file about them.
     async fn find_friend(
         &self,
@@ -374,6 +410,7 @@ impl Wallet {
             change.now,
         )?;
         change.save(&recovered.pair).await?;
+        agent::remove_pair(change.conn(), &user).await?;
         if let Some(path) = &found.old_path {
             pairs::set_file_path(change.conn(), &user, path).await?;
         }

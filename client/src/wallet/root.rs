@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::paths;
 use crate::error::ClientError;
 use crate::keys;
+use crate::net::grant;
 use crate::net::plugin::PluginAddress;
 use crate::store::units::OpenUnit;
 
@@ -113,6 +114,15 @@ impl RootKey {
             serial,
         };
         Signed::sign(delegation, &self.0)
+    }
+
+    /// Lets `holder` write the user's channel files. That is no authority to sign.
+    pub(crate) fn grant_files(
+        &self,
+        holder: &SignerKey,
+        until: u64,
+    ) -> Result<String, ClientError> {
+        Ok(grant::Grant::for_files(&self.0, holder, until)?)
     }
 
     /// Ends the authority of `device`.

@@ -15,6 +15,7 @@ use super::{HistoryItem, Wallet, decide, entropy, history, now, promise, routed}
 use crate::error::ClientError;
 use crate::net::log::PublishedAnswer;
 use crate::net::{NetError, now_ms};
+use crate::store::pairs::agent;
 use crate::store::{contacts, logs, pairs, preimages};
 
 pub use crate::store::preimages::KeptSecret;
@@ -252,6 +253,10 @@ impl Wallet {
         let Some(contact) = contacts::get(change.conn(), user).await? else {
             return Ok(Vec::new());
         };
+        if agent::keeps(change.conn(), user).await? {
+            // The agent reads the log itself.
+            return Ok(Vec::new());
+        }
         let mut pair = change.load(self.user(), *user).await?;
         let before = pair.clone();
         let hash = preimage.hash();

@@ -66,6 +66,8 @@ pub struct SyncReport {
     pub unreadable_logs: Vec<(String, Fault)>,
     /// What is wrong with the own homeserver or plugin.
     pub fault: Option<Fault>,
+    /// Why the agent could not be asked, if there is one.
+    pub agent: Option<Fault>,
     /// What happened.
     pub events: Vec<WalletEvent>,
 }
@@ -110,6 +112,9 @@ impl Wallet {
         let mut tx = self.store().write().await?;
         outbox::retry_now(tx.conn(), now().millis()).await?;
         tx.commit().await?;
+        let tended = self.tend_agent().await?;
+        report.events.extend(tended.events);
+        report.agent = tended.failed.as_ref().map(Fault::from);
         let friends = self.chosen(only).await?;
         // Side by side: an inbox that does not answer delays no friend's news.
         let (read, looked, rated) = tokio::join!(
@@ -230,6 +235,10 @@ impl Wallet {
         let mut fresh = age > PROFILE_MAX_AGE_MS;
         if fresh {
             self.refresh_profile(&mut friend, &mut received).await?;
+        }
+        if self.is_with_agent(&friend.user).await? {
+            // What is in the file is the agent's to read.
+            return Ok(received);
         }
         loop {
             match self.read_channel_file(&friend, &mut received).await {

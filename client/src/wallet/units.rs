@@ -13,6 +13,7 @@ use super::{Fault, RootKey, Wallet, now, profile};
 use crate::error::ClientError;
 use crate::store::contacts::{self, ContactStatus};
 use crate::store::history::HistoryItem;
+use crate::store::pairs::agent;
 use crate::store::units::{self, OpenUnit};
 use crate::store::{pairs, publications, settings};
 
@@ -219,7 +220,7 @@ pub(crate) async fn open_book(
 }
 
 /// The credit lines that this user gives the peer.
-fn own_lines(pair: &Pair) -> Vec<LineTerms> {
+pub(crate) fn own_lines(pair: &Pair) -> Vec<LineTerms> {
     let lines = pair.units().into_iter().filter_map(|unit| {
         let line = pair.own().unit(&unit)?.line()?.record().clone();
         Some(LineTerms {
@@ -239,6 +240,10 @@ fn own_lines(pair: &Pair) -> Vec<LineTerms> {
 /// A new book towards every friend, for the caps have changed.
 async fn reopen_books(change: &mut Change, root: &Keypair) -> Result<(), ClientError> {
     for friend in contacts::list(change.conn(), ContactStatus::Friend).await? {
+        // The agent keeps its books as they are until they come back.
+        if agent::keeps(change.conn(), &friend.user).await? {
+            continue;
+        }
         let Some(row) = pairs::get(change.conn(), &friend.user).await? else {
             continue;
         };

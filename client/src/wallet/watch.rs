@@ -14,6 +14,7 @@ use futures_util::stream::{BoxStream, SelectAll};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::agent::Tended;
 use super::event::{WalletEvent, WalletEventKind};
 use super::receive::Received;
 use super::{DecideReport, Fault, Wallet, forward, now};
@@ -54,6 +55,8 @@ impl WatchOptions {
 enum News {
     Inbox(usize, InboxEvent),
     Hint(Hint),
+    /// Something happened at the agent.
+    Agent,
 }
 
 struct Watcher<'a, F> {
@@ -73,6 +76,8 @@ struct Watcher<'a, F> {
     adverts_at: Instant,
     /// The logs that could not be read the last time.
     silent_logs: BTreeSet<String>,
+    /// Whether the agent could not be asked the last time.
+    agent_away: bool,
     /// The fault of the own servers that was reported last.
     reported: Option<String>,
     report: F,
@@ -102,6 +107,7 @@ impl Wallet {
             decide_at: Instant::now(),
             adverts_at: Instant::now(),
             silent_logs: BTreeSet::new(),
+            agent_away: false,
             reported: None,
             report,
         };
@@ -163,6 +169,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
         let hints = self.wallet.net().watch(friends, self.poll);
         let mut news = SelectAll::new();
         news.push(hints.map(News::Hint).boxed());
+        news.push(self.wallet.agent_bell().map(|()| News::Agent).boxed());
         for (n, plugin) in self.plugins.iter().enumerate() {
             let events = plugin.events(None);
             news.push(events.map(move |event| News::Inbox(n, event)).boxed());
@@ -174,6 +181,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
         match news {
             News::Inbox(n, InboxEvent::Item(item)) => return self.take_item(n, &item).await,
             News::Inbox(_, InboxEvent::Ready) => {}
+            News::Agent => self.work.tend(),
             News::Inbox(n, InboxEvent::Down(error)) => {
                 let fault = Fault::from(&ClientError::Net(error));
                 self.unreachable("plugin", self.plugin_name(n), &fault, None);
@@ -246,6 +254,11 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
                 Ok(())
             }
             Done::Ruled(Err(error)) => self.bear(error),
+            Done::Tended(Ok(tended)) => {
+                self.tended(tended);
+                Ok(())
+            }
+            Done::Tended(Err(error)) => self.bear(error),
             Done::Decided(Err(error)) => {
                 self.decide_at = Instant::now() + DECIDE_RARELY;
                 self.bear(error)
@@ -265,6 +278,25 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
                 self.reread = Some(later(waited));
                 self.bear(error)
             }
+        }
+    }
+
+    /// What the agent did, and whether it can be asked.
+    fn tended(&mut self, tended: Tended) {
+        if tended.moved {
+            self.decide_at = Instant::now();
+            self.work.decide();
+        }
+        self.tell_all(tended.events);
+        match tended.failed.map(|error| Fault::from(&error)) {
+            Some(fault) if !self.agent_away => {
+                self.agent_away = true;
+                self.unreachable("plugin", "the agent".to_owned(), &fault, None);
+            }
+            None if std::mem::take(&mut self.agent_away) => {
+                self.reachable("plugin", "the agent".to_owned());
+            }
+            _ => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt_asked::Asked;
 use super::{Context, Neighbour, Step, code_of, given_up};
 use crate::amount::{Amount, Total};
 use crate::digest::Preimage;
@@ -44,12 +45,12 @@ pub struct Route {
 #[serde(deny_unknown_fields)]
 pub struct Attempt {
     v: Version,
-    unit: Unit,
-    terms: Terms,
+    pub(super) unit: Unit,
+    pub(super) terms: Terms,
     total: Amount,
     most: Amount,
-    parts: Vec<AttemptPart>,
-    receipt: Option<Receipt>,
+    pub(super) parts: Vec<AttemptPart>,
+    pub(super) receipt: Option<Receipt>,
 }
 
 /// One promise of the payer, and the way that it takes.
@@ -66,7 +67,10 @@ pub struct AttemptPart {
     pub iou: RecordHash,
     /// What became of it.
     pub fate: Fate,
-    keys: ReplyKeys,
+    /// What somebody else, who keeps the books, is asked to sign: until they answer, `iou` is only a stand-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) asked: Option<Asked>,
+    pub(super) keys: ReplyKeys,
 }
 
 /// What became of a part.
@@ -215,7 +219,7 @@ impl Attempt {
         if number != self.parts.len() || number >= MAX_ATTEMPT_PARTS {
             return Err(LedgerError::OutOfRange("number of the part"));
         }
-        let (amount, arrives) = self.check_route(first.pair, route)?;
+        let (amount, arrives) = self.check_route(first.pair.peer(), route)?;
         let path = layers_for(route);
         let (layers, keys) = onion::seal(&path, &self.terms.hash, &context.entropy)?;
         let new = NewPromise {
@@ -233,17 +237,22 @@ impl Attempt {
             arrives,
             iou: iou.hash(),
             fate: Fate::Outstanding,
+            asked: None,
             keys,
         });
         step.send(first.pair.peer(), [AnyRecord::from(iou)]);
         Ok(step)
     }
 
-    fn check_route(&self, first: &Pair, route: &Route) -> Result<(Amount, Amount), LedgerError> {
+    pub(super) fn check_route(
+        &self,
+        first: UserKey,
+        route: &Route,
+    ) -> Result<(Amount, Amount), LedgerError> {
         let (Some(start), Some(end)) = (route.stops.first(), route.stops.last()) else {
             return Err(LedgerError::LayersInvalid("a path has 1 to 10 hops"));
         };
-        if start.key.user != first.peer() {
+        if start.key.user != first {
             return Err(LedgerError::ForeignChannel);
         }
         let grows = |pair: &[Stop]| matches!(pair, [a, b] if a.amount < b.amount);
@@ -378,7 +387,7 @@ fn merged(events: &[Event], promise: RecordHash) -> Option<Receipt> {
 }
 
 /// What each stop is told.
-fn layers_for(route: &Route) -> Vec<(HopKey, Payload)> {
+pub(super) fn layers_for(route: &Route) -> Vec<(HopKey, Payload)> {
     let onward = route.stops.windows(2).enumerate().filter_map(|(i, pair)| {
         let [here, next] = pair else { return None };
         let payload = Payload::Forward {

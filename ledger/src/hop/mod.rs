@@ -12,6 +12,7 @@
 //! - once it knows the preimage, it hands the proof to both sides.
 
 mod attempt;
+mod attempt_asked;
 mod budget;
 mod collection;
 mod errand;
@@ -22,6 +23,7 @@ mod reply;
 mod shown;
 
 pub use attempt::{Attempt, AttemptPart, Fate, MAX_ATTEMPT_PARTS, Progress, Receipt, Route, Stop};
+pub use attempt_asked::{Asked, Request};
 pub use budget::Tally;
 pub use collection::{
     Bill, Collection, CollectionPart, CollectionStage, MAX_COLLECTION_PARTS, Publish, TrustedLog,

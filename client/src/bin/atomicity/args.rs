@@ -1,17 +1,17 @@
 //! The command line: what can be asked, in which words.
 
-mod services;
-
+mod agent;
 mod payments;
 mod promises;
 mod rules;
+mod services;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use agent::{AgentCommand, AgentOn};
 pub use payments::{Clear, ForwardCommand, ForwardOn, Invoice};
-
 pub use promises::{LogCommand, PromiseCommand, Promises, SecretCommand, WatchtowerCommand};
 
 pub use rules::{Block, RuleAdd, RuleCommand, Says};
@@ -100,6 +100,9 @@ pub enum Command {
     Block(Block),
     /// Lift a block
     Unblock(Block),
+    /// An agent at your plugin that keeps books while this device is off
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// Promises that may become due, and what has become of them
     Promises(Promises),
     /// Secrets that promises hang on

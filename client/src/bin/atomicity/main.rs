@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use, 3 refused by a limit, 4 nothing could be reached, 5 this copy must not sign, 6 the
 //! root key can't be opened, 7 the wallet can't be written.
 
+mod agent;
 mod args;
 mod clear;
 mod doctor;
@@ -143,6 +144,7 @@ async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
         Command::Rule(command) => rule::run(context, command).await,
         Command::Block(args) => rule::block(context, &args, true).await,
         Command::Unblock(args) => rule::block(context, &args, false).await,
+        Command::Agent(command) => agent::run(context, command).await,
         Command::Promises(args) => promise::promises(context, args).await,
         Command::Secret(command) => promise::secret(context, command).await,
         Command::Log(command) => log::run(context, command).await,

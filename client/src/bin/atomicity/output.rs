@@ -106,6 +106,7 @@ pub fn delivery_name(delivery: Delivery) -> &'static str {
         Delivery::Inbox => "inbox",
         Delivery::File => "file",
         Delivery::Queued => "queued",
+        Delivery::Agent => "agent",
     }
 }
 
@@ -114,6 +115,7 @@ pub fn delivery_words(delivery: Delivery, friend: &str) -> String {
     match delivery {
         Delivery::Inbox => format!("delivered to {friend}'s inbox"),
         Delivery::File => format!("published; {friend} will find it"),
+        Delivery::Agent => format!("signed by your agent, which delivers it to {friend}"),
         Delivery::Queued => {
             "signed and kept; it will be sent by the next `atomicity sync`".to_owned()
         }
@@ -235,6 +237,29 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+/// The beginning of a day such as `2031-12-24` in UTC, Unix milliseconds; `None` if there is no such day.
+pub fn day_millis(text: &str) -> Option<u64> {
+    let mut parts = text.split('-').map(str::parse::<u64>);
+    let (year, month, day) = (
+        parts.next()?.ok()?,
+        parts.next()?.ok()?,
+        parts.next()?.ok()?,
+    );
+    if parts.next().is_some() || !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
+        return None;
+    }
+    // Years are counted from March, as in `civil`.
+    let (year_of_march, shifted) = match month {
+        1 | 2 => (year - 1, month + 9),
+        _ => (year, month - 3),
+    };
+    let (era, of_era) = (year_of_march / 400, year_of_march % 400);
+    let of_year = (153 * shifted + 2) / 5 + day.checked_sub(1)?;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    let days = days.checked_sub(719_468)?;
+    (civil(days) == (year, month, day)).then(|| days * 86_400_000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +269,24 @@ mod tests {
         assert_eq!(time_text(0), "1970-01-01 00:00:00Z");
         assert_eq!(time_text(951_782_400_000), "2000-02-29 00:00:00Z");
         assert_eq!(time_text(1_767_225_599_999), "2025-12-31 23:59:59Z");
+    }
+
+    #[test]
+    fn days_are_read_and_those_that_do_not_exist_are_not() {
+        assert_eq!(day_millis("1970-01-01"), Some(0));
+        assert_eq!(day_millis("2000-02-29"), Some(951_782_400_000));
+        assert_eq!(day_millis("2026-01-01"), Some(1_767_225_600_000));
+        for no in [
+            "2001-02-29",
+            "2026-04-31",
+            "2026-13-01",
+            "2026-01",
+            "30d",
+            "2026-01-00",
+            "1-1-1",
+        ] {
+            assert_eq!(day_millis(no), None, "{no}");
+        }
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub async fn sync(context: &Context, args: Sync) -> Result<u8, ClientError> {
         "unreachable": unreachable,
         "inbox": { "read": report.inbox.read, "error": report.inbox.fault.as_ref().map(fault) },
         "fault": report.fault.as_ref().map(fault),
+        "agent": report.agent.as_ref().map(fault),
         "events": report.events.iter().map(event_value).collect::<Vec<_>>(),
     });
     context.out.result(&value, || sync_text(&report));
@@ -95,7 +96,13 @@ fn sync_text(report: &SyncReport) -> String {
             fault.message
         ));
     }
-    for fault in report.inbox.fault.iter().chain(&report.fault) {
+    for fault in report
+        .inbox
+        .fault
+        .iter()
+        .chain(&report.fault)
+        .chain(&report.agent)
+    {
         lines.push(format!("not all went well: {}", fault.message));
     }
     let queued = if report.queued > 0 {
@@ -140,7 +147,7 @@ pub async fn watch(context: &Context, args: &Watch) -> Result<u8, ClientError> {
 }
 
 /// Waits for Ctrl-C or a polite request to end.
-async fn stopped() {
+pub async fn stopped() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -115,13 +115,6 @@ impl PluginClient {
         }
     }
 
-    fn malformed(&self, reason: &str) -> NetError {
-        NetError::Malformed {
-            server: self.label(),
-            reason: reason.to_owned(),
-        }
-    }
-
     async fn follow(self, mut after: Option<String>, out: mpsc::Sender<InboxEvent>) {
         let config = self.net().config();
         let mut backoff = Backoff::new(config.backoff_first, config.backoff_longest);

@@ -130,7 +130,11 @@ impl Wallet {
     /// What only the network did wrong is over some time: the payment goes on.
     fn bear(&self, done: Result<(), ClientError>) -> Result<(), ClientError> {
         match done {
-            Err(error @ (ClientError::Net(_) | ClientError::GenerationUnknown(_))) => {
+            Err(
+                error @ (ClientError::Net(_)
+                | ClientError::AgentAway(_)
+                | ClientError::GenerationUnknown(_)),
+            ) => {
                 tracing::info!(code = error.code(), "later: {error}");
                 Ok(())
             }
@@ -147,6 +151,8 @@ impl Wallet {
     /// The inbox, and now and then the files of the friends over whom the payment goes.
     async fn read_news(&self, id: &RecordId, files: &mut Instant) -> Result<(), ClientError> {
         self.ensure_may_sign().await?;
+        // What becomes of promises over the agent is told by the agent.
+        self.tend_agent().await?;
         let report = self.read_inboxes().await?;
         let mut look_at = report.look_at;
         if files.elapsed() >= FILES_EVERY {
@@ -215,7 +221,13 @@ impl Wallet {
         if row.state != PaymentState::Open {
             return Ok(Vec::new());
         }
-        let attempt = open_attempt(&self.keys().await?, &row)?;
+        let mut row = row;
+        let mut attempt = open_attempt(&self.keys().await?, &row)?;
+        if !attempt.requests().is_empty() {
+            self.ask_for_parts(&row.id).await?;
+            row = self.payment_row(&row.id).await?;
+            attempt = open_attempt(&self.keys().await?, &row)?;
+        }
         let plan = Plan::read(&row)?;
         let progress = attempt.progress();
         if progress.missing == 0 {

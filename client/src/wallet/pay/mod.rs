@@ -1,5 +1,6 @@
 //! Paying somebody over friends: what is asked for, the ways, the promises, and what becomes of them.
 
+mod asked;
 mod check;
 mod circle;
 mod drive;

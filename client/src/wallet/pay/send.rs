@@ -15,6 +15,7 @@ use super::fault::PaymentFault;
 use super::ways::{Way, WayPart};
 use super::{PaymentState, Plan, open_attempt, seal_attempt};
 use crate::error::ClientError;
+use crate::store::pairs::agent;
 use crate::store::payments::{self, PaymentRow};
 use crate::store::rules;
 
@@ -65,7 +66,19 @@ impl Wallet {
         row.attempt = seal_attempt(&change.keys, &row, &attempt)?;
         payments::put(change.conn(), &row).await?;
         change.commit().await?;
+        // From here on the payment stands; what the agent can't be asked now is asked later.
+        self.ask_soon(&row.id).await?;
         Ok(row.id)
+    }
+
+    async fn ask_soon(&self, id: &RecordId) -> Result<(), ClientError> {
+        match self.ask_for_parts(id).await {
+            Err(error @ (ClientError::Net(_) | ClientError::AgentAway(_))) => {
+                tracing::info!(code = error.code(), "asked later: {error}");
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Signs the promises of another way for what is missing. On new terms if nothing of the old ones counts any more.
@@ -91,7 +104,8 @@ impl Wallet {
         row.attempt = seal_attempt(&change.keys, &row, &attempt)?;
         row.tries += 1;
         payments::put(change.conn(), &row).await?;
-        change.commit().await
+        change.commit().await?;
+        self.ask_soon(id).await
     }
 
     async fn promise_way(
@@ -119,6 +133,16 @@ impl Wallet {
     ) -> Result<(), ClientError> {
         let first = route.stops.first().map(|stop| stop.key.user);
         let first = first.ok_or(PaymentFault::RouteInvalid("it has no hops"))?;
+        if agent::keeps(change.conn(), &first).await? {
+            let known = logs::known(change.conn()).await?;
+            let context = Context {
+                now: change.now,
+                logs: &known,
+                secrets: &[],
+                entropy: entropy(),
+            };
+            return Ok(attempt.ask(RecordId::from_entropy(entropy()), route, &context)?);
+        }
         let mut pair = change.load(self.user(), first).await?;
         let ceiling = rules::verdict(change.conn(), &first, &plan.unit)
             .await?

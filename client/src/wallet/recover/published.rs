@@ -31,7 +31,7 @@ pub(super) struct Published {
 }
 
 /// Plans the revocation of a device in the place of its delegation.
-pub(super) async fn plan_revocation(
+pub(crate) async fn plan_revocation(
     conn: &mut SqliteConnection,
     device: SignerKey,
     jws: &str,

@@ -10,7 +10,7 @@ use atomicity_ledger::{Preimage, Signed, UserKey};
 use super::super::event::WalletEventKind;
 use super::super::pay::{self, Plan};
 use super::super::{Direction, HistoryItem, decide};
-use super::Desk;
+use super::{Desk, Word};
 use crate::error::ClientError;
 use crate::store::invoices::{self, InvoiceRow};
 use crate::store::payments::{self, PaymentRow, PaymentState};
@@ -37,6 +37,11 @@ impl Desk<'_> {
                 return self.hand_on(relay, reply).await;
             }
         }
+        self.read_replies(reply).await
+    }
+
+    /// Looks whether one of this user's own payments waits for an answer.
+    pub(super) async fn read_replies(&mut self, reply: &Reply) -> Result<(), ClientError> {
         for row in payments::open(self.change.conn()).await? {
             self.read_reply(row, reply).await?;
         }
@@ -201,9 +206,35 @@ impl Desk<'_> {
         Ok(())
     }
 
+    /// What the agent says of a promise: it may be one of this user's own payments.
+    pub(super) async fn hear_word(
+        &mut self,
+        peer: &UserKey,
+        word: &Word,
+    ) -> Result<(), ClientError> {
+        for row in payments::open(self.change.conn()).await? {
+            let mut attempt = pay::open_attempt(&self.change.keys, &row)?;
+            let before = attempt.clone();
+            match word {
+                Word::Failed(iou, reason, layers) => {
+                    attempt.told_failed(*iou, self.me, (*reason, layers.as_ref()));
+                }
+                Word::Paid(iou, preimage, proof) => {
+                    attempt.told_paid(*iou, *preimage, proof.clone());
+                }
+                Word::Reply(_) => {}
+            }
+            let first = |hops: &[UserKey]| hops.first() == Some(peer);
+            if attempt != before && attempt.parts().iter().any(|part| first(&part.hops)) {
+                self.note_attempt(row, attempt).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn follow_payment(
         &mut self,
-        mut row: PaymentRow,
+        row: PaymentRow,
         mut attempt: Attempt,
         peer: &UserKey,
         events: &[Event],
@@ -216,6 +247,14 @@ impl Desk<'_> {
         if attempt == before {
             return Ok(());
         }
+        self.note_attempt(row, attempt).await
+    }
+
+    async fn note_attempt(
+        &mut self,
+        mut row: PaymentRow,
+        attempt: Attempt,
+    ) -> Result<(), ClientError> {
         row.attempt = pay::seal_attempt(&self.change.keys, &row, &attempt)?;
         if attempt.receipt().is_some() {
             row.state = PaymentState::Paid;

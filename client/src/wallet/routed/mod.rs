@@ -10,14 +10,17 @@ use std::collections::{BTreeMap, VecDeque};
 
 use atomicity_ledger::hop::{Context, Step};
 use atomicity_ledger::pair::{Event, KnownLogs, Pair};
+use atomicity_ledger::record::{LogProof, ReleaseReason, Reply};
 use atomicity_ledger::seal::EncryptionSecret;
-use atomicity_ledger::{AnyRecord, Keypair, UserKey};
+use atomicity_ledger::text::Layers;
+use atomicity_ledger::{AnyRecord, Keypair, Preimage, RecordHash, UserKey};
 
 use super::books::Change;
 use super::event::{WalletEvent, WalletEventKind};
 use super::{decide, entropy, history, logs, now};
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact};
+use crate::store::pairs::agent;
 
 /// Changes of books that may follow from one, at most.
 const ROUNDS: usize = 256;
@@ -96,6 +99,47 @@ pub(crate) async fn tidy(
     desk.finish().await
 }
 
+/// What follows for this user's own payments when the copy of books that the agent keeps was replaced. Nothing is signed.
+///
+/// # Errors
+/// As [`react`].
+pub(crate) async fn follow_copy(
+    change: &mut Change,
+    me: UserKey,
+    peer: UserKey,
+    word: Option<&Word>,
+) -> Result<Vec<WalletEvent>, ClientError> {
+    let logs = logs::known(change.conn()).await?;
+    let (pen, secrets) = (change.keys.pen.clone(), change.keys.encryption.clone());
+    let mut desk = Desk {
+        change,
+        me,
+        pen,
+        secrets,
+        logs,
+        books: BTreeMap::new(),
+        queue: VecDeque::new(),
+        told: Vec::new(),
+    };
+    desk.put_books(&peer).await?;
+    match word {
+        Some(Word::Reply(reply)) => desk.read_replies(reply).await?,
+        Some(word) => desk.hear_word(&peer, word).await?,
+        None => desk.follow_payments(&peer, &[]).await?,
+    }
+    desk.finish().await
+}
+
+/// What the agent tells of a promise of this user.
+pub(crate) enum Word {
+    /// The first hop gave it up, or it is proven that it was not published in time.
+    Failed(RecordHash, ReleaseReason, Option<Layers>),
+    /// It was published in time, and is booked.
+    Paid(RecordHash, Preimage, Option<LogProof>),
+    /// What the last hop shows.
+    Reply(Reply),
+}
+
 impl Desk<'_> {
     async fn run(&mut self) -> Result<(), ClientError> {
         for _ in 0..ROUNDS {
@@ -115,11 +159,18 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Whether there are books with somebody; they are at hand then.
+    /// Whether there are books with somebody that are kept here; they are at hand then.
     async fn load(&mut self, user: &UserKey) -> Result<bool, ClientError> {
         if self.books.contains_key(user) {
             return Ok(true);
         }
+        if agent::keeps(self.change.conn(), user).await? {
+            return Ok(false);
+        }
+        self.put_books(user).await
+    }
+
+    async fn put_books(&mut self, user: &UserKey) -> Result<bool, ClientError> {
         let Some(contact) = contacts::get(self.change.conn(), user).await? else {
             return Ok(false);
         };

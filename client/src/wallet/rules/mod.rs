@@ -20,6 +20,7 @@ use super::event::WalletEvent;
 use super::{Wallet, lines};
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact};
+use crate::store::pairs::agent;
 use crate::store::rules::grants::{self, Granted};
 use crate::store::rules::{self, facts};
 use crate::store::{forwarding, pairs};
@@ -298,6 +299,13 @@ impl Wallet {
         let now = change.now;
         if !rules::set_blocked(change.conn(), user, blocked, now.millis()).await? {
             return Ok(false);
+        }
+        if agent::keeps(change.conn(), user).await? {
+            // Their lines can only be closed where the books are.
+            let contact = contacts::get(change.conn(), user).await?;
+            return Err(ClientError::WithAgent(
+                contact.map_or_else(|| user.to_z32(), |c| c.name),
+            ));
         }
         let mut pair = change.load(self.user(), *user).await?;
         let held = grants::of(change.conn(), user).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use atomicity_ledger::UserKey;
 use tokio::task::JoinSet;
 
+use super::super::agent::Tended;
 use super::super::decide::DecideReport;
 use super::super::event::WalletEvent;
 use super::super::flush::FlushReport;
@@ -34,6 +35,8 @@ pub(super) enum Done {
     Decided(Result<DecideReport, ClientError>),
     /// The rules about many were applied.
     Ruled(Result<Vec<WalletEvent>, ClientError>),
+    /// The agent was looked at.
+    Tended(Result<Tended, ClientError>),
     /// An envelope was acknowledged.
     Acknowledged(Result<(), NetError>),
 }
@@ -56,6 +59,8 @@ pub(super) struct Work {
     deciding: bool,
     /// Rules are being applied; whether to do it once more after that.
     ruling: Option<bool>,
+    tending: bool,
+    tend_wanted: bool,
 }
 
 impl Work {
@@ -69,6 +74,8 @@ impl Work {
             flush_wanted: false,
             deciding: false,
             ruling: None,
+            tending: false,
+            tend_wanted: false,
         }
     }
 
@@ -124,6 +131,17 @@ impl Work {
             .spawn(async move { Ended::Other(Done::Ruled(wallet.apply_rules(false).await)) });
     }
 
+    /// Looks at the agent; once more after that if it is being looked at already.
+    pub(super) fn tend(&mut self) {
+        if std::mem::replace(&mut self.tending, true) {
+            self.tend_wanted = true;
+            return;
+        }
+        let wallet = self.wallet.clone();
+        self.tasks
+            .spawn(async move { Ended::Other(Done::Tended(wallet.tend_agent().await)) });
+    }
+
     /// Reads the own inboxes again.
     pub(super) fn read(&mut self, waited: Duration) {
         let wallet = self.wallet.clone();
@@ -170,6 +188,13 @@ impl Work {
                 self.deciding &= !matches!(done, Done::Decided(_));
                 if matches!(done, Done::Ruled(_)) && self.ruling.take() == Some(true) {
                     self.rule();
+                }
+
+                if matches!(done, Done::Tended(_)) {
+                    self.tending = false;
+                    if std::mem::take(&mut self.tend_wanted) {
+                        self.tend();
+                    }
                 }
                 done
             }
