@@ -8,7 +8,7 @@ use crate::error::SimError;
 use crate::world::World;
 
 /// The weights of what may happen, in the order of [`World::act`].
-const WEIGHTS: [u64; 12] = [460, 130, 110, 55, 55, 30, 20, 20, 20, 20, 15, 45];
+const WEIGHTS: [u64; 13] = [460, 130, 110, 45, 65, 30, 20, 20, 20, 20, 15, 45, 6];
 
 impl World {
     /// Plays one step.
@@ -35,8 +35,33 @@ impl World {
             8 => self.flush(n),
             9 => self.show_view(n),
             10 => self.change_books(n),
-            _ => self.some_liar(),
+            11 => self.some_liar(),
+            _ => self.befriend_or_not(n),
         }
+    }
+
+    /// A friend is removed, or taken back: what hangs between them goes on.
+    fn befriend_or_not(&mut self, n: usize) -> Result<(), SimError> {
+        let Some(peer) = self.friend(n) else {
+            return Ok(());
+        };
+        if self.nodes[n].removed.remove(&peer) {
+            return self.change_line(n);
+        }
+        self.remove_friend(n, peer)
+    }
+
+    /// `peer` gets nothing new of `n`, and may owe nothing.
+    ///
+    /// # Errors
+    /// [`SimError`] if the simulator fails.
+    pub fn remove_friend(&mut self, n: usize, peer: usize) -> Result<(), SimError> {
+        self.trace.line(format_args!("{n} removes {peer}"));
+        self.nodes[n].removed.insert(peer);
+        for unit in self.units.clone() {
+            self.set_line(n, peer, &unit, 0)?;
+        }
+        Ok(())
     }
 
     fn some_liar(&mut self) -> Result<(), SimError> {

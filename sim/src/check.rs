@@ -69,6 +69,7 @@ pub struct Watch {
     pub due: BTreeSet<(usize, RecordHash)>,
     /// Incoming and outgoing promises of those in the middle.
     pub links: BTreeSet<(usize, RecordHash, RecordHash)>,
+    pub(crate) hops: crate::hop_check::HopWatch,
     directs: BTreeSet<PaymentHash>,
     publications: BTreeMap<RecordHash, LogProof>,
     expiries: Vec<(Terms, Vec<Expiry>)>,
@@ -78,6 +79,11 @@ impl Watch {
     /// Notes what must not have happened.
     pub fn violated(&mut self, what: String) {
         self.violations.push(what);
+    }
+
+    /// A store was lost, and with it what was counted.
+    pub(crate) fn forget(&mut self, n: usize) {
+        self.hops.forget(n);
     }
 
     /// A preimage that no log is asked about.
@@ -148,14 +154,13 @@ impl World {
         for fact in &work.facts {
             self.see_fact(n, fact, &mut unbound);
         }
-        for (incoming, link) in self.nodes[n].live.links.clone() {
-            self.watch.links.insert((n, incoming, link.onward));
-        }
         for (peer, record) in &work.out {
             if let AnyRecord::Release(release) = record {
+                self.see_given_up(n, *peer, release.record());
                 self.see_release(n, *peer, release.record().iou);
             }
         }
+        self.see_payments(n);
         for peer in &work.touched {
             if self.nodes[n].live.pairs.contains_key(peer) {
                 self.see_pair(n, *peer, unbound.contains(peer));
@@ -200,6 +205,13 @@ impl World {
             Fact::Booked { peer } => {
                 unbound.insert(*peer);
             }
+            Fact::PassedOn { relay } => {
+                let ends = (relay.incoming.iou, relay.outgoing.iou);
+                self.watch.links.insert((n, ends.0, ends.1));
+                self.see_passed_on(n, relay);
+            }
+            Fact::Followed { relay } => self.see_followed(n, relay),
+            Fact::Publishes { hash, terms } => self.see_complete(n, *hash, terms),
             Fact::Recovered { peer } => {
                 unbound.insert(*peer);
                 self.see_recovered(n, *peer);
@@ -353,11 +365,6 @@ impl World {
     }
 
     fn see_release(&mut self, n: usize, peer: usize, iou: RecordHash) {
-        if self.nodes[n].live.links.contains_key(&iou) {
-            self.watch.violated(format!(
-                "{n} gives up a promise of {peer} that it has passed on"
-            ));
-        }
         let track = self.watch.tracks.entry((n, peer)).or_default();
         if let Some((.., phase)) = track.phases.get_mut(&iou) {
             if *phase == Phase::Due {

@@ -1,11 +1,13 @@
 //! A user wakes up: reads the logs, decides what they decide, publishes what is to be published, and tries again what waited.
 
+use atomicity_ledger::hop::CollectionStage;
 use atomicity_ledger::pair::{Expiry, Standing};
 use atomicity_ledger::record::{ReleaseReason, Terms};
 use atomicity_ledger::{AnyRecord, RecordHash};
 use atomicity_witness_log::Verdict;
 
 use crate::error::SimError;
+use crate::hops::Queue;
 use crate::logs::Log;
 use crate::plan::{Lie, LogPlan};
 use crate::receive::promises;
@@ -45,7 +47,21 @@ impl World {
         self.give_up_late(n)?;
         self.settle_direct(n)?;
         self.retry(n)?;
-        self.say_what_is_decided(n)
+        self.say_what_is_decided(n)?;
+        self.look_around(n)?;
+        self.drive(n)
+    }
+
+    /// Looks at everything that waits: promises of friends, what was collected, what was passed on, what was paid.
+    fn look_around(&mut self, n: usize) -> Result<(), SimError> {
+        let mut work = Work::default();
+        let peers: Vec<usize> = self.nodes[n].live.pairs.keys().copied().collect();
+        for peer in peers {
+            self.follow_up(n, peer, Vec::new(), &mut work)?;
+        }
+        self.commit(n, work)?;
+        self.publish_secrets(n);
+        Ok(())
     }
 
     /// A user reads all logs.
@@ -90,19 +106,17 @@ impl World {
         Ok(())
     }
 
-    /// The payee publishes what is to be published now, until it shows in a log.
+    /// The payee publishes what is all there, until it shows in a log; and the payer what was shown to be enough.
     pub(crate) fn publish_secrets(&mut self, n: usize) {
         let now_ms = self.clock(n).millis();
         let mut found = Vec::new();
-        for pair in self.nodes[n].live.pairs.values() {
-            for promise in promises(pair.theirs(), &self.units) {
-                let terms = &promise.iou().record().terms;
-                let secret = self.nodes[n].live.secrets.get(&terms.hash);
-                let Some(secret) = secret else { continue };
-                let due = secret.publish_at.is_some_and(|at| at <= now_ms);
-                if due && promise.standing() == Standing::Undecided {
-                    found.push((terms.clone(), *secret.preimage.as_bytes()));
-                }
+        let store = &self.nodes[n].stored;
+        for (hash, collection) in &store.collections {
+            let secret = store.secrets.get(hash);
+            let due = secret.filter(|s| s.publish_at.is_some_and(|at| at <= now_ms));
+            let ready = *collection.stage() == CollectionStage::Publishing;
+            if let (Some(secret), Some(part), true) = (due, collection.parts().first(), ready) {
+                found.push((part.terms.clone(), *secret.preimage.as_bytes()));
             }
         }
         for (terms, preimage) in found {
@@ -110,6 +124,7 @@ impl World {
                 self.submit(n, term.origin.as_str(), &preimage);
             }
         }
+        self.publish_gifts(n);
     }
 
     /// Hands a preimage to a log, which may lose it, or put it where only some see it.
@@ -230,8 +245,7 @@ impl World {
         let preimage = atomicity_ledger::Preimage::from_bytes(*preimage);
         let mut work = Work::of(open.peer);
         let events = self.publish(n, open.peer, open.iou, preimage, proof, &mut work)?;
-        let events = events.into_iter().map(|(_, event)| event).collect();
-        self.follow_up(n, open.peer, events, None, &mut work)?;
+        self.follow_up(n, open.peer, events, &mut work)?;
         self.commit(n, work)
     }
 
@@ -249,54 +263,33 @@ impl World {
                 self.stats.expired += 1;
                 work.send_all(open.peer, done.records);
                 self.watch.keep_expiry(&open.terms, proofs);
-                self.follow_up(n, open.peer, done.events, None, &mut work)?;
+                self.follow_up(n, open.peer, done.events, &mut work)?;
             }
             Err(error) => self.trace.line(format_args!(
                 "{n} can't show that a promise of or to {} expired: {error}",
                 open.peer
             )),
         }
-        self.commit(n, work)?;
-        if open.own {
-            self.try_again(n, &open.terms)?;
-        }
-        Ok(())
+        self.commit(n, work)
     }
 
-    /// What was kept only because it might have been passed on.
+    /// What was kept only because it might have been passed on: it was, or it is given up.
     fn give_up_late(&mut self, n: usize) -> Result<(), SimError> {
         if self.is_recovering(n) {
             return Ok(());
         }
-        let touched = self.link_again(n);
-        if !touched.is_empty() {
-            let work = Work {
-                touched,
-                ..Work::default()
-            };
-            self.commit(n, work)?;
-        }
-        // What was passed on and is not kept any more was cleared by the friend it went to: nothing is owed under it.
-        let node = &mut self.nodes[n];
-        let (pairs, units) = (&node.live.pairs, &self.units);
-        node.live.links.retain(|_, link| {
-            let pair = pairs.get(&link.to);
-            pair.is_some_and(|p| promises(p.own(), units).any(|p| p.iou().hash() == link.onward))
-        });
-        let mut found = Vec::new();
-        for (peer, pair) in &self.nodes[n].live.pairs {
-            for promise in promises(pair.theirs(), &self.units) {
-                let linked = self.nodes[n].live.links.contains_key(&promise.iou().hash());
-                if promise.is_forwarded() && !linked && promise.release().is_none() {
-                    found.push((*peer, promise.iou().hash(), promise.standing()));
-                }
-            }
-        }
-        for (peer, iou, standing) in found {
-            let mut work = Work::of(peer);
+        for (peer, iou, _) in self.unlinked(n) {
+            let (mut work, mut queue) = (Work::of(peer), Queue::new());
             self.nodes[n].with(peer)?.0.mark_forwarded(iou, false)?;
-            if standing == Standing::Expired {
+            self.run_errand(n, peer, iou, &mut work, &mut queue)?;
+            let pair = &self.nodes[n].live.pairs[&peer];
+            let held = pair.promise_held(iou);
+            let over = held.is_some_and(|p| p.standing() == Standing::Expired);
+            if over && !self.nodes[n].live.relays.contains_key(&iou) {
                 self.give_up(n, peer, iou, ReleaseReason::Expired, &mut work)?;
+            }
+            for (peer, events) in queue {
+                self.follow_up(n, peer, events, &mut work)?;
             }
             self.commit(n, work)?;
         }
@@ -321,8 +314,7 @@ impl World {
             match secret {
                 Some(secret) if secret.publish_at.is_some_and(|at| at <= now_ms) => {
                     let events = self.publish(n, peer, iou, secret.preimage, None, &mut work)?;
-                    let events = events.into_iter().map(|(_, event)| event).collect();
-                    self.follow_up(n, peer, events, None, &mut work)?;
+                    self.follow_up(n, peer, events, &mut work)?;
                 }
                 Some(_) if self.faulty => continue,
                 _ => self.give_up(n, peer, iou, ReleaseReason::Declined, &mut work)?,

@@ -1,16 +1,13 @@
 //! Channel files, which friends read when they like, and which are sometimes old; books that are handed over or begun anew.
 
-use std::collections::BTreeSet;
-
 use atomicity_ledger::pair::{FileRecords, Pair, Recovered};
 use atomicity_ledger::{AnyRecord, Epoch};
 
 use crate::error::SimError;
 use crate::plan::Lie;
-use crate::receive::promises;
 use crate::view::View;
 use crate::work::{Fact, Work};
-use crate::world::{Link, World};
+use crate::world::{Store, World};
 
 impl World {
     /// Reads a record that lay in a file; each is checked once.
@@ -161,12 +158,21 @@ impl World {
             let theirs = self.file_of(peer, n);
             self.recover_pair(n, peer, &own, &theirs, &key, &mut work)?;
         }
+        let now = self.clock(n);
         let node = &mut self.nodes[n];
         node.pending.clear();
-        node.live.links.clear();
+        // Everything beside the channels is gone, but for what the root derives.
+        node.live = Store {
+            pairs: std::mem::take(&mut node.live.pairs),
+            pens: std::mem::take(&mut node.live.pens),
+            secrets: std::mem::take(&mut node.live.secrets),
+            ..Store::default()
+        };
+        node.lost_at = Some(now);
         let views = self.logs.logs.iter().map(View::new);
         node.views = views.collect::<Result<_, _>>()?;
-        work.touched.extend(self.link_again(n));
+        self.new_sealing_key(n);
+        self.watch.forget(n);
         self.follow_all(n)?;
         let faulty = std::mem::replace(&mut self.faulty, false);
         let done = self.commit(n, work);
@@ -220,44 +226,5 @@ impl World {
     #[must_use]
     pub fn is_recovering(&self, n: usize) -> bool {
         self.nodes[n].live.pairs.values().any(Pair::is_waiting)
-    }
-
-    /// Which promises were passed on shows by what they hang on. Returns whose promises were marked: those channels are to be stored.
-    pub(crate) fn link_again(&mut self, n: usize) -> BTreeSet<usize> {
-        let mut links = Vec::new();
-        let node = &self.nodes[n];
-        for (from, pair) in &node.live.pairs {
-            for incoming in promises(pair.theirs(), &self.units) {
-                let terms = &incoming.iou().record().terms;
-                for (to, onward) in &node.live.pairs {
-                    let same = promises(onward.own(), &self.units).find(|p| {
-                        p.iou().record().terms == *terms && p.release().is_none() && to != from
-                    });
-                    if let Some(onward) = same
-                        && incoming.release().is_none()
-                    {
-                        let link = Link {
-                            from: *from,
-                            to: *to,
-                            onward: onward.iou().hash(),
-                        };
-                        links.push((incoming.iou().hash(), link));
-                    }
-                }
-            }
-        }
-        let mut touched = BTreeSet::new();
-        let node = &mut self.nodes[n];
-        for (incoming, link) in links {
-            if let Some(pair) = node.live.pairs.get_mut(&link.from)
-                && let Ok(changed) = pair.mark_forwarded(incoming, true)
-            {
-                if changed {
-                    touched.insert(link.from);
-                }
-                node.live.links.insert(incoming, link);
-            }
-        }
-        touched
     }
 }

@@ -34,8 +34,17 @@ impl World {
             Lie::InflatesMerged => self.inflate_merged(n, peer, &unit),
             Lie::Falls => self.fall(n, peer, &unit),
             Lie::BadProofs => self.bad_proof(n, peer),
-            // These lie by what they don't do.
-            Lie::NeverMerges | Lie::LateProofs | Lie::WithholdsReleases => Ok(()),
+            Lie::ReplaysReplies => self.replay_reply(n, peer),
+            Lie::Locks => self.lock(n),
+            // These lie by what they don't do, or when something comes.
+            Lie::NeverMerges
+            | Lie::LateProofs
+            | Lie::WithholdsReleases
+            | Lie::Skims
+            | Lie::OtherUnit
+            | Lie::OtherDeadline
+            | Lie::Garbles
+            | Lie::Swallows => Ok(()),
         }
     }
 

@@ -23,7 +23,7 @@ impl World {
         }
         for branch in 0..self.logs.logs[log].branches.len() {
             let last = self.logs.logs[log].branches[branch].last_ms();
-            let deadlines = self.routes.keys().map(|(_, deadline)| *deadline);
+            let deadlines = self.deadlines.iter().map(|(_, deadline)| *deadline);
             let near = deadlines
                 .filter(|at| *at > last && *at <= self.now_ms)
                 .min();
@@ -86,7 +86,7 @@ impl World {
         let mut late = Vec::new();
         for node in &self.nodes {
             for (hash, secret) in &node.live.secrets {
-                let past = self.routes.keys().any(|(h, deadline)| {
+                let past = self.deadlines.iter().any(|(h, deadline)| {
                     h == hash && *deadline < last && *deadline + 60_000 > last
                 });
                 if past {

@@ -107,6 +107,10 @@ fn summary(stats: &Stats, played: u64, violated: u64, took: Duration) {
         stats.expired,
     );
     println!(
+        "hops: passed on {}, other ways {}, promises shown to payers {}",
+        stats.relays, stats.retries, stats.shown,
+    );
+    println!(
         "logs: faults {}, caught {}, published and expired by proof with the culprit named {}; users: lies {}, channels frozen {}",
         stats.log_faults, stats.forks_seen, stats.convictions, stats.lies, stats.frozen,
     );

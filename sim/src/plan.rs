@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use atomicity_ledger::hop::{HopPolicy, HopRule};
+use atomicity_ledger::{LedgerError, Total};
+
 use crate::rng::Rng;
 
 /// How a log behaves.
@@ -66,9 +69,34 @@ pub enum Lie {
     Falls,
     /// Shows proofs that prove nothing.
     BadProofs,
+    /// Promises onward less than it is asked to.
+    Skims,
+    /// Promises onward in another unit.
+    OtherUnit,
+    /// Promises onward until another time.
+    OtherDeadline,
+    /// Hands layers on that nobody can open.
+    Garbles,
+    /// Takes promises and passes nothing on.
+    Swallows,
+    /// Sends answers, and releases with layers of other payments, again.
+    ReplaysReplies,
+    /// Promises on what is never published.
+    Locks,
 }
 
-const LIES: [Lie; 10] = [
+impl Lie {
+    /// Whether it is about what is passed on.
+    #[must_use]
+    pub fn is_of_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Skims | Self::OtherUnit | Self::OtherDeadline | Self::Garbles | Self::Swallows
+        )
+    }
+}
+
+const LIES: [Lie; 17] = [
     Lie::LeavesOut,
     Lie::NeverMerges,
     Lie::NumberTwice,
@@ -79,6 +107,13 @@ const LIES: [Lie; 10] = [
     Lie::InflatesMerged,
     Lie::Falls,
     Lie::BadProofs,
+    Lie::Skims,
+    Lie::OtherUnit,
+    Lie::OtherDeadline,
+    Lie::Garbles,
+    Lie::Swallows,
+    Lie::ReplaysReplies,
+    Lie::Locks,
 ];
 
 /// Everything that a seed decides in advance.
@@ -110,6 +145,14 @@ pub struct Plan {
     pub crash: u64,
     /// Whether books are handed over and recovered.
     pub epochs: bool,
+    /// What each user takes for passing on: a fixed fee, and millionths of the amount.
+    pub fees: Vec<(u64, u32)>,
+    /// What a friend may have undecided through a user: how many promises, how much, how many failures in a minute.
+    pub budget: (u32, u64, u32),
+    /// How much time must be left for passing on, and for publishing, in milliseconds.
+    pub min_left_ms: u64,
+    /// Whether payees take promises while they are away.
+    pub away: bool,
     /// How many steps.
     pub steps: usize,
 }
@@ -142,6 +185,12 @@ impl Plan {
             reorder: *pick(rng, &[0, 200, 700]),
             crash: *pick(rng, &[0, 5, 20]),
             epochs: rng.chance(400),
+            fees: (0..nodes)
+                .map(|_| (rng.below(3), *pick(rng, &[0, 1_000, 50_000])))
+                .collect(),
+            budget: *pick(rng, &[(16, u64::MAX >> 1, 40), (3, 200, 4), (6, 400, 8)]),
+            min_left_ms: *pick(rng, &[0, 1_000, 4_000]),
+            away: rng.chance(600),
             steps,
         };
         plan.draw_logs(bad_logs, rng);
@@ -186,6 +235,23 @@ impl Plan {
         for cosigner in self.cosigners.iter_mut().take(liars) {
             *cosigner = true;
         }
+    }
+
+    /// What a user passes on, and for how much.
+    ///
+    /// # Errors
+    /// Never: the figures are small.
+    pub fn policy(&self, n: usize) -> Result<HopPolicy, LedgerError> {
+        let (base, ppm) = self.fees.get(n).copied().unwrap_or_default();
+        let mut policy = HopPolicy::none();
+        let rule = HopRule::allow(None, None, Total::from_minor(base)?, ppm)?;
+        policy.rules.push(rule);
+        let (undecided, amount, failed) = self.budget;
+        policy.budget.undecided = undecided;
+        policy.budget.amount = Total::from_minor(amount)?;
+        policy.budget.failed = failed;
+        policy.min_left_ms = self.min_left_ms;
+        Ok(policy)
     }
 
     /// Whether every log and cosigner tells the truth.

@@ -33,6 +33,12 @@ pub struct Stats {
     pub forks_seen: u64,
     /// Terms that were both published and expired by proof, with the culprit named.
     pub convictions: u64,
+    /// Promises that were passed on.
+    pub relays: u64,
+    /// Payments that looked for another way.
+    pub retries: u64,
+    /// Promises to somebody away that were shown to a payer.
+    pub shown: u64,
     /// The step that is played.
     pub steps_of_run: usize,
 }
@@ -67,6 +73,9 @@ impl Stats {
         self.expired += other.expired;
         self.forks_seen += other.forks_seen;
         self.convictions += other.convictions;
+        self.relays += other.relays;
+        self.retries += other.retries;
+        self.shown += other.shown;
     }
 }
 

@@ -119,6 +119,7 @@ impl World {
         self.check_claims();
         self.check_hops();
         self.check_payers();
+        self.check_payments();
         self.check_contradictions();
         self.check_views();
         if let Some(fault) = self.logs.cosigned_lie() {
@@ -179,7 +180,7 @@ impl World {
     }
 
     /// Whether a log that forked between its cosigners ended with what was published in trees that no quorum cosigned: a known limit.
-    fn is_stuck(&self, promise: &Promise) -> bool {
+    pub(crate) fn is_stuck(&self, promise: &Promise) -> bool {
         let terms = &promise.iou().record().terms;
         let mut logs = self.logs.logs.iter().filter(|log| {
             let named = terms.logs.iter().any(|t| t.origin.as_str() == log.origin);
@@ -234,7 +235,7 @@ impl World {
         }
     }
 
-    /// A payer owes no more than the amount, unless a log forked.
+    /// A payer owes no more than the amount and its fees, unless a log forked.
     fn check_payers(&mut self) {
         if !self.plan.logs_are_honest() {
             return;
@@ -244,24 +245,16 @@ impl World {
             let Some(iou) = self.watch.ious.get(iou) else {
                 continue;
             };
-            let attempt = crate::world::attempt(&iou.record().terms);
-            let Some(route) = self.routes.get(&attempt) else {
-                continue;
-            };
-            // Who asks twice under one hash is paid twice.
-            let asked_once = route
-                .path
-                .last()
-                .is_some_and(|n| self.nodes[*n].is_honest());
-            if route.path[0] == *n && asked_once {
-                let sum = owed.entry((*n, attempt.0)).or_insert((0, route.amount));
+            let hash = iou.record().terms.hash;
+            if let Some(asked) = self.asked.get(&(*n, hash)) {
+                let sum = owed.entry((*n, hash)).or_insert((0, asked.most));
                 sum.0 += iou.record().amount.minor();
             }
         }
-        for ((n, _), (sum, amount)) in owed {
-            if sum > amount {
+        for ((n, _), (sum, most)) in owed {
+            if sum > most {
                 self.watch
-                    .violated(format!("{n} pays {sum} for an invoice of {amount}"));
+                    .violated(format!("{n} pays {sum} and meant to pay {most}"));
             }
         }
     }
@@ -396,11 +389,11 @@ impl World {
                     }
                 }
             }
-            for (incoming, link) in &node.live.links {
-                let (from, to) = (link.from, link.to);
-                let (came, went) = (short(*incoming), short(link.onward));
+            for relay in node.live.relays.values() {
+                let (came, went) = (short(relay.incoming.iou), short(relay.outgoing.iou));
                 self.trace.line(format_args!(
-                    "{n} passed {came} of {from} on as {went} to {to}"
+                    "{n} passed {came} on as {went}: {:?}",
+                    relay.stage
                 ));
             }
             for (peer, record) in &node.pending {

@@ -75,7 +75,7 @@ impl World {
         let kept: BTreeSet<RecordHash> = promises(pair.theirs(), &self.units)
             .map(|promise| promise.iou().hash())
             .collect();
-        let links = &self.nodes[n].live.links;
+        let relays = &self.nodes[n].live.relays;
         let Some(track) = self.watch.tracks.get_mut(&(n, peer)) else {
             return;
         };
@@ -89,7 +89,7 @@ impl World {
             let Some((unit, minor, phase)) = track.phases.remove(&hash) else {
                 continue;
             };
-            let passed_on = links.contains_key(&hash);
+            let passed_on = relays.contains_key(&hash);
             let owed = match phase {
                 Phase::Undecided => !unbound,
                 Phase::Expired => passed_on,

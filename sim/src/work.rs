@@ -1,10 +1,14 @@
 //! One thing that a user does: what it changed, what it sends, and how it becomes lasting. Store, then send.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use atomicity_ledger::hop::Relay;
 use atomicity_ledger::pair::Pair;
-use atomicity_ledger::record::AckItem;
-use atomicity_ledger::{Amount, AnyRecord, RecordHash, Unit};
+use atomicity_ledger::record::{AckItem, Terms};
+use atomicity_ledger::{Amount, AnyRecord, PaymentHash, RecordHash, Unit};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::SimError;
 use crate::plan::Lie;
@@ -82,6 +86,23 @@ pub enum Fact {
         /// Whose.
         peer: usize,
     },
+    /// Promised onward.
+    PassedOn {
+        /// What for what.
+        relay: Box<Relay>,
+    },
+    /// Something followed from what became of one side.
+    Followed {
+        /// How far it is now.
+        relay: Box<Relay>,
+    },
+    /// All is there, and the preimage may be shown to a log.
+    Publishes {
+        /// Of which invoice.
+        hash: PaymentHash,
+        /// On which terms.
+        terms: Terms,
+    },
     /// Began anew from the files.
     Recovered {
         /// Towards whom.
@@ -143,8 +164,12 @@ impl World {
         }
         let node = &mut self.nodes[n];
         node.stored.pens.clone_from(&node.live.pens);
-        node.stored.links.clone_from(&node.live.links);
-        node.stored.secrets.clone_from(&node.live.secrets);
+        let live = &node.live;
+        node.stored.relays.clone_from(&live.relays);
+        node.stored.tallies.clone_from(&live.tallies);
+        node.stored.payments.clone_from(&live.payments);
+        node.stored.collections.clone_from(&live.collections);
+        node.stored.secrets.clone_from(&live.secrets);
         self.see(n, &work);
         let crash = self.crashes();
         if crash {
@@ -184,6 +209,34 @@ impl World {
             }
             *pair = read;
         }
+        self.reread(n)
+    }
+
+    /// What is kept beside the channels is read again too.
+    fn reread(&mut self, n: usize) -> Result<(), SimError> {
+        fn again<K: Ord, V>(map: &BTreeMap<K, V>) -> Result<bool, serde_json::Error>
+        where
+            V: Serialize + DeserializeOwned + PartialEq,
+        {
+            for value in map.values() {
+                if serde_json::from_str::<V>(&serde_json::to_string(value)?)? != *value {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        let store = &self.nodes[n].live;
+        let attempts = store.payments.iter();
+        let attempts = attempts.map(|(hash, payment)| (*hash, payment.attempt.clone()));
+        let same = again(&store.relays)?
+            && again(&store.tallies)?
+            && again(&store.collections)?
+            && again(&attempts.collect())?;
+        if !same {
+            self.watch.violated(format!(
+                "what {n} stored about payments is read as something else"
+            ));
+        }
         Ok(())
     }
 
@@ -202,6 +255,9 @@ impl World {
                 if node.does(Lie::WithholdsReleases) {
                     return;
                 }
+            }
+            AnyRecord::Reply(reply) if self.old_replies.len() < 64 => {
+                self.old_replies.push((from, reply.record().clone()));
             }
             AnyRecord::Ack(_) if node.does(Lie::WithholdsReleases) => return,
             AnyRecord::Publication(_) if node.does(Lie::LateProofs) => {

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use atomicity_ledger::hop::{Attempt, Collection, HopPolicy, Relay, Tally};
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::pair::{FileRecords, KnownLog, KnownLogs, NewBook, Pair};
+use atomicity_ledger::onion::HopKey;
 use atomicity_ledger::record::{Delegation, DelegationLimit, Scope, Terms};
+use atomicity_ledger::seal::{EncryptionSecret, KeyId};
 use atomicity_ledger::{
     AnyRecord, Epoch, Keypair, PaymentHash, Preimage, RecordHash, Serial, Signed, Timestamp, Total,
     Unit, UserKey,
@@ -26,17 +29,6 @@ pub const BEGIN_MS: u64 = 1_800_000_000_000;
 /// The most that a book key may let its user owe.
 pub const CAP: u64 = 1_000_000_000;
 
-/// A promise of a friend that was promised onward.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Who promised.
-    pub from: usize,
-    /// To whom it was promised onward.
-    pub to: usize,
-    /// The promise onward.
-    pub onward: RecordHash,
-}
-
 /// A preimage that its owner may publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
@@ -46,17 +38,40 @@ pub struct Secret {
     pub amount: u64,
     /// When it is to be published, by the own clock; never, if its owner doesn't want to.
     pub publish_at: Option<u64>,
+    /// Whether its owner says so, if they don't want to.
+    pub declines: bool,
+}
+
+/// A payment over several hops, as its payer keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// What was promised for it, and what became of that.
+    pub attempt: Attempt,
+    /// Who is to be paid.
+    pub payee: usize,
+    /// How often other ways were looked for.
+    pub tries: u8,
+    /// The edges that failed.
+    pub avoid: BTreeSet<(UserKey, UserKey)>,
+    /// Of a gift, whether the last hop has shown a promise that is enough.
+    pub shown: Option<bool>,
 }
 
 /// What a user has stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Store {
     /// All channels with each friend.
     pub pairs: BTreeMap<usize, Pair>,
     /// The key that keeps the books towards each.
     pub pens: BTreeMap<usize, Keypair>,
     /// What was promised onward, by the promise that came.
-    pub links: BTreeMap<RecordHash, Link>,
+    pub relays: BTreeMap<RecordHash, Relay>,
+    /// What failed lately, by who had promised.
+    pub tallies: BTreeMap<usize, Tally>,
+    /// Payments over several hops, by their hashes.
+    pub payments: BTreeMap<PaymentHash, Payment>,
+    /// What has come for the own invoices.
+    pub collections: BTreeMap<PaymentHash, Collection>,
     /// The own preimages, by their hashes.
     pub secrets: BTreeMap<PaymentHash, Secret>,
 }
@@ -86,6 +101,14 @@ pub struct Node {
     pub old_pens: BTreeMap<usize, OldPen>,
     /// How far the user's clock is ahead, in milliseconds, counted from [`SKEW`].
     pub skew_ms: u64,
+    /// The keys that layers are sealed to: the current one first.
+    pub sealing: Vec<EncryptionSecret>,
+    /// What the user passes on, and for how much.
+    pub policy: HopPolicy,
+    /// Friends who get nothing new.
+    pub removed: BTreeSet<usize>,
+    /// When the store was last lost: what came before may belong to something that is forgotten.
+    pub lost_at: Option<Timestamp>,
     keys: usize,
 }
 
@@ -120,27 +143,34 @@ impl Node {
     pub fn user(&self) -> UserKey {
         self.root.user_key()
     }
+
+    /// Whom layers for this user are sealed to.
+    #[must_use]
+    pub fn hop_key(&self) -> HopKey {
+        let secret = &self.sealing[0];
+        HopKey {
+            user: self.user(),
+            key: secret.public(),
+            id: secret.id(),
+        }
+    }
 }
 
-/// A payment over several hops.
+/// What somebody was asked to pay, for those who watch.
 #[derive(Clone, Debug)]
-pub struct Route {
-    /// From the payer to the payee.
-    pub path: Vec<usize>,
-    /// In what.
-    pub unit: Unit,
-    /// How much.
-    pub amount: u64,
-    /// How often it was tried before.
-    pub tries: u8,
+pub struct Asked {
+    /// Who asks, or gets a gift.
+    pub payee: usize,
+    /// The most that the payer means to owe.
+    pub most: u64,
 }
 
-/// What tells attempts apart that hang on one preimage.
-pub type Attempt = (PaymentHash, u64);
+/// A hash, and until when something hangs on it.
+pub type Hangs = (PaymentHash, u64);
 
-/// The attempt that terms belong to.
+/// What hangs on terms, and until when.
 #[must_use]
-pub fn attempt(terms: &Terms) -> Attempt {
+pub fn hangs(terms: &Terms) -> Hangs {
     (terms.hash, terms.deadline_ms)
 }
 
@@ -165,14 +195,18 @@ pub struct World {
     pub logs: Logs,
     /// What is on the way, by sender and receiver.
     pub net: BTreeMap<(usize, usize), Vec<AnyRecord>>,
-    /// The payments over several hops.
-    pub routes: BTreeMap<Attempt, Route>,
+    /// The payments over several hops, by payer and hash.
+    pub asked: BTreeMap<(usize, PaymentHash), Asked>,
+    /// The deadlines of everything that was promised.
+    pub deadlines: BTreeSet<Hangs>,
     /// What must hold.
     pub watch: Watch,
     /// Whether the network loses things and users crash.
     pub faulty: bool,
     /// Releases that were sent, for those who send them again.
     pub old_releases: Vec<(usize, usize, AnyRecord)>,
+    /// Answers that were sent, and by whom.
+    pub old_replies: Vec<(usize, atomicity_ledger::record::Reply)>,
     /// Records that were read from files and checked.
     pub(crate) decoded: HashMap<String, AnyRecord>,
     pub(crate) seed: u64,
@@ -186,6 +220,14 @@ impl World {
     pub fn new(seed: u64, keep_trace: bool) -> Result<Self, SimError> {
         let mut rng = Rng::new(seed);
         let plan = Plan::draw(&mut rng);
+        Self::of_plan(seed, rng, plan, keep_trace)
+    }
+
+    /// The world of a plan, in which friends know each other.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn of_plan(seed: u64, rng: Rng, plan: Plan, keep_trace: bool) -> Result<Self, SimError> {
         let units = ["BREAD/2", "HOUR"].iter().take(plan.units);
         let units = units.map(|u| u.parse()).collect::<Result<Vec<Unit>, _>>()?;
         let logs = Logs::new(seed, &plan)?;
@@ -197,10 +239,12 @@ impl World {
             nodes: Vec::new(),
             logs,
             net: BTreeMap::new(),
-            routes: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
             watch: Watch::default(),
             faulty: false,
             old_releases: Vec::new(),
+            old_replies: Vec::new(),
             decoded: HashMap::new(),
             seed,
             rng,
@@ -237,12 +281,7 @@ impl World {
     fn add_node(&mut self, n: usize) -> Result<(), SimError> {
         let root = Keypair::from_secret(&secret(self.seed, "root", n));
         let views = self.logs.logs.iter().map(View::new);
-        let store = Store {
-            pairs: BTreeMap::new(),
-            pens: BTreeMap::new(),
-            links: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-        };
+        let store = Store::default();
         let spread = *crate::plan::pick(&mut self.rng, &[0, 2_000, SKEW]);
         self.nodes.push(Node {
             root,
@@ -256,9 +295,24 @@ impl World {
             drawer: Vec::new(),
             old_pens: BTreeMap::new(),
             skew_ms: SKEW - spread + self.rng.below(2 * spread + 1),
+            sealing: Vec::new(),
+            policy: self.plan.policy(n)?,
+            removed: BTreeSet::new(),
+            lost_at: None,
             keys: 0,
         });
+        self.new_sealing_key(n);
         Ok(())
+    }
+
+    /// The next key that layers for a user are sealed to; the two before it are still read.
+    pub fn new_sealing_key(&mut self, n: usize) {
+        let node = &mut self.nodes[n];
+        let number = node.sealing.first().map_or(0, |newest| newest.id().get()) + 1;
+        let bytes = secret(self.seed, &format!("sealing {n}"), number as usize);
+        let key = EncryptionSecret::new(KeyId::new(number), bytes);
+        node.sealing.insert(0, key);
+        node.sealing.truncate(3);
     }
 
     /// A user's clock.

@@ -140,6 +140,12 @@ impl Attempt {
         })
     }
 
+    /// In what it is paid.
+    #[must_use]
+    pub fn unit(&self) -> &Unit {
+        &self.unit
+    }
+
     /// The terms of every part.
     #[must_use]
     pub fn terms(&self) -> &Terms {

@@ -6,6 +6,7 @@ use crate::jws::RecordHash;
 use crate::onion::{self, Failure, Opened, Payload};
 use crate::pair::{Pair, Standing};
 use crate::record::{ConditionalIou, ReleaseReason};
+use crate::text::Layers;
 
 /// A promise that the owner holds, and what its layers say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,12 @@ impl Errand {
     #[must_use]
     pub fn iou(&self) -> RecordHash {
         self.iou
+    }
+
+    /// The layers for the hop after the owner.
+    #[must_use]
+    pub fn rest(&self) -> &Layers {
+        &self.opened.rest
     }
 
     /// What to do.
@@ -106,7 +113,7 @@ pub(super) fn give_up(
     from: &mut Neighbour<'_>,
     iou: RecordHash,
     reason: ReleaseReason,
-    sealed: Option<crate::text::Layers>,
+    sealed: Option<Layers>,
     context: &Context<'_>,
 ) -> Result<Step, LedgerError> {
     let records = from
