@@ -30,6 +30,24 @@ pub enum Bug {
     ClaimedTwice,
     /// A proof of publication does not undo that a promise seemed to have expired.
     ExpiryWins,
+    /// A hop asks for no fee.
+    FeeUnchecked,
+    /// A promise onward that was made before the store was put together again is made once more.
+    PassedOnTwice,
+    /// What came is given up when it expires, whether what was promised onward was given up or not.
+    GivenBackFirst,
+    /// A proof that books what was promised onward does not claim what came.
+    ProofKept,
+    /// Half of what was asked for is enough to publish.
+    PublishedInPart,
+    /// What is undecided is sent another way.
+    SentWhileOutstanding,
+    /// A friend may have passed on as much as it likes.
+    BudgetIgnored,
+    /// A payee takes any unit.
+    AnyUnitCollected,
+    /// What is being published is given back when there is little time left.
+    GivenBackWhilePublished,
 }
 
 #[cfg(feature = "planted")]

@@ -11,6 +11,7 @@ use crate::jws::{RecordHash, Version};
 use crate::key::UserKey;
 use crate::onion::{self, Failure, HopKey, Payload, ReplyKeys};
 use crate::pair::{Event, NewPromise, Pair, Promise, Standing};
+use crate::planted::{self, Bug};
 use crate::record::{AnyRecord, LogProof, ReleaseReason, Reply, Terms};
 use crate::unit::Unit;
 
@@ -194,7 +195,11 @@ impl Attempt {
             outstanding,
             paid,
             missing: self.total.minor().saturating_sub(arriving),
-            room: self.most.minor().saturating_sub(promised),
+            room: if planted::on(Bug::SentWhileOutstanding) {
+                self.most.minor()
+            } else {
+                self.most.minor().saturating_sub(promised)
+            },
         }
     }
 
@@ -350,7 +355,11 @@ impl Attempt {
 impl Fate {
     /// Whether it is owed, or may come to be.
     fn counts(&self) -> bool {
-        matches!(self, Self::Outstanding | Self::Paid)
+        match self {
+            Self::Outstanding => !planted::on(Bug::SentWhileOutstanding),
+            Self::Paid => true,
+            Self::Failed { .. } => false,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::jws::{RecordHash, Version};
 use crate::key::UserKey;
 use crate::onion::{Failure, FailureCode, Payload};
 use crate::pair::Standing;
+use crate::planted::{self, Bug};
 use crate::record::{ConditionalIou, Invoice, LogProof, ReleaseReason, Terms};
 use crate::text::{Address, RecordId};
 use crate::time::Timestamp;
@@ -223,7 +224,8 @@ impl Collection {
             return Err(FailureCode::UnknownInvoice);
         }
         let enough = bill.amount.is_none_or(|asked| total >= asked);
-        if promise.unit != bill.unit || !enough || promise.amount > total {
+        let unit = promise.unit == bill.unit || planted::on(Bug::AnyUnitCollected);
+        if !unit || !enough || promise.amount > total {
             return Err(FailureCode::WrongAmount);
         }
         if !bill.trusts(&promise.terms) {
@@ -281,7 +283,9 @@ impl Collection {
             .retain(|part| standing(pairs, part) == Some(Standing::Undecided));
         let complete = self.parts.iter().find(|part| {
             let publish = self.publish(part);
-            publish.amount >= part.total.minor() && self.in_time(&part.terms, context.now)
+            let half = planted::on(Bug::PublishedInPart);
+            let asked = part.total.minor() / if half { 2 } else { 1 };
+            publish.amount >= asked && self.in_time(&part.terms, context.now)
         });
         let Some(first) = complete.cloned() else {
             return Ok((step, None));
@@ -358,7 +362,9 @@ impl Collection {
     ) -> Result<Step, LedgerError> {
         self.check_pairs(pairs)?;
         let mut step = Step::default();
-        if self.stage != CollectionStage::Open {
+        let publishes = self.stage == CollectionStage::Publishing;
+        let given_back = publishes && planted::on(Bug::GivenBackWhilePublished);
+        if self.stage != CollectionStage::Open && !given_back {
             return Ok(step);
         }
         let late = |part: &CollectionPart| declined || !self.in_time(&part.terms, context.now);

@@ -12,6 +12,7 @@ use crate::jws::{Signed, Version};
 use crate::key::UserKey;
 use crate::onion::{Failure, FailureCode, Payload};
 use crate::pair::{NewPromise, Pair, Promise, Standing};
+use crate::planted::{self, Bug};
 use crate::record::{AnyRecord, ConditionalIou, ReleaseReason, fee};
 
 /// What a layer asks a middle hop to do.
@@ -29,7 +30,8 @@ struct Order {
 /// `outgoing` is the friend whom the layers name, if the owner has one of that key; `relay` is what is stored for this promise,
 /// `None` before the first time; `tally` belongs to the friend who promised. Called again, it returns the promise onward as long as
 /// that friend has not acknowledged it. A store that was put together again, and knows the promise onward but not the relay, finds
-/// it by its layers and promises nothing twice; after a recovery the logs are read before anything is passed on.
+/// it by its layers and promises nothing twice; until that friend has answered its new book, nothing is passed on or given up here.
+/// After a recovery the logs are read before anything is passed on.
 ///
 /// # Errors
 /// [`LedgerError::LayersInvalid`] for layers that ask for something else; [`LedgerError::ForeignChannel`] if `outgoing` is another
@@ -69,10 +71,17 @@ pub fn forward(
         amount,
         reply,
     };
-    if let Some(known) = outgoing.as_ref().and_then(|o| made_before(o.pair, errand)) {
-        incoming.pair.mark_forwarded(errand.iou, true)?;
-        let found = relay.insert(relay_of(&incoming, errand, order, &known));
-        return again(found, &incoming, outgoing.as_ref(), context);
+    if let Some(o) = outgoing.as_mut() {
+        if let Some(known) = made_before(o.pair, errand) {
+            incoming.pair.mark_forwarded(errand.iou, true)?;
+            o.pair.connect_found(known.hash());
+            let found = relay.insert(relay_of(&incoming, errand, order, &known));
+            return again(found, &incoming, outgoing.as_ref(), context);
+        }
+        if o.pair.is_waiting() {
+            // A store that was put together again learns from that friend's answer what it had promised onward.
+            return Ok(Step::default());
+        }
     }
     let promised = check(
         &incoming,
@@ -139,14 +148,18 @@ fn again(
 }
 
 /// A promise onward that was made for these very layers: a store that was put together again may know it, and not why it was made.
+/// Whoever sends layers again can't have another promise connected with it.
 fn made_before(outgoing: &Pair, errand: &Errand) -> Option<Signed<ConditionalIou>> {
     let promises = outgoing.own().unit(&errand.promise.unit)?.promises();
     let same = |promise: &&Promise| {
         let promised = promise.iou().record();
-        promised.terms == errand.promise.terms
+        promise.is_found()
+            && promised.terms == errand.promise.terms
+            && promised.amount <= errand.promise.amount
             && promised.onward.as_ref() == Some(&errand.opened.rest)
     };
-    promises.iter().find(same).map(|p| p.iou().clone())
+    let known = promises.iter().find(same).map(|p| p.iou().clone());
+    known.filter(|_| !planted::on(Bug::PassedOnTwice))
 }
 
 fn relay_of(
@@ -242,7 +255,8 @@ fn check_rule(
         return Err(FailureCode::AmountTooLow);
     }
     let needed = fee(rule.base, rule.ppm, order.amount).and_then(|fee| fee.grow(order.amount));
-    if !needed.is_ok_and(|needed| needed.minor() <= promise.amount.minor()) {
+    let enough = needed.is_ok_and(|needed| needed.minor() <= promise.amount.minor());
+    if !enough && !planted::on(Bug::FeeUnchecked) {
         return Err(FailureCode::FeeTooLow);
     }
     Ok(rule.ceiling)

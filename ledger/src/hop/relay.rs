@@ -13,6 +13,7 @@ use crate::jws::{RecordHash, Version};
 use crate::key::UserKey;
 use crate::onion::{Failure, Opened};
 use crate::pair::{Event, Pair, Standing};
+use crate::planted::{self, Bug};
 use crate::record::{LogProof, ReleaseReason};
 use crate::text::Layers;
 use crate::unit::Unit;
@@ -139,6 +140,9 @@ pub fn follow(
     let (reason, word) = match given {
         Some(p) => match p.release() {
             Some(release) => (release.record().reason, release.record().failure.clone()),
+            None if p.standing() == Standing::Expired && planted::on(Bug::GivenBackFirst) => {
+                (ReleaseReason::Expired, None)
+            }
             None => return Ok(Step::default()),
         },
         None => match given_up(events, relay.outgoing.iou) {
@@ -180,7 +184,7 @@ pub fn published(
     let mut step = Step::default();
     let open = |standing| matches!(standing, Standing::Undecided | Standing::Expired);
     let held = incoming.pair.promise_held(relay.incoming.iou);
-    if held.is_some_and(|p| open(p.standing())) {
+    if held.is_some_and(|p| open(p.standing())) && !planted::on(Bug::ProofKept) {
         let iou = relay.incoming.iou;
         let proof = Some(proof.clone());
         let done = incoming

@@ -233,7 +233,9 @@ impl Pair {
             return false;
         }
         let at = side.promises.partition_point(|p| p.number() < number);
-        side.promises.insert(at, Promise::new(iou));
+        let mut promise = Promise::new(iou);
+        promise.found = true;
+        side.promises.insert(at, promise);
         true
     }
 

@@ -38,6 +38,9 @@ pub struct Promise {
     pub(super) forwarded: bool,
     /// The holder has said that it arrived.
     pub(super) acknowledged: bool,
+    /// One of the owner's that was found again after the store was lost: what it was made for may be forgotten.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) found: bool,
 }
 
 /// Where a promise stands.
@@ -65,6 +68,7 @@ impl Promise {
             merged: false,
             forwarded: false,
             acknowledged: false,
+            found: false,
         }
     }
 
@@ -90,6 +94,12 @@ impl Promise {
     #[must_use]
     pub fn is_forwarded(&self) -> bool {
         self.forwarded
+    }
+
+    /// Whether it is one of the owner's that was found again after the store was lost, and nothing was connected with it since.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        self.found
     }
 
     /// Whether the holder has said that it arrived.
@@ -341,6 +351,14 @@ impl Pair {
     #[must_use]
     pub fn promise_given(&self, iou: RecordHash) -> Option<&Promise> {
         self.own.units.values().find_map(|side| side.promise(iou))
+    }
+
+    /// A promise of the owner that was found again is connected with the one for which it was made.
+    pub(crate) fn connect_found(&mut self, iou: RecordHash) {
+        let mut units = self.own.units.values_mut();
+        if let Some(promise) = units.find_map(|side| side.promise_mut(iou)) {
+            promise.found = false;
+        }
     }
 
     /// A promise of the peer to the owner, as long as it is kept.

@@ -1,10 +1,11 @@
 //! Somebody crashes at any step: before what it did is stored, or after that and before it is sent.
 
+use atomicity_ledger::AnyRecord;
 use atomicity_ledger::hop::{Neighbour, Relay, RelayStage, Tally, follow};
-use atomicity_ledger::pair::Event;
+use atomicity_ledger::pair::{Event, NewPromise, Standing};
 
 use crate::common::log::preimage;
-use crate::common::{at, bread};
+use crate::common::{amount, at, bread};
 use crate::net::{DEADLINE, HASH, Net, user};
 use crate::{paying, wealth};
 
@@ -143,10 +144,85 @@ fn a_store_that_has_lost_its_relays_promises_nothing_twice() {
     let mut pair = net.person(2).store.take(relay.incoming.peer).unwrap();
     pair.mark_forwarded(relay.incoming.iou, false).unwrap();
     net.person(2).store.put(pair);
+    set_outgoing(&mut net, |pair| pair["waiting"] = true.into());
+    net.react(1, relay.incoming.peer, &[]);
+    // Until 3 has answered, 2 can't know whether it had promised anything.
+    assert_eq!(net.who(2).store.relays, []);
+    let held = net.who(2).pair(1).theirs().unit(&bread()).unwrap();
+    assert_eq!(held.undecided(), 513);
+    set_outgoing(&mut net, |pair| {
+        pair["waiting"] = false.into();
+        pair["own"]["units"]["BREAD/2"]["promises"][0]["found"] = true.into();
+    });
     net.react(1, relay.incoming.peer, &[]);
     assert_eq!(net.who(2).store.relays, before);
     let given = net.who(2).pair(3).own().unit(&bread()).unwrap();
     assert_eq!(given.promises().len(), 1);
+    net.publish_now(3);
+    net.run();
+    assert_eq!(wealth(&net), [-513, 7, 6, 500]);
+}
+
+/// Changes what 2 has stored about 3.
+fn set_outgoing(net: &mut Net, change: impl Fn(&mut serde_json::Value)) {
+    let pair = net.person(2).store.take(user(3)).unwrap();
+    let mut value = serde_json::to_value(&pair).unwrap();
+    change(&mut value);
+    net.person(2)
+        .store
+        .put(serde_json::from_value(value).unwrap());
+}
+
+/// 1 promises once more, and hangs the layers of its first promise on that.
+fn repeat_layers(net: &mut Net) -> AnyRecord {
+    let logs = net.log.known();
+    let now = net.now;
+    let person = net.person(1);
+    let device = person.device.clone();
+    let mut pair = person.store.take(user(2)).unwrap();
+    let first = pair.own().unit(&bread()).unwrap().promises()[0]
+        .iou()
+        .clone();
+    let first = first.record();
+    let again = NewPromise {
+        unit: first.unit.clone(),
+        amount: amount(1),
+        terms: first.terms.clone(),
+        onward: first.onward.clone(),
+    };
+    let iou = pair.promise(again, None, &logs, &device, now).unwrap();
+    person.store.put(pair);
+    iou.into()
+}
+
+#[test]
+fn layers_that_come_again_are_another_promise_and_not_the_one_that_was_passed_on() {
+    let mut net = paying();
+    net.publishes = false;
+    net.run();
+    let before = net.who(2).store.relays.clone();
+    let again = repeat_layers(&mut net);
+    net.wire.push_back((user(1), user(2), again.clone()));
+    net.run();
+    // What it promises does not pay for what the layers ask for: it is given up, and nothing else has changed.
+    assert_eq!(net.who(2).store.relays, before);
+    let held = net.who(2).pair(1).promise_held(again.hash()).unwrap();
+    assert!(!held.is_forwarded());
+    assert_eq!(held.standing(), Standing::Released);
+    // Nor is it connected with what a lost store has found again: that was made for more.
+    let again = repeat_layers(&mut net);
+    let relay = net.person(2).store.relays.remove(0);
+    let mut pair = net.person(2).store.take(relay.incoming.peer).unwrap();
+    pair.mark_forwarded(relay.incoming.iou, false).unwrap();
+    net.person(2).store.put(pair);
+    set_outgoing(&mut net, |pair| {
+        pair["own"]["units"]["BREAD/2"]["promises"][0]["found"] = true.into();
+    });
+    net.wire.push_back((user(1), user(2), again));
+    net.run();
+    assert_eq!(net.who(2).store.relays, before);
+    let given = net.who(2).pair(3).own().unit(&bread()).unwrap();
+    assert!(!given.promises()[0].is_found());
     net.publish_now(3);
     net.run();
     assert_eq!(wealth(&net), [-513, 7, 6, 500]);
