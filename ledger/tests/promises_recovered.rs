@@ -265,6 +265,33 @@ fn what_a_shown_total_holds_is_not_booked_again() {
 }
 
 #[test]
+fn what_was_taken_on_the_word_of_a_later_book_is_still_there_after_a_recovery() {
+    let log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 500);
+    let first = promise(&mut a, 200, log.terms(7, 60_000), &log.known());
+    let book = hand_over(&mut a, &key(60), 2);
+    know(&mut b, &a, &key(60), 2, 1000);
+    b.take(&book.into());
+    // The book names the number; its key signs another promise under it, and the holder sees nothing else.
+    let other = ConditionalIou {
+        amount: amount(90),
+        ..first.record().clone()
+    };
+    let other = Signed::sign(other, &key(60)).unwrap();
+    take(&mut b, &other.clone().into(), &log.known());
+    let found = recover_with(&b, file_halves(&b), &key(51), 2, 1000).unwrap();
+    begin_anew(&mut b, &mut a, &key(51), 2, &found);
+    assert_eq!(standing(&b, &other), Some(Standing::Undecided));
+    // Who signed the same number twice is caught by it.
+    let device = b.device.clone();
+    let again = b
+        .pair
+        .receive_with(&first.into(), &log.known(), at(3), Some(&device));
+    assert!(again.is_ok());
+    assert!(b.pair.frozen(&bread()).is_some());
+}
+
+#[test]
 fn a_recovery_still_shows_the_state_of_a_book_that_was_replaced() {
     let (mut a, mut b) = friends(300, 500);
     let stale = file_halves(&a);

@@ -122,14 +122,25 @@ impl World {
     /// [`SimError`] if the simulator fails.
     pub fn deliver_all(&mut self) -> Result<(), SimError> {
         for _ in 0..100_000 {
-            let next = self.net.iter_mut().find(|(_, queue)| !queue.is_empty());
-            let Some(((from, to), queue)) = next else {
+            if !self.deliver_next()? {
                 return Ok(());
-            };
-            let (from, to, record) = (*from, *to, queue.remove(0));
-            self.receive(to, from, &record)?;
+            }
         }
         Err(SimError::Missing("an end of the messages"))
+    }
+
+    /// The next record on the way arrives, in turn. Whether there was one.
+    ///
+    /// # Errors
+    /// [`SimError`] if the simulator fails.
+    pub fn deliver_next(&mut self) -> Result<bool, SimError> {
+        let next = self.net.iter_mut().find(|(_, queue)| !queue.is_empty());
+        let Some(((from, to), queue)) = next else {
+            return Ok(false);
+        };
+        let (from, to, record) = (*from, *to, queue.remove(0));
+        self.receive(to, from, &record)?;
+        Ok(true)
     }
 
     /// `n` shows a friend the heads that it relies on.

@@ -65,6 +65,10 @@ pub struct Watch {
     pub(crate) by_pair: BTreeMap<(usize, usize), BTreeSet<RecordHash>>,
     /// What was booked, by whom.
     pub merged: BTreeSet<(usize, RecordHash)>,
+    /// What a holder gave up.
+    pub released: BTreeSet<(usize, RecordHash)>,
+    /// What was given back of what somebody booked after it had been given up.
+    undone: BTreeMap<(usize, usize, Unit), u64>,
     /// What came due, for whom.
     pub due: BTreeSet<(usize, RecordHash)>,
     /// Incoming and outgoing promises of those in the middle.
@@ -352,7 +356,8 @@ impl World {
         (paid, returned, back): (u64, u64, u64),
     ) {
         let beyond = back.saturating_sub(paid + returned);
-        if beyond > 0 && self.nodes[peer].is_honest() {
+        let undone = self.undone(n, peer, unit, beyond);
+        if beyond > undone && self.nodes[peer].is_honest() {
             self.watch.violated(format!(
                 "{n} gives {beyond} back to {peer} of what was promised"
             ));
@@ -364,7 +369,25 @@ impl World {
         }
     }
 
+    /// How much of this is nothing but what `n` had given up before `peer`, who did not know that yet, booked it: of promises to
+    /// somebody who was away, and wants them no more.
+    fn undone(&mut self, n: usize, peer: usize, unit: &Unit, beyond: u64) -> u64 {
+        let promised = self.watch.between(peer, n);
+        let both = promised.filter(|iou| {
+            iou.record().unit == *unit
+                && self.watch.released.contains(&(n, iou.hash()))
+                && self.watch.merged.contains(&(peer, iou.hash()))
+        });
+        let sum: u64 = both.map(|iou| iou.record().amount.minor()).sum();
+        let key = (n, peer, unit.clone());
+        let before = self.watch.undone.entry(key).or_default();
+        let undone = beyond.min(sum.saturating_sub(*before));
+        *before += undone;
+        undone
+    }
+
     fn see_release(&mut self, n: usize, peer: usize, iou: RecordHash) {
+        self.watch.released.insert((n, iou));
         let track = self.watch.tracks.entry((n, peer)).or_default();
         if let Some((.., phase)) = track.phases.get_mut(&iou) {
             if *phase == Phase::Due {

@@ -108,7 +108,10 @@ impl World {
     }
 
     /// The same store goes on with another key.
-    pub(crate) fn hand_over(&mut self, n: usize, peer: usize) -> Result<(), SimError> {
+    ///
+    /// # Errors
+    /// [`SimError`] if the simulator fails.
+    pub fn hand_over(&mut self, n: usize, peer: usize) -> Result<(), SimError> {
         let now = self.clock(n);
         let pair = &self.nodes[n].live.pairs[&peer];
         let known = self.nodes[peer].live.pairs[&n].theirs().epoch();

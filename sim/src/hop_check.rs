@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use atomicity_ledger::hop::{CollectionStage, Fate, Relay, RelayStage};
-use atomicity_ledger::pair::{Promise, Standing};
+use atomicity_ledger::pair::{Promise, Standing, UnitSide};
 use atomicity_ledger::record::{Release, ReleaseReason, Terms, fee};
 use atomicity_ledger::{Amount, PaymentHash, RecordHash, Total};
 
@@ -32,10 +32,7 @@ impl HopWatch {
 
 /// Whether nobody knows yet what becomes of it, or it waits for its release.
 fn is_open(promise: &Promise) -> bool {
-    matches!(
-        promise.standing(),
-        Standing::Undecided | Standing::Expired
-    )
+    matches!(promise.standing(), Standing::Undecided | Standing::Expired)
 }
 
 impl World {
@@ -102,12 +99,7 @@ impl World {
         }
     }
 
-    fn relay_fault(
-        &self,
-        n: usize,
-        relay: &Relay,
-        known: &BTreeSet<RecordHash>,
-    ) -> Option<String> {
+    fn relay_fault(&self, n: usize, relay: &Relay, known: &BTreeSet<RecordHash>) -> Option<String> {
         let pairs = &self.nodes[n].live.pairs;
         let (from, to) = (
             self.index_of(relay.incoming.peer)?,
@@ -118,6 +110,18 @@ impl World {
         let (came, went) = (came.iou().record(), went.iou().record());
         let (base, ppm) = self.plan.fees[n];
         let wanted = fee(Total::from_minor(base).ok()?, ppm, went.amount).ok()?;
+        let short = came.amount.minor() < went.amount.minor() + wanted.minor();
+        let cleared = || {
+            // Even if all that is undecided comes due, both debts have only fallen.
+            let reach = |side: Option<&UnitSide>| side.map_or(0, |side| side.exposure().minor());
+            let claim = |side: Option<&UnitSide>| side.map_or(0, |side| side.claim().minor());
+            let (before, after) = (&pairs[&from], &pairs[&to]);
+            let unit = &came.unit;
+            self.plan.clearing
+                && came.amount >= went.amount
+                && reach(before.theirs().unit(unit)) <= claim(before.own().unit(unit))
+                && reach(after.own().unit(unit)) <= claim(after.theirs().unit(unit))
+        };
         let again = known.contains(&relay.outgoing.iou);
         let left = came.terms.deadline_ms >= self.clock(n).millis() + self.plan.min_left_ms;
         let twice = known.iter().any(|other| {
@@ -127,7 +131,7 @@ impl World {
         });
         if came.terms != went.terms || came.unit != went.unit {
             Some("promises onward on other terms".to_owned())
-        } else if came.amount.minor() < went.amount.minor() + wanted.minor() {
+        } else if short && !again && !cleared() {
             Some(format!(
                 "passes {} on for {}",
                 went.amount.minor(),
@@ -262,8 +266,8 @@ impl World {
                 continue;
             }
             let waits = node.live.pairs.values().any(|pair| {
-                let mut all = promises(pair.own(), &self.units)
-                    .chain(promises(pair.theirs(), &self.units));
+                let mut all =
+                    promises(pair.own(), &self.units).chain(promises(pair.theirs(), &self.units));
                 all.any(|p| self.is_stuck(p))
             });
             if waits {

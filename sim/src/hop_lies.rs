@@ -139,7 +139,10 @@ impl World {
     }
 
     /// Promises that hang on what is never published take credit from everybody on the way.
-    pub(crate) fn lock(&mut self, n: usize) -> Result<(), SimError> {
+    ///
+    /// # Errors
+    /// [`SimError`] if the simulator fails.
+    pub fn lock(&mut self, n: usize) -> Result<(), SimError> {
         for _ in 0..3 {
             let payee = self.rng.index(self.nodes.len());
             if payee == n {

@@ -131,10 +131,6 @@ impl World {
         work: &mut Work,
         queue: &mut Queue,
     ) -> Result<(), SimError> {
-        if self.is_recovering(n) {
-            // What was promised onward before the store was lost is known when all friends have answered.
-            return Ok(());
-        }
         let Some(pair) = self.nodes[n].live.pairs.get(&peer) else {
             return Ok(());
         };
@@ -256,6 +252,7 @@ impl World {
 
     fn note_relay(&mut self, n: usize, relay: &Relay, errand: &Errand, work: &mut Work) {
         self.stats.relays += 1;
+        self.stats.cleared += u64::from(relay.fee() == 0);
         self.trace.line(format_args!(
             "{n} passes {} on as {}",
             short(errand.iou()),
@@ -311,11 +308,7 @@ impl World {
         &mut self,
         n: usize,
         hash: PaymentHash,
-        f: impl FnOnce(
-            &mut Collection,
-            &mut [Neighbour<'_>],
-            &Context<'_>,
-        ) -> Result<T, LedgerError>,
+        f: impl FnOnce(&mut Collection, &mut [Neighbour<'_>], &Context<'_>) -> Result<T, LedgerError>,
     ) -> Option<Result<T, LedgerError>> {
         let mut collection = self.nodes[n].live.collections.get(&hash)?.clone();
         let desk = self.desk(n);

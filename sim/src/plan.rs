@@ -151,6 +151,8 @@ pub struct Plan {
     pub budget: (u32, u64, u32),
     /// How much time must be left for passing on, and for publishing, in milliseconds.
     pub min_left_ms: u64,
+    /// Whether users agree to clear debts for nothing.
+    pub clearing: bool,
     /// Whether payees take promises while they are away.
     pub away: bool,
     /// How many steps.
@@ -190,6 +192,7 @@ impl Plan {
                 .collect(),
             budget: *pick(rng, &[(16, u64::MAX >> 1, 40), (3, 200, 4), (6, 400, 8)]),
             min_left_ms: *pick(rng, &[0, 1_000, 4_000]),
+            clearing: rng.chance(700),
             away: rng.chance(600),
             steps,
         };
@@ -244,7 +247,8 @@ impl Plan {
     pub fn policy(&self, n: usize) -> Result<HopPolicy, LedgerError> {
         let (base, ppm) = self.fees.get(n).copied().unwrap_or_default();
         let mut policy = HopPolicy::none();
-        let rule = HopRule::allow(None, None, Total::from_minor(base)?, ppm)?;
+        let mut rule = HopRule::allow(None, None, Total::from_minor(base)?, ppm)?;
+        rule.clearing = self.clearing;
         policy.rules.push(rule);
         let (undecided, amount, failed) = self.budget;
         policy.budget.undecided = undecided;

@@ -5,6 +5,8 @@
 pub struct Stats {
     /// Payments and promises that a payer began.
     pub payments: u64,
+    /// Channels that were stored, each as often as that happened.
+    pub stored: u64,
     /// Records that were sent.
     pub records: u64,
     /// Records that were lost.
@@ -35,6 +37,10 @@ pub struct Stats {
     pub convictions: u64,
     /// Promises that were passed on.
     pub relays: u64,
+    /// Circles of debts that somebody tried to clear.
+    pub circles: u64,
+    /// Promises that were passed on for nothing, because debts only fall.
+    pub cleared: u64,
     /// Payments that looked for another way.
     pub retries: u64,
     /// Promises to somebody away that were shown to a payer.
@@ -59,6 +65,7 @@ impl Stats {
     /// Adds what another run counted.
     pub fn add(&mut self, other: &Self) {
         self.payments += other.payments;
+        self.stored += other.stored;
         self.records += other.records;
         self.dropped += other.dropped;
         self.repeated += other.repeated;
@@ -74,6 +81,8 @@ impl Stats {
         self.forks_seen += other.forks_seen;
         self.convictions += other.convictions;
         self.relays += other.relays;
+        self.circles += other.circles;
+        self.cleared += other.cleared;
         self.retries += other.retries;
         self.shown += other.shown;
     }

@@ -40,7 +40,7 @@ impl World {
     pub(crate) fn pay_over_hops(&mut self, n: usize) -> Result<(), SimError> {
         let payee = self.rng.index(self.nodes.len());
         if payee == n {
-            return Ok(());
+            return self.clear(n);
         }
         let amount = self.rng.between(1, 90);
         let order = Order {
@@ -73,7 +73,59 @@ impl World {
             order.unit = other.cloned().unwrap_or(order.unit);
         }
         let split = self.split(amount);
-        self.begin(n, &order, preimage.hash(), None, &split)
+        if self.begin(n, &order, preimage.hash(), None)? {
+            self.send_parts(n, preimage.hash(), &split)?;
+        }
+        Ok(())
+    }
+
+    /// A payment to oneself around a circle of debts, for no fee.
+    fn clear(&mut self, n: usize) -> Result<(), SimError> {
+        let unit = self.any_unit();
+        let Some(path) = self.way(n, n, &BTreeSet::new()) else {
+            return Ok(());
+        };
+        let mut last = n;
+        let mut most = u64::MAX;
+        for next in &path {
+            let pair = &self.nodes[last].live.pairs[next];
+            most = most.min(pair.surely_owed(&unit));
+            last = *next;
+        }
+        if self.rng.chance(100) {
+            // Not everybody owes so much.
+            most += self.rng.below(20);
+        }
+        if most == 0 {
+            return Ok(());
+        }
+        let amount = self.rng.between(1, most);
+        let preimage = Preimage::from_bytes(self.rng.bytes());
+        let secret = Secret {
+            preimage,
+            amount,
+            publish_at: Some(self.clock(n).millis()),
+            declines: false,
+        };
+        self.invoice(n, &unit, secret)?;
+        let order = Order {
+            payee: n,
+            unit,
+            amount,
+            most: amount,
+        };
+        let hash = preimage.hash();
+        if !self.begin(n, &order, hash, None)? {
+            return Ok(());
+        }
+        self.stats.circles += 1;
+        let (mut work, mut queue) = (Work::default(), Queue::new());
+        self.send_over(n, hash, amount, &path, &mut work, &mut queue)?;
+        if work.out.is_empty() {
+            return Ok(());
+        }
+        self.stats.payments += 1;
+        self.commit(n, work)
     }
 
     /// Somebody asks for a payment.
@@ -121,7 +173,10 @@ impl World {
         let node = &mut self.nodes[n];
         node.live.secrets.insert(preimage.hash(), secret);
         node.stored.secrets.clone_from(&node.live.secrets);
-        self.begin(n, order, preimage.hash(), Some(false), &[order.amount])
+        if self.begin(n, order, preimage.hash(), Some(false))? {
+            self.send_parts(n, preimage.hash(), &[order.amount])?;
+        }
+        Ok(())
     }
 
     /// In how many parts it goes.
@@ -138,7 +193,7 @@ impl World {
         split
     }
 
-    /// Begins to pay.
+    /// Begins to pay: nothing is promised yet. `false` if it is being paid already, or can't be.
     ///
     /// # Errors
     /// [`SimError`] if the simulator fails.
@@ -148,17 +203,16 @@ impl World {
         order: &Order,
         hash: PaymentHash,
         shown: Option<bool>,
-        split: &[u64],
-    ) -> Result<(), SimError> {
+    ) -> Result<bool, SimError> {
         if self.nodes[n].live.payments.contains_key(&hash) {
-            return Ok(());
+            return Ok(false);
         }
         let Some(terms) = self.terms_of(n, hash)? else {
-            return Ok(());
+            return Ok(false);
         };
         self.trace.line(format_args!(
-            "{n} pays {} {} for {split:?} until {}",
-            order.payee, order.unit, terms.deadline_ms
+            "{n} pays {} {} {} until {}",
+            order.payee, order.amount, order.unit, terms.deadline_ms
         ));
         let (total, most) = (
             Amount::from_minor(order.amount)?,
@@ -178,7 +232,7 @@ impl World {
         };
         self.asked.insert((n, hash), asked);
         self.nodes[n].live.payments.insert(hash, payment);
-        self.send_parts(n, hash, split)
+        Ok(true)
     }
 
     /// Logs and a deadline; none if the payer knows no log.
@@ -278,19 +332,15 @@ impl World {
         let Some(mut payment) = self.nodes[n].live.payments.get(&hash).cloned() else {
             return Ok(());
         };
-        let route = self.route(path, amount, &payment)?;
+        let route = self.route(n, path, amount, &payment)?;
         let desk = self.desk(n);
         let Some(mut first) = path.first().and_then(|first| self.take_pair(n, *first)) else {
             return Ok(());
         };
         let number = payment.attempt.parts().len();
-        let done = payment.attempt.send(
-            number,
-            first.neighbour(),
-            &route,
-            None,
-            &desk.context(),
-        );
+        let done = payment
+            .attempt
+            .send(number, first.neighbour(), &route, None, &desk.context());
         self.put_pair(n, first, done.is_ok());
         if done.is_ok() {
             self.trace
@@ -304,6 +354,7 @@ impl World {
     /// The amounts on a way: with the fees that everybody takes, or that the payer believes they take.
     fn route(
         &mut self,
+        n: usize,
         path: &[usize],
         amount: u64,
         payment: &Payment,
@@ -317,6 +368,10 @@ impl World {
             let mut wanted = fee(base, ppm, onward)?.minor();
             if wanted > 0 && self.faulty && self.rng.chance(50) {
                 wanted -= 1;
+            }
+            if path.last() == Some(&n) {
+                // Whoever only loses debts by it takes nothing.
+                wanted = 0;
             }
             amounts.push(Amount::from_minor(onward.minor() + wanted)?);
         }
@@ -353,7 +408,9 @@ impl World {
             let last = *path.last()?;
             for friend in self.nodes[last].live.pairs.keys().copied() {
                 let edge = (self.nodes[last].user(), self.nodes[friend].user());
-                if path.contains(&friend) || avoid.contains(&edge) {
+                // Back to where it came from is no circle.
+                let ends = friend == payee && (friend != n || path.len() > 2);
+                if avoid.contains(&edge) || path.contains(&friend) && !ends {
                     continue;
                 }
                 let mut longer = path.clone();

@@ -160,6 +160,7 @@ impl World {
             let node = &mut self.nodes[n];
             if let Some(pair) = node.live.pairs.get(peer) {
                 node.stored.pairs.insert(*peer, pair.clone());
+                self.stats.stored += 1;
             }
         }
         let node = &mut self.nodes[n];

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use atomicity_ledger::hop::{Attempt, Collection, HopPolicy, Relay, Tally};
 use atomicity_ledger::jws::Version;
-use atomicity_ledger::pair::{FileRecords, KnownLog, KnownLogs, NewBook, Pair};
 use atomicity_ledger::onion::HopKey;
+use atomicity_ledger::pair::{FileRecords, KnownLog, KnownLogs, NewBook, Pair};
 use atomicity_ledger::record::{Delegation, DelegationLimit, Scope, Terms};
 use atomicity_ledger::seal::{EncryptionSecret, KeyId};
 use atomicity_ledger::{

@@ -19,6 +19,15 @@ const LEDGER: &[ledger::Bug] = &[
     ledger::Bug::ReleaseOfAnother,
     ledger::Bug::ClaimedTwice,
     ledger::Bug::ExpiryWins,
+    ledger::Bug::FeeUnchecked,
+    ledger::Bug::PassedOnTwice,
+    ledger::Bug::GivenBackFirst,
+    ledger::Bug::ProofKept,
+    ledger::Bug::PublishedInPart,
+    ledger::Bug::SentWhileOutstanding,
+    ledger::Bug::BudgetIgnored,
+    ledger::Bug::AnyUnitCollected,
+    ledger::Bug::GivenBackWhilePublished,
 ];
 
 const LOG: &[log::Bug] = &[

@@ -34,7 +34,15 @@ pub(super) fn restore_promises(
     }
     ious.sort_by_key(|iou| (iou.record().unit.clone(), iou.record().number));
     for iou in ious {
-        take(side, other, cap, bounded, iou);
+        let by_book = side.book_of(iou.kid(), iou.record().epoch).is_some();
+        // What was taken before on the word of the book in force, because the one of its epoch had not come, stays taken.
+        let vouched = || {
+            let ended = side.epoch().is_some_and(|now| iou.record().epoch < now);
+            !bounded && ended && side.credentials.ever_let(iou.kid(), to, found.now)
+        };
+        if by_book || vouched() {
+            take(side, other, cap, bounded, iou);
+        }
     }
     let books = side.past.iter().chain(&side.book).map(Signed::record);
     for (name, unit) in &mut side.units {
@@ -121,7 +129,7 @@ fn take(
     signed: &Signed<ConditionalIou>,
 ) {
     let iou = signed.record();
-    let (Some(epoch), Some(_)) = (side.epoch(), side.book_of(signed.kid(), iou.epoch)) else {
+    let Some(epoch) = side.epoch() else {
         return;
     };
     let unit = side.units.entry(iou.unit.clone()).or_default();
