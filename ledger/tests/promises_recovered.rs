@@ -270,7 +270,7 @@ fn what_was_taken_on_the_word_of_a_later_book_is_still_there_after_a_recovery() 
     let (mut a, mut b) = friends(300, 500);
     let first = promise(&mut a, 200, log.terms(7, 60_000), &log.known());
     let book = hand_over(&mut a, &key(60), 2);
-    know(&mut b, &a, &key(60), 2, 1000);
+    know(&mut b, &a, &key(60), 2, 1_000_000);
     b.take(&book.into());
     // The book names the number; its key signs another promise under it, and the holder sees nothing else.
     let other = ConditionalIou {

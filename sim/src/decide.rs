@@ -252,7 +252,9 @@ impl World {
     fn show_expiry(&mut self, n: usize, open: &Open, proofs: &[Expiry]) -> Result<(), SimError> {
         let (now, recovering) = (self.clock(n), self.is_recovering(n));
         let (pair, pen) = self.nodes[n].with(open.peer)?;
-        if !open.own && recovering {
+        let given_up = pair.promise_held(open.iou);
+        let given_up = given_up.is_some_and(|promise| promise.release().is_some());
+        if !open.own && recovering && !given_up {
             // It may have been passed on before the store was lost: it is not given up until all friends have answered.
             pair.mark_forwarded(open.iou, true)?;
         }

@@ -161,7 +161,6 @@ impl World {
             let theirs = self.file_of(peer, n);
             self.recover_pair(n, peer, &own, &theirs, &key, &mut work)?;
         }
-        let now = self.clock(n);
         let node = &mut self.nodes[n];
         node.pending.clear();
         // Everything beside the channels is gone, but for what the root derives.
@@ -171,7 +170,6 @@ impl World {
             secrets: std::mem::take(&mut node.live.secrets),
             ..Store::default()
         };
-        node.lost_at = Some(now);
         let views = self.logs.logs.iter().map(View::new);
         node.views = views.collect::<Result<_, _>>()?;
         self.new_sealing_key(n);

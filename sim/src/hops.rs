@@ -280,12 +280,8 @@ impl World {
         }
         let node = &self.nodes[n];
         let Some(mut collection) = node.live.collections.get(&terms.hash).cloned() else {
-            let forgotten = node.lost_at.is_some_and(|at| errand.promise().at <= at);
-            // What was lost may have been published: the logs will say.
-            if !forgotten {
-                let code = FailureCode::UnknownInvoice;
-                self.say_no(n, peer, errand.iou(), code, desk, work, queue);
-            }
+            let code = FailureCode::UnknownInvoice;
+            self.say_no(n, peer, errand.iou(), code, desk, work, queue);
             return Ok(());
         };
         let Some(mut from) = self.take_pair(n, peer) else {

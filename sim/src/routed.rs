@@ -288,6 +288,7 @@ impl World {
         let payment = &self.nodes[n].live.payments[&hash];
         let (payee, deadline_ms) = (payment.payee, payment.attempt.terms().deadline_ms);
         let late = self.nodes[payee].does(Lie::BadProofs) || self.rng.chance(60);
+        let late = late && self.faulty;
         let store = &mut self.nodes[payee].live;
         if let Some(secret) = store.secrets.get_mut(&hash).filter(|_| late)
             && secret.publish_at.is_some()

@@ -107,8 +107,6 @@ pub struct Node {
     pub policy: HopPolicy,
     /// Friends who get nothing new.
     pub removed: BTreeSet<usize>,
-    /// When the store was last lost: what came before may belong to something that is forgotten.
-    pub lost_at: Option<Timestamp>,
     keys: usize,
 }
 
@@ -298,7 +296,6 @@ impl World {
             sealing: Vec::new(),
             policy: self.plan.policy(n)?,
             removed: BTreeSet::new(),
-            lost_at: None,
             keys: 0,
         });
         self.new_sealing_key(n);

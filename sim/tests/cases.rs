@@ -9,7 +9,7 @@ use atomicity_ledger::{PaymentHash, Preimage};
 use atomicity_sim::plan::{Lie, LogPlan, Plan};
 use atomicity_sim::rng::Rng;
 use atomicity_sim::routed::Order;
-use atomicity_sim::world::{Secret, World};
+use atomicity_sim::world::{SKEW, Secret, World};
 
 fn plan(nodes: usize, edges: &[(usize, usize)]) -> Plan {
     Plan {
@@ -45,6 +45,9 @@ fn world(plan: Plan) -> World {
     let mut world = World::of_plan(1, Rng::new(1), plan, true).unwrap();
     // Nothing is lost and nobody crashes but where a test says so.
     world.faulty = false;
+    for node in &mut world.nodes {
+        node.skew_ms = SKEW;
+    }
     world
 }
 

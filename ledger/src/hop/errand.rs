@@ -3,7 +3,7 @@
 use super::{Context, Neighbour, Step};
 use crate::error::LedgerError;
 use crate::jws::RecordHash;
-use crate::onion::{self, Failure, Opened, Payload};
+use crate::onion::{self, Failure, FailureCode, Opened, Payload};
 use crate::pair::{Pair, Standing};
 use crate::record::{ConditionalIou, ReleaseReason};
 use crate::text::Layers;
@@ -79,6 +79,9 @@ pub fn errands(pair: &Pair) -> Vec<RecordHash> {
 
 /// Gives a promise up and tells the payer why, if its layers can be opened.
 ///
+/// Nothing happens if an invoice is unknown to a store that was put together again: it may have been forgotten, and its preimage
+/// published. Then the logs decide.
+///
 /// # Errors
 /// As [`Pair::release`]: above all, that it is due, or was passed on.
 pub fn decline(
@@ -91,7 +94,8 @@ pub fn decline(
         .pair
         .promise_held(iou)
         .ok_or(LedgerError::PromiseUnknown)?;
-    if promise.standing() == Standing::Released {
+    let forgotten = promise.is_found() && failure.code == FailureCode::UnknownInvoice;
+    if promise.standing() == Standing::Released || forgotten {
         return Ok(Step::default());
     }
     let sealed = match Errand::read(from.pair, iou, context) {

@@ -38,7 +38,7 @@ pub struct Promise {
     pub(super) forwarded: bool,
     /// The holder has said that it arrived.
     pub(super) acknowledged: bool,
-    /// One of the owner's that was found again after the store was lost: what it was made for may be forgotten.
+    /// It was found again after the store was lost: what it was made for may be forgotten.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) found: bool,
 }
@@ -96,7 +96,7 @@ impl Promise {
         self.forwarded
     }
 
-    /// Whether it is one of the owner's that was found again after the store was lost, and nothing was connected with it since.
+    /// Whether it was found again after the store was lost, and has not been connected with what it was made for since.
     #[must_use]
     pub fn is_found(&self) -> bool {
         self.found

@@ -162,7 +162,7 @@ fn take(
     if !bounded || fits.is_ok_and(|after| after <= bound) {
         let mut promise = Promise::new(signed.clone());
         promise.acknowledged = true;
-        promise.found = bounded;
+        promise.found = true;
         unit.promises.push(promise);
     }
 }

@@ -173,6 +173,31 @@ fn set_outgoing(net: &mut Net, change: impl Fn(&mut serde_json::Value)) {
         .put(serde_json::from_value(value).unwrap());
 }
 
+#[test]
+fn what_a_lost_store_may_have_published_is_not_given_up_as_unknown() {
+    let lost = |found: bool| {
+        let mut net = paying();
+        net.publishes = false;
+        net.run();
+        net.person(4).store.collection = None;
+        let pair = net.person(4).store.take(user(3)).unwrap();
+        let mut value = serde_json::to_value(&pair).unwrap();
+        value["theirs"]["units"]["BREAD/2"]["promises"][0]["found"] = found.into();
+        let pair = serde_json::from_value(value).unwrap();
+        net.person(4).store.put(pair);
+        net.react(3, user(3), &[]);
+        net.run();
+        net.log.publish(&[preimage(HASH)], 1_000);
+        net.read_log();
+        net.run();
+        net.sync();
+        wealth(&net)
+    };
+    assert_eq!(lost(true), [-513, 7, 6, 500]);
+    // Of an invoice that there never was, nothing is kept.
+    assert_eq!(lost(false), [0; 4]);
+}
+
 /// 1 promises once more, and hangs the layers of its first promise on that.
 fn repeat_layers(net: &mut Net) -> AnyRecord {
     let logs = net.log.known();
