@@ -38,6 +38,9 @@ fn is_open(promise: &Promise) -> bool {
 impl World {
     /// The payments of a user: none costs more than it may.
     pub(crate) fn see_payments(&mut self, n: usize) {
+        if !self.nodes[n].is_honest() {
+            return;
+        }
         let mut faults = Vec::new();
         for (hash, payment) in &self.nodes[n].live.payments {
             let sent = self.watch.hops.sent.entry((n, *hash)).or_default();

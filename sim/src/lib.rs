@@ -29,6 +29,7 @@ pub mod routed;
 pub mod totals;
 pub mod trace;
 pub mod view;
+pub mod ways;
 pub mod work;
 pub mod world;
 

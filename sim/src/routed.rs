@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use atomicity_ledger::hop::{Attempt, Bill, Collection, Fate, Route, Stop, TrustedLog};
-use atomicity_ledger::onion::{FailureCode, Payload};
-use atomicity_ledger::record::{LogTerm, Terms, fee};
+use atomicity_ledger::hop::{Attempt, Bill, Collection, Fate, TrustedLog};
+use atomicity_ledger::onion::FailureCode;
+use atomicity_ledger::record::{LogTerm, Terms};
 use atomicity_ledger::{
-    Amount, LedgerError, PaymentHash, PolicyHash, Preimage, RecordId, Timestamp, Unit, UserKey,
+    Amount, LedgerError, PaymentHash, PolicyHash, Preimage, RecordId, Timestamp, Unit,
 };
 
 use crate::error::SimError;
@@ -15,10 +15,6 @@ use crate::plan::Lie;
 use crate::work::Work;
 use crate::world::{Asked, BEGIN_MS, Payment, Secret, World};
 
-/// The most friendships on a way.
-const MAX_FRIENDSHIPS: usize = 5;
-/// The most ways that are looked at.
-const MAX_WAYS: usize = 64;
 /// How often another way is looked for.
 const MAX_TRIES: u8 = 4;
 
@@ -77,55 +73,6 @@ impl World {
             self.send_parts(n, preimage.hash(), &split)?;
         }
         Ok(())
-    }
-
-    /// A payment to oneself around a circle of debts, for no fee.
-    fn clear(&mut self, n: usize) -> Result<(), SimError> {
-        let unit = self.any_unit();
-        let Some(path) = self.way(n, n, &BTreeSet::new()) else {
-            return Ok(());
-        };
-        let mut last = n;
-        let mut most = u64::MAX;
-        for next in &path {
-            let pair = &self.nodes[last].live.pairs[next];
-            most = most.min(pair.surely_owed(&unit));
-            last = *next;
-        }
-        if self.rng.chance(100) {
-            // Not everybody owes so much.
-            most += self.rng.below(20);
-        }
-        if most == 0 {
-            return Ok(());
-        }
-        let amount = self.rng.between(1, most);
-        let preimage = Preimage::from_bytes(self.rng.bytes());
-        let secret = Secret {
-            preimage,
-            amount,
-            publish_at: Some(self.clock(n).millis()),
-            declines: false,
-        };
-        self.invoice(n, &unit, secret)?;
-        let order = Order {
-            payee: n,
-            unit,
-            amount,
-            most: amount,
-        };
-        let hash = preimage.hash();
-        if !self.begin(n, &order, hash, None)? {
-            return Ok(());
-        }
-        self.stats.circles += 1;
-        let (mut work, mut queue) = (Work::default(), Queue::new());
-        self.send_over(n, hash, amount, &path, &mut work, &mut queue)?;
-        if work.out.is_empty() {
-            return Ok(());
-        }
-        self.stats.payments += 1;
-        self.commit(n, work)
     }
 
     /// Somebody asks for a payment.
@@ -352,83 +299,6 @@ impl World {
         Ok(())
     }
 
-    /// The amounts on a way: with the fees that everybody takes, or that the payer believes they take.
-    fn route(
-        &mut self,
-        n: usize,
-        path: &[usize],
-        amount: u64,
-        payment: &Payment,
-    ) -> Result<Route, SimError> {
-        let mut amounts = vec![Amount::from_minor(amount)?];
-        // Whoever passes on to the next takes a fee of what it promises.
-        for hop in path.iter().rev().skip(1) {
-            let onward = amounts[amounts.len() - 1];
-            let (base, ppm) = self.plan.fees[*hop];
-            let base = atomicity_ledger::Total::from_minor(base)?;
-            let mut wanted = fee(base, ppm, onward)?.minor();
-            if wanted > 0 && self.faulty && self.rng.chance(50) {
-                wanted -= 1;
-            }
-            if path.last() == Some(&n) {
-                // Whoever only loses debts by it takes nothing.
-                wanted = 0;
-            }
-            amounts.push(Amount::from_minor(onward.minor() + wanted)?);
-        }
-        amounts.reverse();
-        let stops = path.iter().zip(amounts).map(|(hop, amount)| Stop {
-            key: self.nodes[*hop].hop_key(),
-            amount,
-        });
-        let hash = payment.attempt.terms().hash;
-        let payload = match payment.shown {
-            Some(_) => Payload::Gift { memo: None },
-            None => Payload::Deliver {
-                invoice: invoice_of(&hash),
-                total: payment.attempt.total(),
-            },
-        };
-        Ok(Route {
-            stops: stops.collect(),
-            payload,
-            ask: payment.shown.is_some(),
-        })
-    }
-
-    /// A way along friendships that avoids these edges; any of them.
-    fn way(
-        &mut self,
-        n: usize,
-        payee: usize,
-        avoid: &BTreeSet<(UserKey, UserKey)>,
-    ) -> Option<Vec<usize>> {
-        let mut ways: Vec<Vec<usize>> = Vec::new();
-        let mut begun = vec![vec![n]];
-        while let Some(path) = begun.pop() {
-            let last = *path.last()?;
-            for friend in self.nodes[last].live.pairs.keys().copied() {
-                let edge = (self.nodes[last].user(), self.nodes[friend].user());
-                // Back to where it came from is no circle.
-                let ends = friend == payee && (friend != n || path.len() > 2);
-                if avoid.contains(&edge) || path.contains(&friend) && !ends {
-                    continue;
-                }
-                let mut longer = path.clone();
-                longer.push(friend);
-                if friend == payee {
-                    ways.push(longer.split_off(1));
-                } else if longer.len() < MAX_FRIENDSHIPS {
-                    begun.push(longer);
-                }
-            }
-            if ways.len() > MAX_WAYS {
-                break;
-            }
-        }
-        (!ways.is_empty()).then(|| ways.swap_remove(self.rng.index(ways.len())))
-    }
-
     /// Goes on with the own payments: what failed takes another way, or is begun anew until later.
     ///
     /// # Errors
@@ -520,7 +390,7 @@ fn payee_says_no(attempt: &Attempt) -> bool {
 }
 
 /// The number of the invoice of a hash.
-fn invoice_of(hash: &PaymentHash) -> RecordId {
+pub(crate) fn invoice_of(hash: &PaymentHash) -> RecordId {
     let mut short = [0; 16];
     short.copy_from_slice(&hash.as_bytes()[..16]);
     RecordId::from_entropy(short)
