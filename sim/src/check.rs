@@ -184,6 +184,7 @@ impl World {
                 self.trace.bytes(iou.as_bytes());
             }
             Fact::Expired { peer, iou } => {
+                self.watch.hops.expired.insert((n, *iou));
                 if self.plan.logs_are_honest() && self.is_published(*iou) {
                     self.watch
                         .violated(format!("{n} takes for expired what was published"));

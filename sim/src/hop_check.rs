@@ -19,6 +19,8 @@ pub(crate) struct HopWatch {
     onward: BTreeMap<(usize, RecordHash), BTreeSet<RecordHash>>,
     /// When what a friend had promised came back, by the clock of who had passed it on.
     failed: BTreeMap<(usize, usize), Vec<u64>>,
+    /// What expired by proof, for whom: a store that was put together again has to find that out once more.
+    pub(crate) expired: BTreeSet<(usize, RecordHash)>,
     /// The invoices that were said to be complete.
     complete: BTreeSet<(usize, PaymentHash)>,
 }
@@ -62,8 +64,13 @@ impl World {
             };
             let counts = |(iou, peer): (&RecordHash, &usize)| {
                 let pair = self.nodes[n].live.pairs.get(peer)?;
+                let over = self.watch.hops.expired.contains(&(n, *iou));
                 let counts = match pair.promise_given(*iou) {
-                    Some(p) => !matches!(p.standing(), Standing::Released | Standing::Expired),
+                    Some(p) => match p.standing() {
+                        Standing::Undecided => !over,
+                        Standing::Due | Standing::Merged => true,
+                        Standing::Released | Standing::Expired => false,
+                    },
                     None => self.watch.merged.contains(&(n, *iou)),
                 };
                 let iou = self.watch.ious.get(iou).filter(|_| counts)?;
