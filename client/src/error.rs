@@ -440,7 +440,8 @@ fn ledger_exit_code(error: &LedgerError) -> u8 {
         | LedgerError::UnitAmbiguous { .. }
         | LedgerError::AmountInvalid(_)
         | LedgerError::TextInvalid { .. }
-        | LedgerError::RuleInvalid(_) => 2,
+        | LedgerError::RuleInvalid(_)
+        | LedgerError::PromiseUnknown => 2,
         LedgerError::LimitExceeded { .. }
         | LedgerError::BelowMinimum { .. }
         | LedgerError::Frozen { .. }

@@ -371,7 +371,7 @@ fn a_hash_may_begin_with_a_hyphen() {
     let hash = format!("-{}", "A".repeat(42));
     wallet.fails(2, "secret_unknown", &["secret", "show", &hash]);
     wallet.fails(2, "no_homeserver", &["secret", "publish", &hash]);
-    wallet.fails(2, "no_homeserver", &["promises", "release", &hash]);
+    wallet.fails(2, "promise_unknown", &["promises", "release", &hash]);
     let pay = [
         "pay",
         "baker",
