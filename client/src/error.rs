@@ -413,6 +413,7 @@ fn agent_exit_code(code: &str) -> u8 {
         | "channel_frozen"
         | "cap_above_authority" => 3,
         "agent_stopped"
+        | "books_restored"
         | "book_not_acknowledged"
         | "no_pen"
         | "epoch_ended"

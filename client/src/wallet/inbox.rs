@@ -85,6 +85,9 @@ impl Wallet {
             let page = plugin.inbox(after.as_deref(), PAGE).await?;
             let mut ids = Vec::new();
             for item in &page.items {
+                if self.is_for_agent(item).await? {
+                    continue;
+                }
                 let (from, received) = self.take_item(item).await?;
                 if let Some(from) = from.filter(|_| !received.lookups.is_empty()) {
                     report.look_at.insert(from);
@@ -102,6 +105,20 @@ impl Wallet {
             }
         }
         Ok(())
+    }
+
+    /// Whether an envelope is the agent's to take: it came under the tag of a friend whose books are there. It is left where it lies.
+    pub(crate) async fn is_for_agent(&self, item: &InboxItem) -> Result<bool, ClientError> {
+        let Ok(envelope) = Envelope::from_json(item.envelope.to_string().as_bytes()) else {
+            return Ok(false);
+        };
+        let Route::Known(tag) = envelope.route() else {
+            return Ok(false);
+        };
+        match self.directory().await?.agreement(tag) {
+            Some(agreement) => self.is_with_agent(agreement.from()).await,
+            None => Ok(false),
+        }
     }
 
     /// Applies one envelope, and says whose it was. Only what stops the wallet itself is an error: an envelope that is void is

@@ -198,6 +198,9 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
     }
 
     async fn take_item(&mut self, n: usize, item: &InboxItem) -> Result<(), ClientError> {
+        if self.wallet.is_for_agent(item).await? {
+            return Ok(());
+        }
         let taken = async {
             self.wallet.ensure_may_sign().await?;
             self.wallet.take_item(item).await

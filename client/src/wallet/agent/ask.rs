@@ -40,6 +40,11 @@ impl Wallet {
         let signed = loop {
             match client.ask_agent(what, body).await {
                 Ok(signed) => break signed,
+                // The agent reads the log a moment after this wallet did.
+                Err(error) if tries < TRIES && error.code() == "terms_refused" => {
+                    tries += 1;
+                    tokio::time::sleep(LONGEST_WAIT).await;
+                }
                 Err(error) if tries < TRIES && is_unclear(&error) => {
                     tries += 1;
                     let asked = error.retry_after().unwrap_or_default();

@@ -189,7 +189,6 @@ impl Work {
                 if matches!(done, Done::Ruled(_)) && self.ruling.take() == Some(true) {
                     self.rule();
                 }
-
                 if matches!(done, Done::Tended(_)) {
                     self.tending = false;
                     if std::mem::take(&mut self.tend_wanted) {

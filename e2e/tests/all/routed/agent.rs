@@ -242,11 +242,12 @@ async fn limits_are_enforced_and_a_revocation_ends_it_at_once() {
 
     // Whoever watches hears it from the agent.
     let mut watching = live(&ben).await.unwrap();
-    let mut following = Following::start(&ben).await;
     carl.give(&ben, "1.00 BREAD/2", "a tip").await.unwrap();
     let tip = |event: &Value| event["event"] == "payment" && event["memo"] == "a tip";
     watching.next("the tip", tip).await.unwrap();
+    // Whichever process takes an event tells it: one at a time.
     drop(watching);
+    let mut following = Following::start(&ben).await;
     anna.give(&ben, "0.50 BREAD/2", "as well").await.unwrap();
     let well = |event: &Value| event["event"] == "payment" && event["memo"] == "as well";
     following.until(well).await;
