@@ -86,6 +86,7 @@ pub enum Command {
     /// Show what proves that a payment was made
     Receipt {
         /// The payment, as `payments` shows it
+        #[arg(allow_hyphen_values = true)]
         payment: String,
     },
     /// Pass payments of others on, for a fee
