@@ -380,7 +380,14 @@ async fn a_payer_whose_books_are_with_an_agent_pays_strangers_through_it() {
     let payment = string(&paid, "/payment").unwrap();
     let receipt = anna.wallet().ok(&["receipt", &payment]).await.unwrap();
     assert!(receipt["proof"]["proof"].is_string(), "{receipt}");
-    until_owed(&ben, &anna, BREAD, 502).await.unwrap();
+    // Her wallet holds a copy of the agent's books, as of when it last read the news.
+    wait::until("both to show what was booked", || async {
+        anna.sync().await?;
+        expect(&anna.account(&ben, BREAD).await?, "/net", "-502")?;
+        expect(&ben.account(&anna, BREAD).await?, "/net", "502")
+    })
+    .await
+    .unwrap();
 
     // What a hop says no to comes back through the agent: nothing is owed, and the edge is named.
     let (link, _) = invoice(&carl, "16.00 BREAD/2", "a cake").await.unwrap();
