@@ -27,6 +27,7 @@ fn between() -> Vec<String> {
                 "atomicity-view",
                 "atomicity-invoice",
                 "atomicity-advert",
+                "atomicity-rates",
                 "atomicity-rating",
                 "atomicity-reply",
             ]

@@ -395,6 +395,14 @@ fn payload_json(payload: &Payload) -> Value {
         } => {
             json!({"forward": {"next": next, "amount": amount, "reply": reply}})
         }
+        Payload::Exchange {
+            next,
+            unit,
+            amount,
+            reply,
+        } => {
+            json!({"exchange": {"next": next, "unit": unit, "amount": amount, "reply": reply}})
+        }
         Payload::Deliver { invoice, total } => {
             json!({"deliver": {"invoice": invoice, "total": total}})
         }

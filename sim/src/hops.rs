@@ -154,7 +154,7 @@ impl World {
         };
         match Errand::read(pair, iou, &desk.context()) {
             Ok(Some(errand)) => match *errand.payload() {
-                Payload::Forward { next, .. } => {
+                Payload::Forward { next, .. } | Payload::Exchange { next, .. } => {
                     self.pass_on(n, peer, next, &errand, &desk, work, queue)
                 }
                 Payload::Deliver { .. } => self.take_part(n, peer, &errand, &desk, work, queue),

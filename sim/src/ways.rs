@@ -94,6 +94,7 @@ impl World {
         }
         amounts.reverse();
         let stops = path.iter().zip(amounts).map(|(hop, amount)| Stop {
+            unit: None,
             key: self.nodes[*hop].hop_key(),
             amount,
         });

@@ -174,7 +174,7 @@ impl Wallet {
                 RelayStage::Paid => "paid",
                 RelayStage::Returned => "returned",
             },
-            unit: relay.unit,
+            unit: relay.unit_onward().clone(),
             at,
         });
         Ok(shown.collect())

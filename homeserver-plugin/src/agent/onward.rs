@@ -206,7 +206,7 @@ async fn forward(intake: &mut Intake<'_>, iou: RecordHash) -> Result<(), PluginE
         }
     };
     let next = match *errand.payload() {
-        Payload::Forward { next, .. } => next,
+        Payload::Forward { next, .. } | Payload::Exchange { next, .. } => next,
         Payload::Deliver { .. } => {
             intake.change.put(incoming);
             return collect::take_part(intake, &errand).await;

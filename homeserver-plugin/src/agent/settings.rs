@@ -130,6 +130,8 @@ impl PeerSettings {
         });
         HopPolicy {
             rules: rules.collect(),
+            // An agent passes on what came, and exchanges nothing.
+            exchange: Vec::new(),
             budget,
             min_left_ms: config.forward_min_left_ms,
         }

@@ -25,6 +25,8 @@ pub struct Stop {
     pub key: HopKey,
     /// What they are promised: the payer's promise for the first, what arrives for the last.
     pub amount: Amount,
+    /// In which unit, if the stop before exchanges it for what it was promised.
+    pub unit: Option<Unit>,
 }
 
 /// A way for one part.
@@ -41,12 +43,16 @@ pub struct Route {
 /// A payment under one hash. Stored under it, in the transaction of whatever changed it.
 ///
 /// What is promised and not given up never exceeds [`Attempt::most`], and what would arrive never exceeds [`Attempt::total`]: a hop
-/// that swallows a part can't make the payer pay twice.
+/// that swallows a part can't make the payer pay twice. Where units are exchanged on the way, the first is in the payer's unit, the
+/// second in the payee's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attempt {
     v: Version,
     pub(super) unit: Unit,
+    /// What arrives, if it is another unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    give: Option<Unit>,
     pub(super) terms: Terms,
     total: Amount,
     most: Amount,
@@ -125,6 +131,32 @@ impl Attempt {
         if most < total {
             return Err(LedgerError::OutOfRange("amount with fees"));
         }
+        Self::with(unit, None, terms, total, most)
+    }
+
+    /// The same where a hop exchanges: `total` of `give` is to arrive, and the payer promises at most `most` of `unit` for it, fees
+    /// and what the exchange costs included.
+    ///
+    /// # Errors
+    /// [`LedgerError::OutOfRange`] if both units are the same; [`LedgerError::TermsRefused`] for a direct release.
+    pub fn exchanged(
+        (unit, most): (Unit, Amount),
+        (give, total): (Unit, Amount),
+        terms: Terms,
+    ) -> Result<Self, LedgerError> {
+        if unit == give {
+            return Err(LedgerError::OutOfRange("unit that arrives"));
+        }
+        Self::with(unit, Some(give), terms, total, most)
+    }
+
+    fn with(
+        unit: Unit,
+        give: Option<Unit>,
+        terms: Terms,
+        total: Amount,
+        most: Amount,
+    ) -> Result<Self, LedgerError> {
         if terms.is_direct() {
             return Err(LedgerError::TermsRefused {
                 why: "a direct release can't be passed on",
@@ -133,6 +165,7 @@ impl Attempt {
         Ok(Self {
             v: Version,
             unit,
+            give,
             terms,
             total,
             most,
@@ -141,16 +174,22 @@ impl Attempt {
         })
     }
 
-    /// In what it is paid.
+    /// The terms of every part.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The unit that the payer promises.
     #[must_use]
     pub fn unit(&self) -> &Unit {
         &self.unit
     }
 
-    /// The terms of every part.
+    /// The unit that is to arrive.
     #[must_use]
-    pub fn terms(&self) -> &Terms {
-        &self.terms
+    pub fn unit_arriving(&self) -> &Unit {
+        self.give.as_ref().unwrap_or(&self.unit)
     }
 
     /// What is to arrive.
@@ -266,7 +305,15 @@ impl Attempt {
         if start.key.user != first {
             return Err(LedgerError::ForeignChannel);
         }
-        let grows = |pair: &[Stop]| matches!(pair, [a, b] if a.amount < b.amount);
+        let exchanged: Vec<&Unit> = route.stops.iter().filter_map(|s| s.unit.as_ref()).collect();
+        let wanted: Vec<&Unit> = self.give.iter().collect();
+        if exchanged != wanted || start.unit.is_some() {
+            return Err(LedgerError::LayersInvalid(
+                "it does not end in the unit that is to arrive",
+            ));
+        }
+        let grows =
+            |pair: &[Stop]| matches!(pair, [a, b] if b.unit.is_none() && a.amount < b.amount);
         if route.stops.windows(2).any(grows) {
             return Err(LedgerError::LayersInvalid(
                 "a hop can't promise onward more than it is promised",
@@ -275,14 +322,14 @@ impl Attempt {
         let progress = self.progress();
         let (wanted, arrives) = (start.amount.minor(), end.amount.minor());
         if wanted > progress.room || arrives > progress.missing {
-            let words = |minor| format!("{} {}", self.unit.format_minor(minor), self.unit.code());
+            let words = |minor| words(&self.unit, minor);
             return Err(LedgerError::LimitExceeded {
                 wanted: words(wanted),
                 available: words(progress.room),
                 why: format!(
                     "of this payment {} is undecided and {} is still to arrive",
                     words(progress.outstanding),
-                    words(progress.missing)
+                    self::words(self.unit_arriving(), progress.missing)
                 ),
             });
         }
@@ -391,6 +438,10 @@ impl AttemptPart {
     }
 }
 
+fn words(unit: &Unit, minor: u64) -> String {
+    format!("{} {}", unit.format_minor(minor), unit.code())
+}
+
 fn merged(events: &[Event], promise: RecordHash) -> Option<Receipt> {
     events.iter().find_map(|event| match event {
         Event::Merged { iou, preimage, .. } if *iou == promise => Some(Receipt {
@@ -405,10 +456,20 @@ fn merged(events: &[Event], promise: RecordHash) -> Option<Receipt> {
 pub(super) fn layers_for(route: &Route) -> Vec<(HopKey, Payload)> {
     let onward = route.stops.windows(2).enumerate().filter_map(|(i, pair)| {
         let [here, next] = pair else { return None };
-        let payload = Payload::Forward {
-            next: next.key.user,
-            amount: next.amount,
-            reply: route.ask && i + 2 == route.stops.len(),
+        let (user, amount) = (next.key.user, next.amount);
+        let reply = route.ask && i + 2 == route.stops.len();
+        let payload = match &next.unit {
+            None => Payload::Forward {
+                next: user,
+                amount,
+                reply,
+            },
+            Some(unit) => Payload::Exchange {
+                next: user,
+                unit: unit.clone(),
+                amount,
+                reply,
+            },
         };
         Some((here.key.clone(), payload))
     });

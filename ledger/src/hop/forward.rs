@@ -13,14 +13,46 @@ use crate::key::UserKey;
 use crate::onion::{Failure, FailureCode, Payload};
 use crate::pair::{NewPromise, Pair, Promise, Standing};
 use crate::planted::{self, Bug};
-use crate::record::{AnyRecord, ConditionalIou, ReleaseReason, fee};
+use crate::record::{AnyRecord, ConditionalIou, Rate, ReleaseReason, fee};
+use crate::unit::Unit;
 
 /// What a layer asks a middle hop to do.
 #[derive(Clone, Copy)]
-struct Order {
+struct Order<'a> {
     next: UserKey,
+    /// Of the promise onward.
+    unit: &'a Unit,
     amount: Amount,
     reply: bool,
+}
+
+impl<'a> Order<'a> {
+    fn of(errand: &'a Errand) -> Option<Self> {
+        match errand.payload() {
+            Payload::Forward {
+                next,
+                amount,
+                reply,
+            } => Some(Self {
+                next: *next,
+                unit: &errand.promise.unit,
+                amount: *amount,
+                reply: *reply,
+            }),
+            Payload::Exchange {
+                next,
+                unit,
+                amount,
+                reply,
+            } => Some(Self {
+                next: *next,
+                unit,
+                amount: *amount,
+                reply: *reply,
+            }),
+            Payload::Deliver { .. } | Payload::Gift { .. } => None,
+        }
+    }
 }
 
 /// Does what the layers of a promise ask: promises the same onward, and marks the promise that came; or gives that up and tells the
@@ -45,17 +77,13 @@ pub fn forward(
     tally: &mut Tally,
     context: &Context<'_>,
 ) -> Result<Step, LedgerError> {
-    let &Payload::Forward {
-        next,
-        amount,
-        reply,
-    } = errand.payload()
-    else {
-        return Err(LedgerError::LayersInvalid(
-            "they don't ask for a promise onward",
-        ));
-    };
-    if outgoing.as_ref().is_some_and(|o| o.pair.peer() != next) {
+    let order = Order::of(errand).ok_or(LedgerError::LayersInvalid(
+        "they don't ask for a promise onward",
+    ))?;
+    if outgoing
+        .as_ref()
+        .is_some_and(|o| o.pair.peer() != order.next)
+    {
         return Err(LedgerError::ForeignChannel);
     }
     if let Some(relay) = relay {
@@ -66,13 +94,13 @@ pub fn forward(
     if promise.standing() != Standing::Undecided || promise.is_forwarded() {
         return Ok(Step::default());
     }
-    let order = Order {
-        next,
-        amount,
-        reply,
-    };
     if let Some(o) = outgoing.as_mut() {
-        if let Some(known) = made_before(o.pair, errand) {
+        if let Some(known) = made_before(o.pair, errand, order) {
+            if !is_covered(&errand.promise, order, policy) {
+                // Whoever sends layers again for less can't have that promise connected with it. And if the rate has changed since,
+                // nothing is given up either for which something was promised onward: the log decides both.
+                return Ok(Step::default());
+            }
             incoming.pair.mark_forwarded(errand.iou, true)?;
             o.pair.connect_found(known.hash());
             let found = relay.insert(relay_of(&incoming, errand, order, &known));
@@ -149,29 +177,45 @@ fn again(
 
 /// A promise onward that was made for these very layers: a store that was put together again may know it, and not why it was made.
 /// Whoever sends layers again can't have another promise connected with it.
-fn made_before(outgoing: &Pair, errand: &Errand) -> Option<Signed<ConditionalIou>> {
-    let promises = outgoing.own().unit(&errand.promise.unit)?.promises();
+fn made_before(
+    outgoing: &Pair,
+    errand: &Errand,
+    order: Order<'_>,
+) -> Option<Signed<ConditionalIou>> {
+    let promises = outgoing.own().unit(order.unit)?.promises();
+    let exchanged = order.unit != &errand.promise.unit;
     let same = |promise: &&Promise| {
         let promised = promise.iou().record();
         promise.is_found()
             && promised.terms == errand.promise.terms
-            && promised.amount <= errand.promise.amount
+            && (exchanged || promised.amount <= errand.promise.amount)
             && promised.onward.as_ref() == Some(&errand.opened.rest)
     };
     let known = promises.iter().find(same).map(|p| p.iou().clone());
     known.filter(|_| !planted::on(Bug::PassedOnTwice))
 }
 
+/// Whether what came is worth what was promised onward, so far as that can be said: in one unit it is ([`made_before`]), in two the
+/// rate of now says it.
+fn is_covered(promise: &ConditionalIou, order: Order<'_>, policy: &HopPolicy) -> bool {
+    let asked = |rate: &Rate| rate.taken(order.amount);
+    *order.unit == promise.unit
+        || policy
+            .rate(&promise.unit, order.unit)
+            .is_some_and(|rate| asked(rate).is_ok_and(|asked| asked <= promise.amount))
+}
+
 fn relay_of(
     incoming: &Neighbour<'_>,
     errand: &Errand,
-    order: Order,
+    order: Order<'_>,
     iou: &Signed<ConditionalIou>,
 ) -> Relay {
     Relay {
         v: Version,
         hash: errand.promise.terms.hash,
         unit: errand.promise.unit.clone(),
+        give: (*order.unit != errand.promise.unit).then(|| order.unit.clone()),
         incoming: Leg {
             peer: incoming.pair.peer(),
             iou: errand.iou,
@@ -193,7 +237,7 @@ fn check(
     incoming: &Neighbour<'_>,
     outgoing: Option<&Pair>,
     errand: &Errand,
-    order: Order,
+    order: Order<'_>,
     policy: &HopPolicy,
     tally: &Tally,
     context: &Context<'_>,
@@ -232,11 +276,12 @@ fn clears(
     upstream: &Pair,
     outgoing: &Pair,
     promise: &ConditionalIou,
-    order: Order,
+    order: Order<'_>,
     policy: &HopPolicy,
 ) -> bool {
     let unit = &promise.unit;
-    policy.clears(&order.next, unit)
+    *order.unit == *unit
+        && policy.clears(&order.next, unit)
         && order.amount <= promise.amount
         // What came is among what is undecided there.
         && upstream.peer_exposure(unit).minor() <= 0
@@ -246,15 +291,25 @@ fn clears(
 /// What the owner asks of a payment that raises somebody's debt.
 fn check_rule(
     promise: &ConditionalIou,
-    order: Order,
+    order: Order<'_>,
     policy: &HopPolicy,
 ) -> Result<Option<Total>, FailureCode> {
-    let rule = policy.rule(&order.next, &promise.unit);
+    let rule = policy.rule(&order.next, order.unit);
     let rule = rule.ok_or(FailureCode::EdgeUnavailable)?;
     if order.amount < rule.min {
         return Err(FailureCode::AmountTooLow);
     }
-    let needed = fee(rule.base, rule.ppm, order.amount).and_then(|fee| fee.grow(order.amount));
+    let mut needed = fee(rule.base, rule.ppm, order.amount).and_then(|fee| fee.grow(order.amount));
+    if *order.unit != promise.unit {
+        let rate = policy.rate(&promise.unit, order.unit);
+        let rate = rate.filter(|rate| order.amount <= rate.max);
+        let rate = rate.ok_or(FailureCode::EdgeUnavailable)?;
+        // What is given and its fee are of the unit onward: both are asked for in the unit that came.
+        needed = needed.and_then(|needed| {
+            let asked = rate.taken(Amount::from_minor(needed.minor())?)?;
+            Total::from_minor(asked.minor())
+        });
+    }
     let enough = needed.is_ok_and(|needed| needed.minor() <= promise.amount.minor());
     if !enough && !planted::on(Bug::FeeUnchecked) {
         return Err(FailureCode::FeeTooLow);
@@ -267,7 +322,7 @@ fn promise_onward(
     incoming: &mut Neighbour<'_>,
     outgoing: Option<&mut Neighbour<'_>>,
     errand: &Errand,
-    order: Order,
+    order: Order<'_>,
     ceiling: Option<Total>,
     context: &Context<'_>,
 ) -> Result<Signed<ConditionalIou>, Failure> {
@@ -275,7 +330,7 @@ fn promise_onward(
     let edge = |code| Failure::of_edge(code, me, order.next);
     let outgoing = outgoing.ok_or(edge(FailureCode::UnknownNext))?;
     let new = NewPromise {
-        unit: errand.promise.unit.clone(),
+        unit: order.unit.clone(),
         amount: order.amount,
         terms: errand.promise.terms.clone(),
         onward: Some(errand.opened.rest.clone()),

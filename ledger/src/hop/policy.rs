@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::{Amount, Total};
 use crate::error::LedgerError;
 use crate::key::UserKey;
+use crate::record::Rate;
 use crate::unit::Unit;
 
 /// Under which conditions the owner passes promises on. Nothing is passed on where no rule allows it.
@@ -13,6 +14,9 @@ use crate::unit::Unit;
 pub struct HopPolicy {
     /// The first rule that names the friend and the unit of the promise onward, or leaves them open, decides.
     pub rules: Vec<HopRule>,
+    /// At which rates the owner promises another unit onward than came. Where it is not among them, nothing is exchanged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exchange: Vec<Rate>,
     /// What a friend who promises may have undecided here.
     pub budget: HopBudget,
     /// How much time must be left before the deadline, in milliseconds.
@@ -90,6 +94,7 @@ impl HopPolicy {
     pub fn none() -> Self {
         Self {
             rules: Vec::new(),
+            exchange: Vec::new(),
             budget: HopBudget {
                 undecided: 16,
                 amount: Total::MAX,
@@ -118,5 +123,13 @@ impl HopPolicy {
                 && rule.unit.as_ref().is_none_or(|named| named == unit)
         };
         self.rules.iter().find(fits)
+    }
+
+    /// The rate at which `give` is promised onward for `take`, if the owner exchanges them.
+    #[must_use]
+    pub fn rate(&self, take: &Unit, give: &Unit) -> Option<&Rate> {
+        self.exchange
+            .iter()
+            .find(|rate| rate.take == *take && rate.give == *give)
     }
 }

@@ -25,8 +25,11 @@ pub struct Relay {
     pub(super) v: Version,
     /// The payment.
     pub hash: PaymentHash,
-    /// In what.
+    /// In what it came.
     pub unit: Unit,
+    /// In what it was promised onward, if that is another unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub give: Option<Unit>,
     /// What came.
     pub incoming: Leg,
     /// What was promised onward.
@@ -69,9 +72,18 @@ pub enum RelayStage {
 }
 
 impl Relay {
-    /// What the owner earns if it is paid, in minor units.
+    /// The unit of the promise onward.
+    #[must_use]
+    pub fn unit_onward(&self) -> &Unit {
+        self.give.as_ref().unwrap_or(&self.unit)
+    }
+
+    /// What the owner earns if it is paid, in minor units. Nothing can be said where units are exchanged: then it is 0.
     #[must_use]
     pub fn fee(&self) -> u64 {
+        if self.give.is_some() {
+            return 0;
+        }
         let (came, went) = (self.incoming.amount, self.outgoing.amount);
         came.minor().saturating_sub(went.minor())
     }

@@ -30,7 +30,7 @@ pub fn answer(
     };
     let mut records = vec![promise.iou().jws().to_owned()];
     let mut signers = vec![(outgoing.own_credentials(), promise.iou().kid())];
-    let unit = outgoing.theirs().unit(&relay.unit);
+    let unit = outgoing.theirs().unit(relay.unit_onward());
     if let Some(line) = unit.and_then(|u| u.line()) {
         records.push(line.jws().to_owned());
         signers.push((outgoing.peer_credentials(), line.kid()));

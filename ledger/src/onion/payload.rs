@@ -6,6 +6,7 @@ use crate::amount::Amount;
 use crate::error::LedgerError;
 use crate::key::UserKey;
 use crate::text::{Memo, RecordId};
+use crate::unit::Unit;
 
 /// The most bytes of the memo of a gift.
 pub const MAX_GIFT_MEMO: usize = 140;
@@ -17,6 +18,7 @@ const VERSION: u8 = 1;
 const FORWARD: u8 = 1;
 const DELIVER: u8 = 2;
 const GIFT: u8 = 3;
+const EXCHANGE: u8 = 4;
 
 /// What one hop is to do with the promise that carries the layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,17 @@ pub enum Payload {
         /// How much; what the incoming promise exceeds it by is the hop's fee.
         amount: Amount,
         /// Whether the payer asks to be shown that promise, because the payee is away.
+        reply: bool,
+    },
+    /// Promise `amount` of another unit onward to `next`, at the hop's published rate and on the same terms.
+    Exchange {
+        /// To whom.
+        next: UserKey,
+        /// What is promised onward.
+        unit: Unit,
+        /// How much; what is asked for it and for the hop's fee was promised in the unit that came.
+        amount: Amount,
+        /// As with [`Payload::Forward`].
         reply: bool,
     },
     /// The promise pays an invoice of the one who opens this, or a part of it.
@@ -83,6 +96,18 @@ impl<'a> Reader<'a> {
         Amount::from_minor(u64::from_be_bytes(self.array()?)).map_err(|_| unknown())
     }
 
+    fn flag(&mut self) -> Result<bool, LedgerError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(unknown()),
+        }
+    }
+
+    fn text(&mut self, len: usize) -> Result<&'a str, LedgerError> {
+        std::str::from_utf8(self.take(len)?).map_err(|_| unknown())
+    }
+
     /// Nothing may follow but zeros: one payload has one form.
     fn end(self) -> Result<(), LedgerError> {
         if self.0.iter().all(|byte| *byte == 0) {
@@ -98,6 +123,15 @@ fn unknown() -> LedgerError {
 }
 
 impl Payload {
+    /// To whom something is to be promised onward, if anything is.
+    #[must_use]
+    pub fn next(&self) -> Option<UserKey> {
+        match self {
+            Self::Forward { next, .. } | Self::Exchange { next, .. } => Some(*next),
+            Self::Deliver { .. } | Self::Gift { .. } => None,
+        }
+    }
+
     pub(super) fn encode(&self) -> Result<Zeroizing<[u8; PAYLOAD]>, LedgerError> {
         let mut out = Writer {
             bytes: Zeroizing::new([0; PAYLOAD]),
@@ -114,6 +148,21 @@ impl Payload {
                 out.put(next.as_bytes());
                 out.put(&amount.minor().to_be_bytes());
                 out.put(&[u8::from(*reply)]);
+            }
+            Self::Exchange {
+                next,
+                unit,
+                amount,
+                reply,
+            } => {
+                out.put(&[EXCHANGE]);
+                out.put(next.as_bytes());
+                out.put(&amount.minor().to_be_bytes());
+                out.put(&[u8::from(*reply)]);
+                let unit = unit.to_string();
+                let len = u8::try_from(unit.len()).ok();
+                out.put(&[len.ok_or(unknown())?]);
+                out.put(unit.as_bytes());
             }
             Self::Deliver { invoice, total } => {
                 out.put(&[DELIVER]);
@@ -145,12 +194,19 @@ impl Payload {
             FORWARD => Self::Forward {
                 next: UserKey::from_bytes(reader.array()?).map_err(|_| unknown())?,
                 amount: reader.amount()?,
-                reply: match reader.byte()? {
-                    0 => false,
-                    1 => true,
-                    _ => return Err(unknown()),
-                },
+                reply: reader.flag()?,
             },
+            EXCHANGE => {
+                let next = UserKey::from_bytes(reader.array()?).map_err(|_| unknown())?;
+                let (amount, reply) = (reader.amount()?, reader.flag()?);
+                let len = usize::from(reader.byte()?);
+                Self::Exchange {
+                    next,
+                    unit: reader.text(len)?.parse().map_err(|_| unknown())?,
+                    amount,
+                    reply,
+                }
+            }
             DELIVER => Self::Deliver {
                 invoice: RecordId::from_entropy(reader.array()?),
                 total: reader.amount()?,
@@ -173,6 +229,43 @@ fn read_memo(reader: &mut Reader<'_>) -> Result<Option<Memo>, LedgerError> {
     if len > MAX_GIFT_MEMO {
         return Err(unknown());
     }
-    let text = std::str::from_utf8(reader.take(len)?).map_err(|_| unknown())?;
-    text.parse().map(Some).map_err(|_| unknown())
+    reader.text(len)?.parse().map(Some).map_err(|_| unknown())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::key::Keypair;
+
+    #[test]
+    fn an_exchange_has_one_form() {
+        let longest = "A1234567890123456/18";
+        for unit in ["COFFEE", "USD/2", longest] {
+            let payload = Payload::Exchange {
+                next: Keypair::from_secret(&[7; 32]).user_key(),
+                unit: unit.parse().unwrap(),
+                amount: Amount::from_minor(500).unwrap(),
+                reply: true,
+            };
+            let bytes = payload.encode().unwrap();
+            assert_eq!(Payload::decode(&*bytes).unwrap(), payload);
+            // Kind, key, amount, flag, length, text: each of them spoilt.
+            let length = 2 + 32 + 8 + 1;
+            for (at, byte) in [
+                (1, 5),
+                (length - 1, 2),
+                (length, 0),
+                (length, 200),
+                (length, bytes[length] + 1),
+                (length + 1, b'a'),
+                (length + 1, 0xff),
+                (length + 1 + unit.len(), b'0'),
+            ] {
+                let mut spoilt = bytes.clone();
+                spoilt[at] = byte;
+                assert!(Payload::decode(&*spoilt).is_err(), "{unit}: {byte} at {at}");
+            }
+        }
+    }
 }

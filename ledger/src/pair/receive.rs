@@ -75,6 +75,7 @@ impl Pair {
             | AnyRecord::Manifest(_)
             | AnyRecord::Invoice(_)
             | AnyRecord::Advert(_)
+            | AnyRecord::Rates(_)
             | AnyRecord::Rating(_) => Err(LedgerError::WrongType {
                 expected: "a record for the books of two users",
                 found: record.typ().to_owned(),

@@ -162,7 +162,8 @@ pub fn advert_path(to: &UserKey) -> String {
     format!("/pub/atomicity/v0/routes/{to}")
 }
 
-fn is_coarse(amount: Amount) -> bool {
+/// Whether an amount may be told as it is.
+pub(super) fn is_coarse(amount: Amount) -> bool {
     coarse(amount.minor()) == Some(amount)
 }
 

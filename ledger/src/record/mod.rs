@@ -12,6 +12,7 @@ mod manifest;
 mod payment;
 mod profile;
 mod publication;
+mod rates;
 mod rating;
 mod refusal;
 mod release;
@@ -32,6 +33,7 @@ pub use manifest::{MAX_RECORDS as MAX_BUNDLE_RECORDS, Manifest, ManifestEntry};
 pub use payment::Payment;
 pub use profile::{EncryptionKeyEntry, Inbox, Profile};
 pub use publication::{LogProof, Publication};
+pub use rates::{MAX_RATES, RATES_PATH, Rate, Rates};
 pub use rating::{Rating, RatingKind, Verdict, rating_path};
 pub use refusal::Refusal;
 pub use release::{Release, ReleaseReason};
@@ -121,6 +123,7 @@ any_record!(
     Payment,
     Profile,
     Publication,
+    Rates,
     Rating,
     Refusal,
     Release,

@@ -5,8 +5,6 @@ pub mod hostile;
 pub mod log;
 pub mod world;
 
-use std::collections::BTreeMap;
-
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::pair::{Event, Issued, LineTerms, NewBook, Outcome, Pair, PaymentNote};
 use atomicity_ledger::record::{Book, Delegation, DelegationLimit, Revocation, Scope, State};
@@ -25,6 +23,10 @@ pub fn key(n: u8) -> Keypair {
     Keypair::from_secret(&[n; 32])
 }
 
+pub fn coffee() -> Unit {
+    "COFFEE".parse().unwrap()
+}
+
 pub fn bread() -> Unit {
     "BREAD/2".parse().unwrap()
 }
@@ -38,6 +40,21 @@ pub fn total(minor: u64) -> Total {
 }
 
 pub fn delegation(root: &Keypair, device: &Keypair, cap: u64, serial: u64) -> Signed<Delegation> {
+    delegation_in(&[bread()], root, device, cap, serial)
+}
+
+pub fn delegation_in(
+    units: &[Unit],
+    root: &Keypair,
+    device: &Keypair,
+    cap: u64,
+    serial: u64,
+) -> Signed<Delegation> {
+    let limit = |unit: &Unit| DelegationLimit {
+        unit: unit.clone(),
+        per_peer: total(cap),
+        per_day: None,
+    };
     Signed::sign(
         Delegation {
             v: Version,
@@ -45,11 +62,7 @@ pub fn delegation(root: &Keypair, device: &Keypair, cap: u64, serial: u64) -> Si
             key: device.signer_key(),
             scopes: vec![Scope::Book],
             peers: None,
-            limits: vec![DelegationLimit {
-                unit: bread(),
-                per_peer: total(cap),
-                per_day: None,
-            }],
+            limits: units.iter().map(limit).collect(),
             not_before: at(0),
             not_after: at(1_000_000_000),
             serial: Serial::new(serial).unwrap(),
@@ -84,8 +97,12 @@ pub struct Party {
 
 impl Party {
     pub fn new(n: u8, peer: u8, cap: u64) -> Self {
+        Self::new_in(&[bread()], n, peer, cap)
+    }
+
+    pub fn new_in(units: &[Unit], n: u8, peer: u8, cap: u64) -> Self {
         let (root, device) = (key(n), key(100 + n));
-        let delegation = delegation(&root, &device, cap, 1);
+        let delegation = delegation_in(units, &root, &device, cap, 1);
         let mut pair = Pair::new(root.user_key(), key(peer).user_key()).unwrap();
         pair.learn_own_authority(delegation.jws(), at(0)).unwrap();
         Self {
@@ -102,9 +119,16 @@ impl Party {
     }
 
     pub fn open_book(&mut self, cap: u64) -> Signed<Book> {
+        self.open_book_in(&[bread()], cap)
+    }
+
+    pub fn open_book_in(&mut self, units: &[Unit], cap: u64) -> Signed<Book> {
         let new = NewBook {
             key: self.device.signer_key(),
-            caps: BTreeMap::from([(bread(), total(cap))]),
+            caps: units
+                .iter()
+                .map(|unit| (unit.clone(), total(cap)))
+                .collect(),
             continues: true,
             at_least: Epoch::ZERO,
         };

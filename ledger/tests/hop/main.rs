@@ -5,6 +5,7 @@ mod clearing;
 #[path = "../common/mod.rs"]
 mod common;
 mod crashes;
+mod exchange;
 mod liars;
 mod net;
 mod parts;

@@ -16,7 +16,7 @@ use atomicity_ledger::{
 use serde::{Deserialize, Serialize};
 
 use crate::common::log::{TestLog, preimage};
-use crate::common::{Party, amount, at, bread, introduce, key, total};
+use crate::common::{Party, amount, at, bread, coffee, introduce, key, total};
 
 /// The number of the payment in every test.
 pub const HASH: u8 = 7;
@@ -183,9 +183,12 @@ impl Net {
     /// Makes friends: i accepts that j owes so much, and the other way round.
     pub fn connect(&mut self, i: u8, j: u8, i_accepts: u64, j_accepts: u64) {
         let cap = 1_000_000;
-        let (mut a, mut b) = (Party::new(i, j, cap), Party::new(j, i, cap));
+        let units = [bread(), coffee()];
+        let [mut a, mut b] =
+            [(i, j), (j, i)].map(|(me, peer)| Party::new_in(&units, me, peer, cap));
         introduce(&mut a, &mut b);
-        let (book_a, book_b) = (a.open_book(cap).into(), b.open_book(cap).into());
+        let [book_a, book_b] =
+            [&mut a, &mut b].map(|party| AnyRecord::from(party.open_book_in(&units, cap)));
         let (_, acks_a) = b.take(&book_a);
         let (_, acks_b) = a.take(&book_b);
         acks_a.iter().for_each(|ack| drop(a.take(ack)));
@@ -264,6 +267,7 @@ impl Net {
         let stops = stops.iter().zip(amounts).map(|(n, amount)| Stop {
             key: self.who(*n).hop(),
             amount,
+            unit: None,
         });
         Route {
             stops: stops.collect(),
@@ -455,7 +459,7 @@ fn act_on(person: &mut Person, pair: &mut Pair, iou: RecordHash, context: &Conte
     };
     let store = &mut person.store;
     match errand.payload() {
-        Payload::Forward { next, .. } => {
+        Payload::Forward { next, .. } | Payload::Exchange { next, .. } => {
             let upstream = from.pair.peer();
             let at = store.relays.iter().position(|r| r.incoming.iou == iou);
             let mut relay = at.map(|at| store.relays.remove(at));

@@ -138,6 +138,7 @@ fn the_sound_record_behind_the_cases_is_accepted() {
         "atomicity-ack",
         "atomicity-invoice",
         "atomicity-advert",
+        "atomicity-rates",
         "atomicity-rating",
         "atomicity-reply",
     ] {

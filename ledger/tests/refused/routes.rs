@@ -9,6 +9,7 @@ use super::{Case, case, header, sound, spoilt};
 
 const INVOICE: &str = "atomicity-invoice";
 const ADVERT: &str = "atomicity-advert";
+const RATES: &str = "atomicity-rates";
 const RATING: &str = "atomicity-rating";
 const REPLY: &str = "atomicity-reply";
 
@@ -16,6 +17,7 @@ pub fn cases() -> Vec<Case> {
     let mut all = fields();
     all.extend(invoices());
     all.extend(adverts());
+    all.extend(rates());
     all.extend(others());
     all
 }
@@ -237,6 +239,63 @@ fn adverts() -> Vec<Case> {
         listed(&many, "an advert in 65 units"),
         listed(&[unit("B"), unit("A")], "adverts of units that descend"),
         listed(&[unit("A"), unit("A")], "an advert of a unit twice"),
+    ]
+}
+
+fn rates() -> Vec<Case> {
+    let rate = |take: &str, give: &str, max: &str| {
+        format!(r#"{{"take":"{take}","give":"{give}","num":"108","den":"100","max":"{max}"}}"#)
+    };
+    let listed =
+        |list: &[String], why: &str| case(why, with(RATES, "rates", list), "contradiction");
+    let field = |rate: &str, why: &str| {
+        case(
+            why,
+            with(RATES, "rates", &[rate.to_owned()]),
+            "payload_invalid",
+        )
+    };
+    let many: Vec<String> = (0..65)
+        .map(|n| rate("USD/2", &format!("U{n:02}"), "1"))
+        .collect();
+    vec![
+        listed(&many, "65 rates"),
+        listed(
+            &[rate("USD/2", "EUR/2", "1"), rate("USD/2", "BREAD/2", "1")],
+            "rates that descend",
+        ),
+        listed(
+            &[rate("USD/2", "EUR/2", "1"), rate("USD/2", "EUR/2", "2")],
+            "two rates of the same units",
+        ),
+        listed(
+            &[rate("EUR/2", "EUR/2", "1")],
+            "a rate between a unit and itself",
+        ),
+        listed(
+            &[rate("USD/2", "EUR/2", "3")],
+            "a rate for an amount that tells too much",
+        ),
+        field(
+            r#"{"take":"USD/2","give":"EUR/2","num":"0","den":"1","max":"1"}"#,
+            "a rate that asks nothing",
+        ),
+        field(
+            r#"{"take":"USD/2","give":"EUR/2","num":"1","den":"0","max":"1"}"#,
+            "a rate that divides by nothing",
+        ),
+        field(
+            r#"{"take":"USD/2","give":"EUR/2","num":1,"den":"1","max":"1"}"#,
+            "a rate as a number",
+        ),
+        field(
+            r#"{"take":"USD/02","give":"EUR/2","num":"1","den":"1","max":"1"}"#,
+            "a rate of a malformed unit",
+        ),
+        field(
+            r#"{"take":"USD/2","give":"EUR/2","rate":"1.08","max":"1"}"#,
+            "a rate as a fraction",
+        ),
     ]
 }
 

@@ -2,13 +2,14 @@
 
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::record::{
-    Advert, AdvertUnit, Clears, Hint, Intake, Invoice, InvoiceLog, Offer, Rating, RatingKind,
-    Reply, Verdict,
+    Advert, AdvertUnit, Clears, Hint, Intake, Invoice, InvoiceLog, Offer, Rate, Rates, Rating,
+    RatingKind, Reply, Verdict,
 };
 use atomicity_ledger::{Keypair, PolicyHash, Preimage, RecordHash, RecordId, Serial, Total};
 
 use super::{
-    BAKER, BAKER_BOOK, DAY, MILKMAN_BOOK, Sample, address, amount, at, cast, sample, total, unit,
+    BAKER, BAKER_BOOK, DAY, MILKMAN, MILKMAN_BOOK, Sample, address, amount, at, cast, sample,
+    total, unit,
 };
 
 /// Somebody whom the baker knows besides the milkman.
@@ -17,6 +18,7 @@ pub const MILLER: [u8; 32] = [0x31; 32];
 pub fn route_samples() -> Vec<Sample> {
     let mut all = invoices();
     all.extend(adverts());
+    all.extend(rates());
     all.extend(others());
     all
 }
@@ -159,6 +161,44 @@ fn adverts() -> Vec<Sample> {
         sample("an advert in several units", MILKMAN_BOOK, several),
         sample("an advert that is withdrawn", MILKMAN_BOOK, withdrawn),
         sample("an advert of debts to be cleared", MILKMAN_BOOK, clearing),
+    ]
+}
+
+fn rates() -> Vec<Sample> {
+    let c = cast();
+    let rate = |take: &str, give: &str, num, den, max| Rate {
+        take: unit(take),
+        give: unit(give),
+        num: amount(num),
+        den: amount(den),
+        max: amount(max),
+    };
+    let first = Rates {
+        v: Version,
+        from: c.milkman.user_key(),
+        serial: Serial::new(1).unwrap(),
+        rates: vec![
+            rate("BREAD/2", "COFFEE", 250, 1, 20),
+            rate("COFFEE", "BREAD/2", 1, 200, 5_000),
+        ],
+        expires: at(DAY),
+        at: at(0),
+    };
+    let most = i64::MAX as u64;
+    let extreme = Rates {
+        serial: Serial::new(2).unwrap(),
+        rates: vec![rate("A", "B/18", most, most, 5_000_000_000_000_000_000)],
+        ..first.clone()
+    };
+    let withdrawn = Rates {
+        serial: Serial::new(3).unwrap(),
+        rates: vec![],
+        ..first.clone()
+    };
+    vec![
+        sample("rates both ways", MILKMAN_BOOK, first),
+        sample("a rate of the largest figures", MILKMAN, extreme),
+        sample("rates that are withdrawn", MILKMAN_BOOK, withdrawn),
     ]
 }
 

@@ -246,6 +246,7 @@ fn route(
         Ok(Stop {
             key,
             amount: *amount,
+            unit: None,
         })
     });
     Ok(Route {

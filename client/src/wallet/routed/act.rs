@@ -31,7 +31,7 @@ impl Desk<'_> {
         };
         match Errand::read(&books.pair, iou, &self.context()) {
             Ok(Some(errand)) => match errand.payload() {
-                Payload::Forward { next, .. } => {
+                Payload::Forward { next, .. } | Payload::Exchange { next, .. } => {
                     let next = *next;
                     self.pass_on(peer, next, &errand).await
                 }
@@ -80,7 +80,10 @@ impl Desk<'_> {
         next: UserKey,
         errand: &Errand,
     ) -> Result<(), ClientError> {
-        let unit = errand.promise().unit.clone();
+        let unit = match errand.payload() {
+            Payload::Exchange { unit, .. } => unit.clone(),
+            _ => errand.promise().unit.clone(),
+        };
         // Removed friends get nothing new.
         let is_friend = next != *peer
             && self.load(&next).await?
@@ -145,7 +148,7 @@ impl Desk<'_> {
         self.tell(
             Some(&relay.outgoing.peer),
             WalletEventKind::PassedOn {
-                unit: relay.unit.clone(),
+                unit: relay.unit_onward().clone(),
                 amount: relay.outgoing.amount.minor(),
                 fee: relay.fee(),
             },

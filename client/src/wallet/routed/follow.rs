@@ -129,7 +129,7 @@ impl Desk<'_> {
         if !self.load(&from).await? || !self.load(&to).await? {
             return Ok(());
         }
-        let policy = self.policy(&to, &relay.unit.clone()).await?;
+        let policy = self.policy(&to, &relay.unit_onward().clone()).await?;
         let mut tally = relays::tally(self.change.conn(), &from).await?;
         let before = (relay.clone(), tally.clone());
         let (Some(mut incoming), Some(mut outgoing)) =
