@@ -315,3 +315,37 @@ fn a_recovery_still_shows_the_state_of_a_book_that_was_replaced() {
     assert!(!a.pair.is_waiting() && !b.pair.is_waiting());
     assert_eq!((a.balance(), b.balance()), (-7, 7));
 }
+
+#[test]
+fn what_may_have_come_before_a_loss_is_remembered_as_such() {
+    let log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 500);
+    let mine = decoded(&a.pair.file_records().held);
+    let found = recover_with(&b, (mine, Vec::new()), &key(50), 9, 1000).unwrap();
+    begin_anew(&mut b, &mut a, &key(50), 9, &found);
+    sync_often(&mut a, &mut b);
+    let mut taken = |now: u64, deadline_ms: u64| {
+        let new = NewPromise {
+            unit: bread(),
+            amount: amount(1),
+            terms: log.terms(7, deadline_ms),
+            onward: None,
+        };
+        let (device, holder) = (a.device.clone(), b.device.clone());
+        let iou = a.pair.promise(new, None, &log.known(), &device, at(now));
+        let iou = iou.unwrap();
+        let record = iou.clone().into();
+        let outcome = b
+            .pair
+            .receive_with(&record, &log.known(), at(now), Some(&holder));
+        assert!(
+            matches!(outcome, Ok(Outcome::Applied { .. })),
+            "{outcome:?}"
+        );
+        b.pair.promise_held(iou.hash()).unwrap().is_found()
+    };
+    // It may have been taken at the last moment, until the latest deadline.
+    assert!(taken(2, 100_000));
+    assert!(taken(100_000, 180_000));
+    assert!(!taken(100_000, 200_000));
+}

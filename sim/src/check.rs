@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use atomicity_ledger::pair::{Expiry, Pair, Totals};
+use atomicity_ledger::pair::{Expiry, Pair, Promise, Standing, Totals};
 use atomicity_ledger::record::{ConditionalIou, LogProof, Terms};
 use atomicity_ledger::{AnyRecord, PaymentHash, RecordHash, Signed, Unit};
 
@@ -177,7 +177,7 @@ impl World {
             Fact::Signed { peer, iou } => self.watch.note_iou(n, *peer, iou),
             Fact::Promised { peer, iou } => self.see_promised(n, *peer, iou),
             Fact::Due { peer, iou } => self.see_due(n, *peer, *iou),
-            Fact::Merged { iou, .. } => self.see_merged(n, *iou),
+            Fact::Merged { peer, iou } => self.see_merged(n, *peer, *iou),
             Fact::Released { peer, iou } => {
                 self.trace
                     .line(format_args!("{peer} gives up what {n} promised"));
@@ -302,6 +302,8 @@ impl World {
     fn see_due(&mut self, n: usize, peer: usize, iou: RecordHash) {
         self.stats.merged += 1;
         self.see_truth(n, iou, "claims");
+        let held = self.nodes[n].live.pairs[&peer].promise_held(iou);
+        self.see_decided(n, held.map(Promise::standing));
         self.watch.due.insert((n, iou));
         let track = self.watch.tracks.entry((n, peer)).or_default();
         if let Some((unit, minor, phase)) = track.phases.get_mut(&iou) {
@@ -315,8 +317,19 @@ impl World {
         }
     }
 
-    fn see_merged(&mut self, n: usize, iou: RecordHash) {
+    /// What is shown to have been published stays so, whatever seemed to be before.
+    fn see_decided(&mut self, n: usize, standing: Option<Standing>) {
+        if let Some(Standing::Undecided | Standing::Expired) = standing {
+            self.watch.violated(format!(
+                "{n} was shown that a promise is due, and takes it for undecided or expired"
+            ));
+        }
+    }
+
+    fn see_merged(&mut self, n: usize, peer: usize, iou: RecordHash) {
         self.see_truth(n, iou, "books");
+        let given = self.nodes[n].live.pairs[&peer].promise_given(iou);
+        self.see_decided(n, given.map(Promise::standing));
         if !self.watch.merged.insert((n, iou)) {
             self.watch.violated(format!("{n} books a promise twice"));
         }

@@ -189,6 +189,7 @@ impl World {
                 Decision::Published(log, index) => {
                     self.show_publication(n, &open, log, index)?;
                 }
+                Decision::Expired(_) if !open.own && self.insists(n, open.peer, open.iou)? => {}
                 Decision::Expired(proofs) => self.show_expiry(n, &open, &proofs)?,
             }
         }

@@ -23,6 +23,8 @@ pub(crate) struct HopWatch {
     pub(crate) expired: BTreeSet<(usize, RecordHash)>,
     /// The invoices that were said to be complete.
     complete: BTreeSet<(usize, PaymentHash)>,
+    /// The promises on whose strength somebody publishes, whatever their store says later.
+    publishing: BTreeSet<(usize, RecordHash)>,
 }
 
 impl HopWatch {
@@ -219,13 +221,15 @@ impl World {
 
     /// Everything that an invoice asked for is there.
     pub(crate) fn see_complete(&mut self, n: usize, hash: PaymentHash, terms: &Terms) {
-        if !self.watch.hops.complete.insert((n, hash)) {
-            return;
-        }
         let store = &self.nodes[n].live;
         let Some(collection) = store.collections.get(&hash) else {
             return;
         };
+        let parts = collection.parts().iter().map(|part| (n, part.iou));
+        self.watch.hops.publishing.extend(parts);
+        if !self.watch.hops.complete.insert((n, hash)) {
+            return;
+        }
         let bill = collection.bill();
         let asked = bill.amount.map_or(1, Amount::minor);
         let mut sum = 0;
@@ -256,11 +260,12 @@ impl World {
                 "{n} gives up a promise of {peer} that it has passed on"
             ));
         }
+        let publishing = self.watch.hops.publishing.contains(&(n, release.iou));
         let complete = store.collections.values().any(|collection| {
             let mut parts = collection.parts().iter();
             *collection.stage() != CollectionStage::Open && parts.any(|p| p.iou == release.iou)
         });
-        if complete && release.reason != ReleaseReason::Expired {
+        if (publishing || complete) && release.reason != ReleaseReason::Expired {
             self.watch.violated(format!(
                 "{n} gives up a promise of {peer} for which it publishes"
             ));

@@ -1,7 +1,7 @@
 //! What dishonest users do: they sign what they must not, and keep books that say what they like.
 
 use atomicity_ledger::jws::Version;
-use atomicity_ledger::pair::{Pair, Standing};
+use atomicity_ledger::pair::{NewPromise, Pair, Standing};
 use atomicity_ledger::record::{
     ConditionalIou, LogProof, Publication, Release, ReleaseReason, State,
 };
@@ -74,7 +74,30 @@ impl World {
         value["own"]["units"][unit.to_string()]["promises"][at]["merged"] = true.into();
         let pair: Pair = serde_json::from_value(value)?;
         self.nodes[n].live.pairs.insert(peer, pair);
-        self.pay_to(n, peer, unit, 1)
+        self.pay_to(n, peer, unit, 1)?;
+        self.fill_line(n, peer, unit)
+    }
+
+    /// Promises as much as the own books say may still be promised.
+    fn fill_line(&mut self, n: usize, peer: usize, unit: &Unit) -> Result<(), SimError> {
+        let (now, logs) = (self.clock(n), self.known_logs(n));
+        let Some(terms) = self.recent_terms(n, peer) else {
+            return Ok(());
+        };
+        let (pair, pen) = self.nodes[n].with(peer)?;
+        let Ok(amount) = Amount::from_minor(pair.limits(unit, None, now).can_issue) else {
+            return Ok(());
+        };
+        let new = NewPromise {
+            unit: unit.clone(),
+            amount,
+            terms,
+            onward: None,
+        };
+        if let Ok(iou) = pair.promise(new, None, &logs, pen, now) {
+            self.send(n, peer, iou.into());
+        }
+        Ok(())
     }
 
     /// Another promise under the number of one that was made.
@@ -260,6 +283,30 @@ impl World {
         };
         let Some(proof) = proof else { return Ok(()) };
         self.show_proof(n, peer, iou.hash(), preimage, proof)
+    }
+
+    /// Whether a liar shows an entry that came too early or too late instead of giving a promise up that has expired.
+    pub(crate) fn insists(
+        &mut self,
+        n: usize,
+        peer: usize,
+        iou: RecordHash,
+    ) -> Result<bool, SimError> {
+        if !self.faulty || !self.nodes[n].does(Lie::BadProofs) {
+            return Ok(false);
+        }
+        let held = self.nodes[n].live.pairs[&peer].promise_held(iou);
+        let Some(terms) = held.map(|promise| promise.iou().record().terms.clone()) else {
+            return Ok(false);
+        };
+        let Some(preimage) = self.preimage_of(&terms.hash) else {
+            return Ok(false);
+        };
+        let Some(proof) = self.proof_of_any(&terms, Some(&preimage))? else {
+            return Ok(false);
+        };
+        self.show_proof(n, peer, iou, preimage, proof)?;
+        Ok(true)
     }
 
     fn show_proof(

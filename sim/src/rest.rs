@@ -51,8 +51,10 @@ impl World {
             .collect();
         self.end_logs(round)?;
         for n in 0..self.nodes.len() {
-            let drawer = std::mem::take(&mut self.nodes[n].drawer);
-            for (to, record) in drawer {
+            // What was kept back comes when everything seems to have expired.
+            let late = round > 0;
+            let drawer = late.then(|| std::mem::take(&mut self.nodes[n].drawer));
+            for (to, record) in drawer.unwrap_or_default() {
                 self.net.entry((n, to)).or_default().push(record);
             }
             if self.nodes[n].live.pairs.values().any(|p| p.is_behind()) && self.nodes[n].is_honest()

@@ -12,7 +12,7 @@ use crate::jws::{RecordHash, Signed, Version};
 use crate::key::Keypair;
 use crate::planted::{self, Bug};
 use crate::record::{Ack, AckItem, AnyRecord, ConditionalIou, IouAck, Release, ReleaseReason};
-use crate::seq::IouNumber;
+use crate::seq::{Epoch, IouNumber};
 use crate::text::Layers;
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -255,13 +255,27 @@ impl Pair {
     }
 
     fn keep_iou(&mut self, signed: &Signed<ConditionalIou>) -> &mut Promise {
+        let found = self.may_be_known(signed.record());
         let unit = signed.record().unit.clone();
         let promises = &mut self.theirs.units.entry(unit).or_default().promises;
         let at = promises.partition_point(|p| p.number() < signed.record().number);
         let mut promise = Promise::new(signed.clone());
         promise.acknowledged = true;
+        promise.found = found;
         promises.insert(at, promise);
         &mut promises[at]
+    }
+
+    /// Whether a store that was lost may have taken this promise, although nothing that was found says so: the root began a new book
+    /// when such a promise could have been made.
+    fn may_be_known(&self, iou: &ConditionalIou) -> bool {
+        let books = self.own.book.iter().chain(&self.own.past);
+        let mut anew = books
+            .filter(|book| book.record().epoch > Epoch::ZERO && book.kid().is_root_of(&self.me));
+        let line = self.own.units.get(&iou.unit).and_then(|u| u.line());
+        let longest_s = line.map_or(USUAL_DEADLINE_S, |line| line.record().max_deadline_s);
+        let longest_ms = u64::from(longest_s.max(USUAL_DEADLINE_S)) * 1000 + DEADLINE_GRACE_MS;
+        anew.any(|book| iou.terms.deadline_ms <= book.record().at.plus_millis(longest_ms).millis())
     }
 
     /// Gives up a promise of the peer: nothing is claimed under it any more, whatever is published.

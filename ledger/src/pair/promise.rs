@@ -38,7 +38,8 @@ pub struct Promise {
     pub(super) forwarded: bool,
     /// The holder has said that it arrived.
     pub(super) acknowledged: bool,
-    /// It was found again after the store was lost: what it was made for may be forgotten.
+    /// It was found again after the store was lost, or may have been taken by the store that was: what it was made for may be
+    /// forgotten.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) found: bool,
 }
@@ -96,7 +97,8 @@ impl Promise {
         self.forwarded
     }
 
-    /// Whether it was found again after the store was lost, and has not been connected with what it was made for since.
+    /// Whether it was found again after the store was lost, or may have been taken before that, and has not been connected with what
+    /// it was made for since.
     #[must_use]
     pub fn is_found(&self) -> bool {
         self.found

@@ -1,11 +1,11 @@
 //! Somebody crashes at any step: before what it did is stored, or after that and before it is sent.
 
-use atomicity_ledger::AnyRecord;
 use atomicity_ledger::hop::{Neighbour, Relay, RelayStage, Tally, follow};
-use atomicity_ledger::pair::{Event, NewPromise, Standing};
+use atomicity_ledger::pair::{Event, NewBook, NewPromise, Standing};
+use atomicity_ledger::{AnyRecord, Epoch};
 
 use crate::common::log::preimage;
-use crate::common::{amount, at, bread};
+use crate::common::{amount, at, bread, key, total};
 use crate::net::{DEADLINE, HASH, Net, user};
 use crate::{paying, wealth};
 
@@ -195,6 +195,36 @@ fn what_a_lost_store_may_have_published_is_not_given_up_as_unknown() {
     };
     assert_eq!(lost(true), [-513, 7, 6, 500]);
     // Of an invoice that there never was, nothing is kept.
+    assert_eq!(lost(false), [0; 4]);
+}
+
+#[test]
+fn what_comes_only_after_a_loss_may_have_come_before_it() {
+    let lost = |by_root: bool| {
+        let mut net = paying();
+        net.publishes = false;
+        net.person(4).store.collection = None;
+        let mut pair = net.person(4).store.take(user(3)).unwrap();
+        let device = net.person(4).device.clone();
+        let book = NewBook {
+            key: device.signer_key(),
+            caps: [(bread(), total(1_000_000))].into(),
+            continues: true,
+            at_least: Epoch::ZERO,
+        };
+        let signer = if by_root { key(4) } else { device };
+        let book = pair.open_book(book, &signer, net.now).unwrap();
+        net.person(4).store.put(pair);
+        net.wire.push_front((user(4), user(3), book.into()));
+        net.run();
+        net.log.publish(&[preimage(HASH)], net.now.millis());
+        net.read_log();
+        net.run();
+        net.sync();
+        wealth(&net)
+    };
+    assert_eq!(lost(true), [-513, 7, 6, 500]);
+    // Whose store goes on under another key has forgotten nothing.
     assert_eq!(lost(false), [0; 4]);
 }
 
