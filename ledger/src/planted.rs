@@ -46,6 +46,8 @@ pub enum Bug {
     BudgetIgnored,
     /// A payee takes any unit.
     AnyUnitCollected,
+    /// What is asked for another unit is rounded down.
+    RateRoundedDown,
     /// What is being published is given back when there is little time left.
     GivenBackWhilePublished,
 }

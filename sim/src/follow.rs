@@ -125,7 +125,7 @@ impl World {
         if before_last.and_then(|at| part.hops.get(at)) != Some(&hop) || payment.shown.is_none() {
             return;
         }
-        let unit = payment.attempt.unit().clone();
+        let unit = payment.attempt.unit_arriving().clone();
         let expected = Expected {
             hop,
             payee: self.nodes[payment.payee].user(),

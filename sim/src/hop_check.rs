@@ -122,14 +122,23 @@ impl World {
         let (came, went) = (came.iou().record(), went.iou().record());
         let (base, ppm) = self.plan.fees[n];
         let wanted = fee(Total::from_minor(base).ok()?, ppm, went.amount).ok()?;
-        let short = came.amount.minor() < went.amount.minor() + wanted.minor();
+        let wanted = went.amount.minor() + wanted.minor();
+        let exchange = self.exchange_of(n, &came.unit, &went.unit);
+        let exchange = exchange.filter(|e| went.amount.minor() <= e.max);
+        let same = came.unit == went.unit;
+        let asked = if same {
+            wanted
+        } else {
+            exchange.map_or(u64::MAX, |e| e.asked(wanted))
+        };
+        let short = came.amount.minor() < asked;
         let cleared = || {
             // Even if all that is undecided comes due, both debts have only fallen.
             let reach = |side: Option<&UnitSide>| side.map_or(0, |side| side.exposure().minor());
             let claim = |side: Option<&UnitSide>| side.map_or(0, |side| side.claim().minor());
             let (before, after) = (&pairs[&from], &pairs[&to]);
             let unit = &came.unit;
-            self.plan.clearing
+            same && self.plan.clearing
                 && came.amount >= went.amount
                 && reach(before.theirs().unit(unit)) <= claim(before.own().unit(unit))
                 && reach(after.own().unit(unit)) <= claim(after.theirs().unit(unit))
@@ -141,8 +150,10 @@ impl World {
             *other != relay.outgoing.iou
                 && given.any(|p| !matches!(p.standing(), Standing::Released))
         });
-        if came.terms != went.terms || came.unit != went.unit {
+        if came.terms != went.terms {
             Some("promises onward on other terms".to_owned())
+        } else if !same && exchange.is_none() {
+            Some("promises onward in another unit".to_owned())
         } else if short && !again && !cleared() {
             Some(format!(
                 "passes {} on for {}",

@@ -32,8 +32,11 @@ impl World {
         self.stats.lies += 1;
         self.trace
             .line(format_args!("{n} lies about what it passes on: {lie:?}"));
-        let &Payload::Forward { amount, .. } = errand.payload() else {
-            return Ok(());
+        let promise = errand.promise();
+        let (unit, amount) = match errand.payload() {
+            Payload::Forward { amount, .. } => (&promise.unit, *amount),
+            Payload::Exchange { unit, amount, .. } => (unit, *amount),
+            Payload::Deliver { .. } | Payload::Gift { .. } => return Ok(()),
         };
         // Each promise is lied about once: whoever swallows it keeps it.
         self.nodes[n]
@@ -43,9 +46,8 @@ impl World {
         let Some(to) = self.index_of(next).filter(|to| *to != peer) else {
             return Ok(());
         };
-        let promise = errand.promise();
         let mut new = NewPromise {
-            unit: promise.unit.clone(),
+            unit: unit.clone(),
             amount,
             terms: promise.terms.clone(),
             onward: Some(errand.rest().clone()),
@@ -53,7 +55,7 @@ impl World {
         match lie {
             Lie::Skims => new.amount = Amount::from_minor(amount.minor().div_ceil(2))?,
             Lie::OtherUnit => {
-                let other = self.units.iter().find(|unit| **unit != promise.unit);
+                let other = self.units.iter().find(|other| *other != unit);
                 new.unit = other.cloned().unwrap_or(new.unit);
             }
             Lie::OtherDeadline => {
@@ -152,6 +154,7 @@ impl World {
             let order = Order {
                 payee,
                 unit: self.any_unit(),
+                give: None,
                 amount,
                 most: 2 * amount + 8,
             };

@@ -252,7 +252,9 @@ impl World {
 
     fn note_relay(&mut self, n: usize, relay: &Relay, errand: &Errand, work: &mut Work) {
         self.stats.relays += 1;
-        self.stats.cleared += u64::from(relay.fee() == 0);
+        let exchanged = relay.give.is_some();
+        self.stats.exchanged += u64::from(exchanged);
+        self.stats.cleared += u64::from(relay.fee() == 0 && !exchanged);
         self.trace.line(format_args!(
             "{n} passes {} on as {}",
             short(errand.iou()),

@@ -11,6 +11,7 @@ pub mod act;
 pub mod check;
 pub mod decide;
 pub mod error;
+pub mod exchange;
 pub mod files;
 pub mod follow;
 pub mod hop_check;

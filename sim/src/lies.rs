@@ -44,7 +44,8 @@ impl World {
             | Lie::OtherUnit
             | Lie::OtherDeadline
             | Lie::Garbles
-            | Lie::Swallows => Ok(()),
+            | Lie::Swallows
+            | Lie::Overcharges => Ok(()),
         }
     }
 

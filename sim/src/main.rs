@@ -107,8 +107,8 @@ fn summary(stats: &Stats, played: u64, violated: u64, took: Duration) {
         stats.expired,
     );
     println!(
-        "hops: passed on {}, other ways {}, promises shown to payers {}; circles {}, passed on for nothing {}",
-        stats.relays, stats.retries, stats.shown, stats.circles, stats.cleared,
+        "hops: passed on {}, other ways {}, promises shown to payers {}, exchanged {}; circles {}, passed on for nothing {}",
+        stats.relays, stats.retries, stats.shown, stats.exchanged, stats.circles, stats.cleared,
     );
     println!(
         "logs: faults {}, caught {}, published and expired by proof with the culprit named {}; users: lies {}, channels frozen {}",

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use atomicity_ledger::hop::{HopPolicy, HopRule};
-use atomicity_ledger::{LedgerError, Total};
+use atomicity_ledger::{LedgerError, Total, Unit};
 
+use crate::exchange::Exchange;
 use crate::rng::Rng;
 
 /// How a log behaves.
@@ -83,6 +84,8 @@ pub enum Lie {
     ReplaysReplies,
     /// Promises on what is never published.
     Locks,
+    /// Asks for more than the rate that it has published.
+    Overcharges,
 }
 
 impl Lie {
@@ -96,7 +99,7 @@ impl Lie {
     }
 }
 
-const LIES: [Lie; 17] = [
+const LIES: [Lie; 18] = [
     Lie::LeavesOut,
     Lie::NeverMerges,
     Lie::NumberTwice,
@@ -114,6 +117,7 @@ const LIES: [Lie; 17] = [
     Lie::Swallows,
     Lie::ReplaysReplies,
     Lie::Locks,
+    Lie::Overcharges,
 ];
 
 /// Everything that a seed decides in advance.
@@ -147,6 +151,8 @@ pub struct Plan {
     pub epochs: bool,
     /// What each user takes for passing on: a fixed fee, and millionths of the amount.
     pub fees: Vec<(u64, u32)>,
+    /// What each user exchanges.
+    pub exchanges: Vec<Vec<Exchange>>,
     /// What a friend may have undecided through a user: how many promises, how much, how many failures in a minute.
     pub budget: (u32, u64, u32),
     /// How much time must be left for passing on, and for publishing, in milliseconds.
@@ -190,6 +196,7 @@ impl Plan {
             fees: (0..nodes)
                 .map(|_| (rng.below(3), *pick(rng, &[0, 1_000, 50_000])))
                 .collect(),
+            exchanges: vec![Vec::new(); nodes],
             budget: *pick(rng, &[(16, u64::MAX >> 1, 40), (3, 200, 4), (6, 400, 8)]),
             min_left_ms: *pick(rng, &[0, 1_000, 4_000]),
             clearing: rng.chance(700),
@@ -197,6 +204,16 @@ impl Plan {
             steps,
         };
         plan.draw_logs(bad_logs, rng);
+        if plan.units > 1 && rng.chance(700) {
+            let draw = |_| {
+                if rng.chance(500) {
+                    Exchange::draw(rng)
+                } else {
+                    Vec::new()
+                }
+            };
+            plan.exchanges = (0..nodes).map(draw).collect();
+        }
         if bad_peers {
             let liars = if nodes > 4 && rng.chance(300) { 2 } else { 1 };
             for _ in 0..liars {
@@ -244,12 +261,17 @@ impl Plan {
     ///
     /// # Errors
     /// Never: the figures are small.
-    pub fn policy(&self, n: usize) -> Result<HopPolicy, LedgerError> {
+    pub fn policy(&self, n: usize, units: &[Unit]) -> Result<HopPolicy, LedgerError> {
         let (base, ppm) = self.fees.get(n).copied().unwrap_or_default();
         let mut policy = HopPolicy::none();
         let mut rule = HopRule::allow(None, None, Total::from_minor(base)?, ppm)?;
         rule.clearing = self.clearing;
         policy.rules.push(rule);
+        let lies = self.liars.get(&n);
+        let overcharges = lies.is_some_and(|lies| lies.contains(&Lie::Overcharges));
+        for exchange in self.exchanges.get(n).into_iter().flatten() {
+            policy.exchange.extend(exchange.rate(units, overcharges)?);
+        }
         let (undecided, amount, failed) = self.budget;
         policy.budget.undecided = undecided;
         policy.budget.amount = Total::from_minor(amount)?;

@@ -41,6 +41,8 @@ pub struct Stats {
     pub circles: u64,
     /// Promises that were passed on for nothing, because debts only fall.
     pub cleared: u64,
+    /// Promises that were passed on in another unit.
+    pub exchanged: u64,
     /// Payments that looked for another way.
     pub retries: u64,
     /// Promises to somebody away that were shown to a payer.
@@ -83,6 +85,7 @@ impl Stats {
         self.relays += other.relays;
         self.circles += other.circles;
         self.cleared += other.cleared;
+        self.exchanged += other.exchanged;
         self.retries += other.retries;
         self.shown += other.shown;
     }

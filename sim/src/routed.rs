@@ -23,8 +23,10 @@ const MAX_TRIES: u8 = 4;
 pub struct Order {
     /// Who is to be paid.
     pub payee: usize,
-    /// In what.
+    /// In what the payer promises.
     pub unit: Unit,
+    /// In what it arrives, if a hop is to exchange.
+    pub give: Option<Unit>,
     /// How much is to arrive.
     pub amount: u64,
     /// The most that it may cost, fees included.
@@ -42,9 +44,11 @@ impl World {
         let order = Order {
             payee,
             unit: self.any_unit(),
+            give: None,
             amount,
             most: amount + amount / 2 + 8,
         };
+        let order = self.exchanged(order);
         if self.nodes[n].does(Lie::Locks) || self.plan.away && self.rng.chance(250) {
             return self.give(n, &order);
         }
@@ -61,9 +65,10 @@ impl World {
             publish_at: wants.then(|| self.clock(payee).millis() + delay),
             declines: self.rng.chance(500),
         };
-        self.invoice(payee, &order.unit, secret)?;
+        let arrives = order.give.as_ref().unwrap_or(&order.unit);
+        self.invoice(payee, arrives, secret)?;
         let mut order = order;
-        if self.units.len() > 1 && self.rng.chance(60) {
+        if order.give.is_none() && self.units.len() > 1 && self.rng.chance(60) {
             // Paid in something else than was asked for.
             let other = self.units.iter().find(|unit| **unit != order.unit);
             order.unit = other.cloned().unwrap_or(order.unit);
@@ -73,6 +78,25 @@ impl World {
             self.send_parts(n, preimage.hash(), &split)?;
         }
         Ok(())
+    }
+
+    /// Sometimes a payer has only another unit, and pays with that.
+    fn exchanged(&mut self, order: Order) -> Order {
+        let exchanged = self.plan.exchanges.iter().any(|all| !all.is_empty());
+        if !exchanged || !self.rng.chance(400) {
+            return order;
+        }
+        let other = self.units.iter().find(|unit| **unit != order.unit);
+        let Some(unit) = other.cloned() else {
+            return order;
+        };
+        Order {
+            unit,
+            give: Some(order.unit),
+            // No rate is dearer than that.
+            most: 8 * order.most,
+            ..order
+        }
     }
 
     /// Somebody asks for a payment.
@@ -165,7 +189,11 @@ impl World {
             Amount::from_minor(order.amount)?,
             Amount::from_minor(order.most)?,
         );
-        let attempt = Attempt::new(order.unit.clone(), terms, total, most)?;
+        let unit = order.unit.clone();
+        let attempt = match &order.give {
+            Some(give) => Attempt::exchanged((unit, most), (give.clone(), total), terms)?,
+            None => Attempt::new(unit, terms, total, most)?,
+        };
         let payment = Payment {
             attempt,
             payee: order.payee,
@@ -258,7 +286,9 @@ impl World {
             return Ok(());
         };
         let (payee, avoid) = (payment.payee, payment.avoid.clone());
-        let Some(path) = self.way(n, payee, &avoid) else {
+        let units = (payment.attempt.unit(), payment.attempt.unit_arriving());
+        let units = (units.0.clone(), units.1.clone());
+        let Some(path) = self.way(n, payee, &avoid, (&units.0, &units.1)) else {
             return Ok(());
         };
         self.send_over(n, hash, amount, &path, work, queue)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use atomicity_ledger::hop::{Route, Stop};
 use atomicity_ledger::onion::Payload;
 use atomicity_ledger::record::fee;
-use atomicity_ledger::{Amount, Preimage, UserKey};
+use atomicity_ledger::{Amount, Preimage, Unit, UserKey};
 
 use crate::error::SimError;
 use crate::hops::Queue;
@@ -22,7 +22,7 @@ impl World {
     /// A payment to oneself around a circle of debts, for no fee.
     pub(crate) fn clear(&mut self, n: usize) -> Result<(), SimError> {
         let unit = self.any_unit();
-        let Some(path) = self.way(n, n, &BTreeSet::new()) else {
+        let Some(path) = self.way(n, n, &BTreeSet::new(), (&unit, &unit)) else {
             return Ok(());
         };
         let mut last = n;
@@ -51,6 +51,7 @@ impl World {
         let order = Order {
             payee: n,
             unit,
+            give: None,
             amount,
             most: amount,
         };
@@ -76,9 +77,12 @@ impl World {
         amount: u64,
         payment: &Payment,
     ) -> Result<Route, SimError> {
+        let (unit, give) = (payment.attempt.unit(), payment.attempt.unit_arriving());
+        let exchanger = self.exchanger(path, unit, give);
+        let exchanger = exchanger.filter(|_| unit != give);
         let mut amounts = vec![Amount::from_minor(amount)?];
         // Whoever passes on to the next takes a fee of what it promises.
-        for hop in path.iter().rev().skip(1) {
+        for (at, hop) in path.iter().enumerate().rev().skip(1) {
             let onward = amounts[amounts.len() - 1];
             let (base, ppm) = self.plan.fees[*hop];
             let base = atomicity_ledger::Total::from_minor(base)?;
@@ -90,11 +94,20 @@ impl World {
                 // Whoever only loses debts by it takes nothing.
                 wanted = 0;
             }
-            amounts.push(Amount::from_minor(onward.minor() + wanted)?);
+            let mut asked = onward.minor() + wanted;
+            if let Some((_, exchange)) = exchanger.filter(|(place, _)| *place == at) {
+                asked = exchange.asked(asked);
+                if asked > 1 && self.faulty && self.rng.chance(150) {
+                    asked -= 1;
+                }
+            }
+            amounts.push(Amount::from_minor(asked)?);
         }
         amounts.reverse();
-        let stops = path.iter().zip(amounts).map(|(hop, amount)| Stop {
-            unit: None,
+        let exchanged = |at: usize| exchanger.is_some_and(|(place, _)| place + 1 == at);
+        let stops = path.iter().zip(amounts).enumerate();
+        let stops = stops.map(|(at, (hop, amount))| Stop {
+            unit: exchanged(at).then(|| give.clone()),
             key: self.nodes[*hop].hop_key(),
             amount,
         });
@@ -113,12 +126,14 @@ impl World {
         })
     }
 
-    /// A way along friendships that avoids these edges; any of them.
+    /// A way along friendships that avoids these edges; any of them. Somebody on it exchanges the one unit for the other, if they are
+    /// two.
     pub(crate) fn way(
         &mut self,
         n: usize,
         payee: usize,
         avoid: &BTreeSet<(UserKey, UserKey)>,
+        (unit, give): (&Unit, &Unit),
     ) -> Option<Vec<usize>> {
         let mut ways: Vec<Vec<usize>> = Vec::new();
         let mut begun = vec![vec![n]];
@@ -134,7 +149,10 @@ impl World {
                 let mut longer = path.clone();
                 longer.push(friend);
                 if friend == payee {
-                    ways.push(longer.split_off(1));
+                    let way = longer.split_off(1);
+                    if unit == give || self.exchanger(&way, unit, give).is_some() {
+                        ways.push(way);
+                    }
                 } else if longer.len() < MAX_FRIENDSHIPS {
                     begun.push(longer);
                 }

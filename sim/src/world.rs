@@ -294,7 +294,7 @@ impl World {
             old_pens: BTreeMap::new(),
             skew_ms: SKEW - spread + self.rng.below(2 * spread + 1),
             sealing: Vec::new(),
-            policy: self.plan.policy(n)?,
+            policy: self.plan.policy(n, &self.units)?,
             removed: BTreeSet::new(),
             keys: 0,
         });

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use atomicity_ledger::hop::Fate;
 use atomicity_ledger::onion::FailureCode;
 use atomicity_ledger::{PaymentHash, Preimage};
+use atomicity_sim::exchange::Exchange;
 use atomicity_sim::plan::{Lie, LogPlan, Plan};
 use atomicity_sim::rng::Rng;
 use atomicity_sim::routed::Order;
@@ -27,6 +28,7 @@ fn plan(nodes: usize, edges: &[(usize, usize)]) -> Plan {
         crash: 0,
         epochs: true,
         fees: vec![(1, 10_000); nodes],
+        exchanges: vec![Vec::new(); nodes],
         budget: (16, 1_000_000, 40),
         min_left_ms: 1_000,
         clearing: true,
@@ -65,6 +67,7 @@ fn pay(world: &mut World, payer: usize, payee: usize, amount: u64, unit: usize) 
     let order = Order {
         payee,
         unit: world.units[unit].clone(),
+        give: None,
         amount,
         most: 2 * amount,
     };
@@ -92,10 +95,10 @@ fn fate(world: &World, payer: usize, hash: PaymentHash) -> Fate {
     payment.attempt.parts()[0].fate.clone()
 }
 
-/// What all friends together owe somebody, in the first unit.
-fn wealth(world: &World, n: usize) -> i64 {
+/// What all friends together owe somebody, in the unit of this number.
+fn wealth(world: &World, n: usize, unit: usize) -> i64 {
     let pairs = world.nodes[n].live.pairs.values();
-    pairs.map(|p| p.balance(&world.units[0]).minor()).sum()
+    pairs.map(|p| p.balance(&world.units[unit]).minor()).sum()
 }
 
 /// Brings everything to rest, and nothing may have happened that must not.
@@ -111,7 +114,7 @@ fn everybody_on_the_way_ends_with_the_fee() {
     go_on(&mut world);
     assert_eq!(fate(&world, 0, hash), Fate::Paid);
     rest(&mut world);
-    let all: Vec<i64> = (0..4).map(|n| wealth(&world, n)).collect();
+    let all: Vec<i64> = (0..4).map(|n| wealth(&world, n, 0)).collect();
     assert_eq!(all, [-54, 2, 2, 50]);
 }
 
@@ -134,30 +137,132 @@ fn an_invoice_in_one_currency_is_not_paid_in_another() {
     }
 }
 
-/// Plays a payment over 0, 1, 2 and 3; before the record of each number arrives, `f` happens. Returns what became of each.
-fn in_the_middle(f: impl Fn(&mut World)) -> Vec<Fate> {
-    let mut fates = Vec::new();
+/// Plays a payment over 0, 1, 2 and 3 that begins like this; before the record of each number arrives, `f` happens. Returns what
+/// became of each, and what all friends together owed everybody then in the two units.
+fn every_middle(
+    begin: impl Fn() -> (World, PaymentHash),
+    f: impl Fn(&mut World),
+) -> Vec<(Fate, [Vec<i64>; 2])> {
+    let mut ends = Vec::new();
     for at in 0.. {
-        let mut world = row(4);
-        let hash = pay(&mut world, 0, 3, 50, 0);
+        let (mut world, hash) = begin();
         for _ in 0..at {
             if !world.deliver_next().unwrap() {
-                return fates;
+                return ends;
             }
         }
         f(&mut world);
         go_on(&mut world);
         rest(&mut world);
-        let fate = fate(&world, 0, hash);
-        let all: Vec<i64> = (0..4).map(|n| wealth(&world, n)).collect();
+        let all = |unit| (0..4).map(|n| wealth(&world, n, unit)).collect();
+        ends.push((fate(&world, 0, hash), [all(0), all(1)]));
+    }
+    ends
+}
+
+/// The same with a payment of 50.
+fn in_the_middle(f: impl Fn(&mut World)) -> Vec<Fate> {
+    let begin = || {
+        let mut world = row(4);
+        let hash = pay(&mut world, 0, 3, 50, 0);
+        (world, hash)
+    };
+    let whole = |(at, (fate, all)): (usize, (Fate, [Vec<i64>; 2]))| {
         match fate {
-            Fate::Paid => assert_eq!(all, [-54, 2, 2, 50], "{at}"),
-            Fate::Failed { .. } => assert_eq!(all, [0; 4], "{at}"),
+            Fate::Paid => assert_eq!(all[0], [-54, 2, 2, 50], "{at}"),
+            Fate::Failed { .. } => assert_eq!(all[0], [0; 4], "{at}"),
             Fate::Outstanding => panic!("{at}: nothing is undecided at rest"),
         }
-        fates.push(fate);
+        fate
+    };
+    every_middle(begin, f)
+        .into_iter()
+        .enumerate()
+        .map(whole)
+        .collect()
+}
+
+/// 0 has the first unit, 3 wants 50 of the second, and 1 gives three of the second for seven of the first: 2 takes 2, 1 takes 2, and for
+/// 54 it asks 126.
+fn exchanging(asked: u64) -> (World, PaymentHash) {
+    let mut plan = plan(4, &[(0, 1), (1, 2), (2, 3)]);
+    plan.exchanges[1] = vec![Exchange {
+        take: 0,
+        give: 1,
+        num: 7,
+        den: 3,
+        max: 200,
+    }];
+    let mut world = world(plan);
+    // What the payer believes.
+    world.plan.exchanges[1][0].num = asked;
+    let preimage = Preimage::from_bytes(world.rng.bytes());
+    let secret = Secret {
+        preimage,
+        amount: 50,
+        publish_at: Some(0),
+        declines: false,
+    };
+    let [unit, give] = [world.units[0].clone(), world.units[1].clone()];
+    world.invoice(3, &give, secret).unwrap();
+    let order = Order {
+        payee: 3,
+        unit,
+        give: Some(give),
+        amount: 50,
+        most: 500,
+    };
+    assert!(world.begin(0, &order, preimage.hash(), None).unwrap());
+    world.send_parts(0, preimage.hash(), &[50]).unwrap();
+    world.plan.exchanges[1][0].num = 7;
+    (world, preimage.hash())
+}
+
+const EXCHANGED: [[i64; 4]; 2] = [[-126, 126, 0, 0], [0, -52, 2, 50]];
+
+#[test]
+fn an_invoice_in_one_currency_is_paid_in_another_where_a_hop_exchanges() {
+    let (mut world, hash) = exchanging(7);
+    go_on(&mut world);
+    assert_eq!(fate(&world, 0, hash), Fate::Paid);
+    rest(&mut world);
+    for (unit, all) in EXCHANGED.iter().enumerate() {
+        let owed: Vec<i64> = (0..4).map(|n| wealth(&world, n, unit)).collect();
+        assert_eq!(owed, all);
     }
-    fates
+    // At any other rate than the hop's nothing is owed.
+    let (mut world, hash) = exchanging(6);
+    go_on(&mut world);
+    let Fate::Failed { hop, failure } = fate(&world, 0, hash) else {
+        panic!("it must fail");
+    };
+    assert_eq!((hop, failure.code), (Some(0), FailureCode::FeeTooLow));
+    rest(&mut world);
+    for unit in 0..2 {
+        assert!((0..4).all(|n| wealth(&world, n, unit) == 0));
+    }
+}
+
+#[test]
+fn who_exchanges_is_whole_in_both_units_whatever_happens_in_the_middle() {
+    let faults: [&dyn Fn(&mut World); 5] = [
+        &|world| world.hand_over(1, 0).unwrap(),
+        &|world| world.hand_over(1, 2).unwrap(),
+        &|world| world.restart(1).unwrap(),
+        &|world| world.remove_friend(1, 2).unwrap(),
+        &|world| world.recover(1).unwrap(),
+    ];
+    for (number, fault) in faults.into_iter().enumerate() {
+        let ends = every_middle(|| exchanging(7), fault);
+        assert!(ends.len() >= 6, "{}", ends.len());
+        for (at, (fate, all)) in ends.into_iter().enumerate() {
+            match fate {
+                Fate::Paid => assert_eq!(all, EXCHANGED, "{number} {at}"),
+                Fate::Failed { .. } => assert_eq!(all, [[0; 4]; 2], "{number} {at}"),
+                Fate::Outstanding => panic!("{number} {at}: nothing is undecided at rest"),
+            }
+        }
+    }
 }
 
 #[test]

@@ -56,6 +56,7 @@ bugs! { ledger:
     budget_ignored BudgetIgnored
     any_unit_collected AnyUnitCollected
     given_back_while_published GivenBackWhilePublished
+    rate_rounded_down RateRoundedDown
 }
 
 bugs! { log:

@@ -8,6 +8,7 @@ use crate::amount::Amount;
 use crate::error::LedgerError;
 use crate::jws::{Record, Version};
 use crate::key::UserKey;
+use crate::planted::{self, Bug};
 use crate::seq::Serial;
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -60,7 +61,12 @@ impl Rate {
     /// [`LedgerError::TotalOverflow`] if it exceeds every amount.
     pub fn taken(&self, given: Amount) -> Result<Amount, LedgerError> {
         let product = u128::from(given.minor()) * u128::from(self.num.minor());
-        let taken = product.div_ceil(u128::from(self.den.minor()));
+        let den = u128::from(self.den.minor());
+        let taken = if planted::on(Bug::RateRoundedDown) {
+            product / den
+        } else {
+            product.div_ceil(den)
+        };
         let taken = u64::try_from(taken).ok();
         taken
             .and_then(|minor| Amount::from_minor(minor).ok())
