@@ -217,7 +217,7 @@ fn what_comes_only_after_a_loss_may_have_come_before_it() {
         net.person(4).store.put(pair);
         net.wire.push_front((user(4), user(3), book.into()));
         net.run();
-        net.log.publish(&[preimage(HASH)], net.now.millis());
+        net.log.publish(&[preimage(HASH)], 1_000);
         net.read_log();
         net.run();
         net.sync();
