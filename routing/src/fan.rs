@@ -17,8 +17,8 @@ pub(crate) trait Spoke: Copy {
     fn base_low(&self) -> u32;
     /// Proportional fee, millionths.
     fn ppm(&self) -> u32;
-    /// Capacity, rounded up.
-    fn cap_high(&self) -> f32;
+    /// Capacity, rounded up: a [`width_up`].
+    fn width(&self) -> u16;
 }
 
 /// What every edge of a block costs at least and takes at most.
@@ -26,45 +26,51 @@ pub(crate) trait Spoke: Copy {
 pub(crate) struct Floor {
     base: u32,
     ppm: u32,
-    cap: f32,
+    width: u16,
 }
 
 impl Floor {
     const EMPTY: Self = Self {
         base: u32::MAX,
         ppm: u32::MAX,
-        cap: 0.0,
+        width: 0,
     };
 
     fn join(self, other: Self) -> Self {
         Self {
             base: self.base.min(other.base),
             ppm: self.ppm.min(other.ppm),
-            cap: self.cap.max(other.cap),
+            width: self.width.max(other.width),
         }
     }
 
     /// The least fee in the block for sending on `amount` or more.
+    #[inline]
     pub(crate) fn fee(&self, amount: u64) -> u64 {
         fee_at_least(u64::from(self.base), self.ppm, amount)
     }
 
-    /// Whether an edge of the block may take `amount` (rounded down).
-    pub(crate) fn may_take(&self, amount_low: f32) -> bool {
-        self.cap >= amount_low
+    /// Whether an edge of the block may take an amount of this [`width_down`].
+    #[inline]
+    pub(crate) fn may_take(&self, width: u16) -> bool {
+        self.width >= width
     }
 }
 
-/// `cap` rounded up.
-#[allow(clippy::cast_precision_loss)]
-pub(crate) fn round_up(cap: u64) -> f32 {
-    (cap as f32).next_up()
+/// Six bits behind the leading one, and how far they are shifted: below 2^12. Larger amounts never have a smaller width.
+#[inline]
+pub(crate) fn width_down(amount: u64) -> u16 {
+    let shift = (64 - amount.leading_zeros()).saturating_sub(7);
+    // The leading bit is 64 once something is shifted, so that it raises the shift by one.
+    u16::try_from((u64::from(shift) << 6) + (amount >> shift)).unwrap_or(u16::MAX)
 }
 
-/// `amount` rounded down.
-#[allow(clippy::cast_precision_loss)]
-pub(crate) fn round_down(amount: u64) -> f32 {
-    (amount as f32).next_down()
+/// The same, rounded up: an edge takes no amount whose [`width_down`] is larger than this of its capacity.
+pub(crate) fn width_up(cap: u64) -> u16 {
+    let low = width_down(cap);
+    let shift = (64 - cap.leading_zeros()).saturating_sub(7);
+    let exact = cap.trailing_zeros() >= shift;
+    if exact { low } else { low + 1 }
 }
 
 /// Position on the curve: the bits of both logarithms (to a quarter of an octave), interleaved.
@@ -167,11 +173,13 @@ impl<S: Spoke> Fan<S> {
     }
 
     /// The edges.
+    #[inline]
     pub(crate) fn spokes(&self) -> &[S] {
         &self.spokes
     }
 
     /// The edges of block `index` of the lowest level.
+    #[inline]
     pub(crate) fn block(&self, index: usize) -> &[S] {
         let start = (index * WIDTH).min(self.spokes.len());
         let end = (start + WIDTH).min(self.spokes.len());
@@ -179,6 +187,7 @@ impl<S: Spoke> Fan<S> {
     }
 
     /// Number of levels of blocks; none if one block holds everything.
+    #[inline]
     pub(crate) fn levels(&self) -> u32 {
         let mut count = self.spokes.len();
         let mut levels = 0;
@@ -190,6 +199,7 @@ impl<S: Spoke> Fan<S> {
     }
 
     /// The blocks below block `index` of `level + 1`, as numbers and floors of `level`; all of `level` if it is the top one.
+    #[inline]
     pub(crate) fn floors(&self, level: u32, parent: Option<usize>) -> (usize, &[Floor]) {
         let (start, count) = self.level(level);
         let (from, to) = match parent {
@@ -200,6 +210,7 @@ impl<S: Spoke> Fan<S> {
     }
 
     /// Where a level starts among all floors, and how many blocks it has.
+    #[inline]
     fn level(&self, level: u32) -> (usize, usize) {
         let mut start = 0;
         let mut count = self.spokes.len().div_ceil(WIDTH);
@@ -262,7 +273,7 @@ fn floor_of<S: Spoke>(spoke: &S) -> Floor {
     Floor {
         base: spoke.base_low(),
         ppm: spoke.ppm(),
-        cap: spoke.cap_high(),
+        width: spoke.width(),
     }
 }
 
@@ -285,8 +296,8 @@ mod tests {
         fn ppm(&self) -> u32 {
             self.2
         }
-        fn cap_high(&self) -> f32 {
-            round_up(u64::from(self.0))
+        fn width(&self) -> u16 {
+            width_up(u64::from(self.0))
         }
     }
 
@@ -328,6 +339,18 @@ mod tests {
             let mut held: Vec<_> = fan.spokes().to_vec();
             held.sort_by_key(|s| s.0);
             prop_assert_eq!(held, model.into_values().collect::<Vec<_>>());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_fits_has_no_larger_width(cap in any::<u64>(), amount in any::<u64>(), shift in 0u32..64) {
+            let (cap, amount) = (cap >> shift, amount >> shift);
+            prop_assert!(width_up(cap) < 1 << 12);
+            prop_assert!(amount > cap || width_down(amount) <= width_up(cap));
+            prop_assert!(amount <= cap || width_down(amount) >= width_down(cap));
+            // A capacity is never taken for more than a sixty-fourth larger.
+            prop_assert!(width_down(cap.saturating_add(cap >> 5).saturating_add(2)) >= width_up(cap));
         }
     }
 

@@ -6,6 +6,7 @@ use atomicity_ledger::amount::MAX_MINOR;
 const MILLION: u64 = 1_000_000;
 
 /// `base + ceil(onward × ppm / 10^6)`, or `None` above the largest amount.
+#[inline]
 pub(crate) fn fee(base: u64, ppm: u32, onward: u64) -> Option<u64> {
     let share = match onward.checked_mul(u64::from(ppm)) {
         Some(product) => product.div_ceil(MILLION),
@@ -19,6 +20,7 @@ pub(crate) fn fee(base: u64, ppm: u32, onward: u64) -> Option<u64> {
 }
 
 /// The same for bounds: what is too large to count is the largest amount.
+#[inline]
 pub(crate) fn fee_at_least(base: u64, ppm: u32, onward: u64) -> u64 {
     fee(base, ppm, onward).unwrap_or(MAX_MINOR)
 }

@@ -55,15 +55,18 @@ impl Labels {
         self.0.clear();
     }
 
+    #[inline]
     pub(crate) fn get(&self, at: u32) -> Option<&Label> {
         self.0.get(at as usize)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut Label> {
         self.0.get_mut(at as usize)
     }
 
     /// Adds a label and returns its number.
+    #[inline]
     pub(crate) fn push(&mut self, label: Label) -> u32 {
         let at = u32::try_from(self.0.len()).unwrap_or(NONE);
         self.0.push(label);
@@ -75,6 +78,7 @@ impl Labels {
     }
 
     /// Labels of a list, from its head on.
+    #[inline]
     pub(crate) fn list(&self, head: u32) -> impl Iterator<Item = (u32, &Label)> {
         let mut at = head;
         std::iter::from_fn(move || {
@@ -86,6 +90,7 @@ impl Labels {
     }
 
     /// A label and those it comes from.
+    #[inline]
     pub(crate) fn chain(&self, at: u32) -> impl Iterator<Item = &Label> {
         let mut at = at;
         std::iter::from_fn(move || {
@@ -96,6 +101,7 @@ impl Labels {
     }
 
     /// Whether a label in the list is as good by this rule.
+    #[inline]
     pub(crate) fn has_better(&self, head: u32, rule: Rule, cost: u64, hops: u8) -> bool {
         self.list(head)
             .any(|(_, held)| rule.beats(held, cost, hops))
@@ -119,11 +125,13 @@ impl Rule {
     };
 
     /// What a way weighs: below 2^72.
+    #[inline]
     pub(crate) fn weight(self, cost: u64, hops: u8) -> u128 {
         (u128::from(cost) << 8) + u128::from(self.per_hop) * u128::from(hops)
     }
 
     /// Whether a label that is held makes another needless.
+    #[inline]
     pub(crate) fn beats(self, held: &Label, cost: u64, hops: u8) -> bool {
         if self.by_hops {
             held.cost <= cost && held.hops <= hops
@@ -146,25 +154,33 @@ pub(crate) struct Place {
     pub(crate) arcs: u32,
 }
 
-/// Places by node: open addressing, no larger than what the search touches.
+/// Places by node: open addressing, no larger than what the search touches. The table is kept for the next search, but only as
+/// much of it is used as that one needs: a small table stays in the processor's cache.
 #[derive(Debug)]
 pub(crate) struct Places {
     slots: Vec<Place>,
+    /// The part in use, less one: a power of two, less one.
+    mask: usize,
     stamp: u32,
     used: usize,
+    /// Memory for growing.
+    moved: Vec<Place>,
 }
 
 impl Default for Places {
     fn default() -> Self {
-        let mut places = Self {
-            slots: Vec::new(),
+        Self {
+            slots: vec![EMPTY; SMALLEST],
+            mask: SMALLEST - 1,
             stamp: 1,
             used: 0,
-        };
-        places.slots.resize(1 << 10, EMPTY);
-        places
+            moved: Vec::new(),
+        }
     }
 }
+
+/// Slots of the smallest table: a power of two.
+const SMALLEST: usize = 1 << 10;
 
 const EMPTY: Place = Place {
     node: NONE,
@@ -176,7 +192,16 @@ const EMPTY: Place = Place {
 
 impl Places {
     pub(crate) fn clear(&mut self) {
+        // A large search leaves a large table, which halves with every search that does not need it.
+        if self.mask >= SMALLEST && self.used * 8 < self.mask {
+            self.mask /= 2;
+        }
         self.used = 0;
+        self.forget();
+    }
+
+    /// Makes every slot an empty one.
+    fn forget(&mut self) {
         self.stamp = self.stamp.wrapping_add(1);
         if self.stamp == 0 {
             self.slots.fill(EMPTY);
@@ -186,10 +211,10 @@ impl Places {
 
     /// Where the place of a node is, or would be.
     #[allow(clippy::cast_possible_truncation)]
+    #[inline]
     fn find(&self, node: u32) -> (usize, bool) {
-        let mask = self.slots.len() - 1;
         let mixed = u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let mut at = mixed as usize & mask;
+        let mut at = mixed as usize & self.mask;
         loop {
             let slot = &self.slots[at];
             if slot.stamp != self.stamp {
@@ -198,20 +223,22 @@ impl Places {
             if slot.node == node {
                 return (at, true);
             }
-            at = (at + 1) & mask;
+            at = (at + 1) & self.mask;
         }
     }
 
-    pub(crate) fn get(&self, node: u32) -> Option<Place> {
+    #[inline]
+    pub(crate) fn get(&self, node: u32) -> Option<&Place> {
         let (at, there) = self.find(node);
-        there.then(|| self.slots[at])
+        there.then(|| &self.slots[at])
     }
 
     /// The place of a node, made if there is none.
+    #[inline]
     pub(crate) fn entry(&mut self, node: u32) -> &mut Place {
         let (mut at, there) = self.find(node);
         if !there {
-            if (self.used + 1) * 2 > self.slots.len() {
+            if (self.used + 1) * 2 > self.mask {
                 self.grow();
                 at = self.find(node).0;
             }
@@ -226,12 +253,22 @@ impl Places {
     }
 
     fn grow(&mut self) {
-        let larger = vec![EMPTY; self.slots.len() * 2];
-        let old = std::mem::replace(&mut self.slots, larger);
-        for slot in old.into_iter().filter(|slot| slot.stamp == self.stamp) {
-            let (at, _) = self.find(slot.node);
-            self.slots[at] = slot;
+        let mut moved = std::mem::take(&mut self.moved);
+        let held = self.slots[..=self.mask].iter();
+        moved.extend(held.filter(|slot| slot.stamp == self.stamp));
+        self.forget();
+        self.mask = self.mask * 2 + 1;
+        if self.slots.len() <= self.mask {
+            self.slots.resize(self.mask + 1, EMPTY);
         }
+        for slot in moved.drain(..) {
+            let (at, _) = self.find(slot.node);
+            self.slots[at] = Place {
+                stamp: self.stamp,
+                ..slot
+            };
+        }
+        self.moved = moved;
     }
 }
 
@@ -261,17 +298,15 @@ impl Queue {
         self.0.clear();
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The weight of what comes up next, or [`NEVER`].
+    #[inline]
     pub(crate) fn top(&self) -> u128 {
         self.0
             .peek()
             .map_or(NEVER, |Reverse(item)| item >> LOW_BITS)
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, weight: u128, hops: u8, item: Item) {
         let (kind, index, label) = match item {
             Item::Label(label) => (LABEL_KIND, 0, label),
@@ -285,6 +320,7 @@ impl Queue {
     }
 
     #[allow(clippy::cast_possible_truncation)]
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<(u128, Item)> {
         let Reverse(packed) = self.0.pop()?;
         let low = packed as u64;

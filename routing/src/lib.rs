@@ -15,6 +15,7 @@
 //! How the search works and what of it is exact is described in `docs/ROUTING.md`.
 
 mod debts;
+mod edges;
 mod error;
 mod exchange;
 mod fan;

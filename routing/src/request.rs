@@ -120,6 +120,11 @@ impl Taken {
             .map_or(0, |entry| entry.1)
     }
 
+    /// Whether nothing is taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes some more.
     pub(crate) fn add(&mut self, from: u32, to: u32, amount: u64) {
         let key = Self::key(from, to);
@@ -301,6 +306,11 @@ impl<'a> Prepared<'a> {
         if let Err(at) = self.blocked.binary_search(&id) {
             self.blocked.insert(at, id);
         }
+    }
+
+    /// Whether only what is published counts, and all of it.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.own_first && self.hints.is_empty() && self.blocked.is_empty() && self.taken.is_empty()
     }
 
     /// Whether a user is to be avoided.

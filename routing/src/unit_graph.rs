@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use atomicity_ledger::amount::MAX_MINOR;
 use atomicity_ledger::{Amount, Seq, Timestamp, Total, UserKey};
 
-use crate::fan::{Fan, Spoke, round_up};
+use crate::edges::{InEdge, OutEdge};
+use crate::fan::Fan;
 use crate::fee::fee;
 use crate::graph::{Applied, GraphSize, Offer};
 
@@ -93,97 +94,6 @@ impl Edge {
         let before = sent.checked_add(taken).filter(|n| *n <= MAX_MINOR)?;
         Some((sent, before))
     }
-}
-
-/// An edge as its end keeps it: exact.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct InEdge {
-    base: u64,
-    cap: u64,
-    min: u64,
-    expires: u64,
-    ppm: u32,
-    pub(crate) peer: u32,
-}
-
-impl InEdge {
-    fn new(peer: u32, edge: &Edge) -> Self {
-        Self {
-            base: edge.base,
-            cap: edge.cap,
-            min: edge.min,
-            expires: edge.expires,
-            ppm: edge.ppm,
-            peer,
-        }
-    }
-
-    pub(crate) fn edge(&self) -> Edge {
-        Edge {
-            base: self.base,
-            cap: self.cap,
-            min: self.min,
-            expires: self.expires,
-            ppm: self.ppm,
-        }
-    }
-}
-
-impl Spoke for InEdge {
-    fn peer(&self) -> u32 {
-        self.peer
-    }
-    fn base_low(&self) -> u32 {
-        saturate(self.base)
-    }
-    fn ppm(&self) -> u32 {
-        self.ppm
-    }
-    fn cap_high(&self) -> f32 {
-        round_up(self.cap)
-    }
-}
-
-/// An edge as its beginning keeps it: half the size, rounded so that it never looks dearer or narrower than it is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct OutEdge {
-    pub(crate) peer: u32,
-    pub(crate) base_low: u32,
-    pub(crate) ppm: u32,
-    pub(crate) cap_high: f32,
-    /// Seconds, rounded up.
-    pub(crate) expires_high: u32,
-}
-
-impl Spoke for OutEdge {
-    fn peer(&self) -> u32 {
-        self.peer
-    }
-    fn base_low(&self) -> u32 {
-        self.base_low
-    }
-    fn ppm(&self) -> u32 {
-        self.ppm
-    }
-    fn cap_high(&self) -> f32 {
-        self.cap_high
-    }
-}
-
-impl OutEdge {
-    pub(crate) fn new(peer: u32, edge: &Edge) -> Self {
-        Self {
-            peer,
-            base_low: saturate(edge.base),
-            ppm: edge.ppm,
-            cap_high: round_up(edge.cap),
-            expires_high: saturate(edge.expires.div_ceil(1000)),
-        }
-    }
-}
-
-fn saturate(n: u64) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 /// Everything about one user in one unit.

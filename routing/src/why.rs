@@ -8,7 +8,6 @@ use atomicity_ledger::Total;
 use crate::error::RouteError;
 use crate::request::{Leg, Prepared, Request};
 use crate::search::Searcher;
-use crate::unit_graph::Edge;
 
 /// How many nodes the search for the widest path looks at.
 const MOST_NODES: usize = 2_000;
@@ -46,6 +45,17 @@ impl Searcher {
 /// The capacity of the widest path within the limit on hops, fees and minimums left aside; `None` if there is no path, or if it
 /// takes too long to tell.
 fn widest(prepared: &Prepared) -> Option<u64> {
+    let now_seconds = u32::try_from(prepared.now / 1000).unwrap_or(u32::MAX);
+    let room = |from: u32, to: u32| {
+        let edge = prepared.edge(from, to);
+        edge.map_or(0, |edge| {
+            if edge.expires > prepared.now {
+                edge.cap
+            } else {
+                0
+            }
+        })
+    };
     let mut fewest: HashMap<u32, u8> = HashMap::new();
     let mut queue = BinaryHeap::from([(u64::MAX, Reverse(0u8), prepared.to)]);
     while let Some((width, Reverse(hops), node)) = queue.pop() {
@@ -62,35 +72,39 @@ fn widest(prepared: &Prepared) -> Option<u64> {
         if hops >= prepared.max_hops {
             continue;
         }
-        for (from, edge) in before(prepared, node) {
-            let useful = edge.cap > 0 && edge.expires > prepared.now && !prepared.is_blocked(from);
-            let known = || fewest.get(&from).is_some_and(|held| *held <= hops + 1);
-            if useful && !known() {
-                queue.push((width.min(edge.cap), Reverse(hops + 1), from));
+        let mut reach = |from: u32, room: &dyn Fn() -> u64| {
+            let known = fewest.get(&from).is_some_and(|held| *held <= hops + 1);
+            if !known && !prepared.is_blocked(from) {
+                let width = width.min(room());
+                if width > 0 {
+                    queue.push((width, Reverse(hops + 1), from));
+                }
             }
+        };
+        for spoke in prepared
+            .graph
+            .into(node)
+            .map_or(&[][..], |fan| fan.spokes())
+        {
+            if !prepared.is_private(spoke.peer, node) {
+                let clear = spoke
+                    .room(now_seconds)
+                    .filter(|_| prepared.taken.is_empty());
+                reach(spoke.peer, &|| {
+                    clear.unwrap_or_else(|| room(spoke.peer, node))
+                });
+            }
+        }
+        for (_, from, _) in prepared.hints_into(node) {
+            reach(*from, &|| room(*from, node));
+        }
+        for (from, _, _) in prepared
+            .hints_out(prepared.from)
+            .iter()
+            .filter(|hint| hint.1 == node)
+        {
+            reach(*from, &|| room(*from, node));
         }
     }
     None
-}
-
-/// Edges to `node`, with what is left of them.
-fn before(prepared: &Prepared, node: u32) -> impl Iterator<Item = (u32, Edge)> {
-    let spokes = prepared
-        .graph
-        .into(node)
-        .map_or(&[][..], |fan| fan.spokes());
-    let published = spokes.iter().map(|spoke| (spoke.peer, spoke.edge()));
-    let published = published.filter(move |(from, _)| !prepared.is_private(*from, node));
-    let private = prepared
-        .hints_into(node)
-        .iter()
-        .map(|hint| (hint.1, hint.2));
-    let own = prepared
-        .hints_out(prepared.from)
-        .iter()
-        .filter(move |hint| hint.1 == node);
-    let all = published
-        .chain(private)
-        .chain(own.map(|hint| (hint.0, hint.2)));
-    all.map(move |(from, edge)| (from, prepared.rest(from, node, edge)))
 }

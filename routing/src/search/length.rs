@@ -6,7 +6,7 @@ use crate::labels::Rule;
 /// Searches for a good weight of hops.
 const MOST_TRIES: usize = 8;
 /// How many times the steps of the first search one with a guessed weight may take.
-const PATIENCE: usize = 4;
+const PATIENCE: usize = 8;
 /// The heaviest that an edge is made besides its fee.
 const HEAVIEST: u64 = 1 << 60;
 

@@ -13,13 +13,14 @@
 
 use atomicity_ledger::amount::MAX_MINOR;
 
+use crate::edges::OutEdge;
 use crate::error::RouteError;
-use crate::fan::{Floor, round_down};
+use crate::fan::{Floor, width_down};
 use crate::graph::Graph;
 use crate::labels::{Arc, Item, Label, Labels, NEVER, NONE, Places, Queue, Rule};
 use crate::request::{Leg, Prepared, Request};
 use crate::route::Route;
-use crate::unit_graph::OutEdge;
+use crate::unit_graph::Crossing;
 
 mod length;
 mod meeting;
@@ -57,11 +58,15 @@ pub struct Searcher {
     /// Paths must weigh less.
     limit: u128,
     most_hops: u8,
+    /// Edges that the payer's and the payee's side of this search have looked at.
+    seen: (usize, usize),
     /// Steps of the last search.
     steps: usize,
     /// A path became too long to be followed.
     dropped: bool,
-    amount_low: f32,
+    /// The amount and the present time, as edges are compared with them.
+    width: u16,
+    age: u32,
     now_seconds: u32,
 }
 
@@ -107,7 +112,11 @@ impl Searcher {
         self.best = None;
         self.bound = leg.bound.min(MAX_MINOR - leg.amount + 1);
         self.dropped = false;
-        let ends = Ends { prepared, leg };
+        let ends = Ends {
+            prepared,
+            leg,
+            plain: prepared.is_plain(),
+        };
         let cheapest = self.run(&ends, Rule::CHEAPEST);
         match cheapest {
             // The cheapest of all is short enough, or there is none at all.
@@ -138,7 +147,8 @@ impl Searcher {
                 return false;
             }
             self.steps += 1;
-            if self.front.len() <= self.back.len() {
+            // The side that has looked at fewer edges.
+            if self.seen.0 <= self.seen.1 {
                 self.step_forward(ends, back);
             } else {
                 self.step_backward(ends, front);
@@ -146,6 +156,20 @@ impl Searcher {
         }
         self.close_gap(ends);
         true
+    }
+
+    /// From which cost on a way of so many edges is of no use, while the other side still brings at least `other`.
+    #[inline]
+    fn cut(&self, hops: u8, other: u128) -> Cut {
+        let from = self.rule.weight(0, hops);
+        let below = |taken: u128| {
+            let left = self.limit.saturating_sub(taken).div_ceil(256);
+            u64::try_from(left).unwrap_or(u64::MAX).min(self.bound)
+        };
+        Cut {
+            known: below(from),
+            fresh: below(from.saturating_add(other)),
+        }
     }
 
     fn start(&mut self, ends: &Ends, rule: Rule) {
@@ -161,7 +185,8 @@ impl Searcher {
         self.rule = rule;
         self.most_hops = if rule.by_hops { leg.max_hops } else { LONGEST };
         self.limit = rule.weight(self.bound, self.most_hops);
-        self.amount_low = round_down(leg.amount);
+        self.width = width_down(leg.amount);
+        self.age = OutEdge::age(prepared.now);
         self.now_seconds = u32::try_from(prepared.now / 1000).unwrap_or(u32::MAX);
         let label = |node| Label {
             cost: 0,
@@ -180,11 +205,10 @@ impl Searcher {
         self.places.entry(leg.from).forward = front;
         // The first edges are free: the other side can't count on their fees, so all of them are looked at before it begins.
         if let Some(fan) = ends.published_out(leg.from) {
-            for edge in fan.spokes() {
-                self.relax_forward(ends, front, edge, 0);
-            }
+            self.relax_forward(ends, front, fan.spokes(), 0);
         }
         self.hints_forward(ends, front, 0);
+        self.seen = (0, 0);
     }
 }
 
@@ -192,6 +216,15 @@ impl Searcher {
 struct Ends<'a> {
     prepared: &'a Prepared<'a>,
     leg: &'a Leg,
+    /// Nothing in the request differs from what is published.
+    plain: bool,
+}
+
+/// From which cost on a way is of no use: to a node where the other side has been, and to one where it has not.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    known: u64,
+    fresh: u64,
 }
 
 impl Ends<'_> {
@@ -203,6 +236,28 @@ impl Ends<'_> {
         } else {
             self.prepared.graph.out(node)
         }
+    }
+
+    /// The fees of an edge that begins at the node of a label; the first one of a payment takes none.
+    #[inline]
+    fn first_free(&self, from: &Label, (base, ppm): (u32, u32)) -> Arc {
+        let free = from.parent == NONE && !self.leg.first_fee;
+        let (base, ppm) = if free { (0, 0) } else { (base, ppm) };
+        Arc {
+            from: from.node,
+            next: NONE,
+            base,
+            ppm,
+        }
+    }
+
+    /// What `from` needs so that `needed` reaches `to`, exactly, if only what is published counts between the two.
+    fn needed_by(&self, from: u32, to: u32, needed: u64, how: Crossing) -> Option<u64> {
+        if self.prepared.is_private(from, to) {
+            return None;
+        }
+        let edge = self.prepared.edge(from, to)?;
+        Some(edge.cross(needed, self.prepared.now, how)?.1)
     }
 
     /// Whether what other parts left of an edge may do; exactly, where they took something.
@@ -240,14 +295,14 @@ impl Rule {
         queue: &mut Queue,
         (at, label): (u32, &Label),
         (level, first, floors): (u32, usize, &[Floor]),
-        (amount, amount_low): (u64, f32),
+        (amount, width): (u64, u16),
         (bound, limit): (u64, u128),
     ) {
         let here = self.weight(label.cost, label.hops);
         for (offset, floor) in floors.iter().enumerate() {
             let fee = floor.fee(amount);
             let edge = self.weight(fee, 1);
-            if floor.may_take(amount_low)
+            if floor.may_take(width)
                 && label.cost.saturating_add(fee) < bound
                 && here + edge < limit
             {

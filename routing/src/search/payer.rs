@@ -1,9 +1,8 @@
 //! The payer's side of a search.
 
-use super::{Ends, Searcher, settle};
-use crate::fee::fee_at_least;
+use super::{Cut, Ends, Searcher, settle};
+use crate::edges::OutEdge;
 use crate::labels::{Arc, Item, Label, MAX_LABELS, NONE};
-use crate::unit_graph::OutEdge;
 
 impl Searcher {
     pub(super) fn step_forward(&mut self, ends: &Ends, other: u128) {
@@ -26,13 +25,11 @@ impl Searcher {
                         &mut self.front,
                         (at, &label),
                         (level - 1, first, floors),
-                        (amount, self.amount_low),
+                        (amount, self.width),
                         (self.bound, self.limit),
                     );
                 } else {
-                    for edge in fan.block(index as usize) {
-                        self.relax_forward(ends, at, edge, other);
-                    }
+                    self.relax_forward(ends, at, fan.block(index as usize), other);
                 }
             }
         }
@@ -47,9 +44,7 @@ impl Searcher {
         if let Some(fan) = ends.published_out(label.node) {
             let levels = fan.levels();
             if levels == 0 {
-                for edge in fan.spokes() {
-                    self.relax_forward(ends, at, edge, other);
-                }
+                self.relax_forward(ends, at, fan.spokes(), other);
             } else {
                 let (first, floors) = fan.floors(levels - 1, None);
                 let amount = ends.leg.amount;
@@ -57,7 +52,7 @@ impl Searcher {
                     &mut self.front,
                     (at, &label),
                     (levels - 1, first, floors),
-                    (amount, self.amount_low),
+                    (amount, self.width),
                     (self.bound, self.limit),
                 );
             }
@@ -66,75 +61,79 @@ impl Searcher {
     }
 
     pub(super) fn hints_forward(&mut self, ends: &Ends, at: u32, other: u128) {
-        let Some(node) = self.forward.get(at).map(|label| label.node) else {
+        let Some(from) = self.forward.get(at).copied() else {
             return;
         };
-        for (from, to, edge) in ends.prepared.hints_out(node) {
-            let rest = ends.prepared.rest(*from, *to, *edge);
+        for (node, to, edge) in ends.prepared.hints_out(from.node) {
+            let rest = ends.prepared.rest(*node, *to, *edge);
             if rest.cap >= ends.leg.amount {
                 let base = u32::try_from(rest.base).unwrap_or(u32::MAX);
-                self.reach_forward(ends, at, *to, (base, rest.ppm), other);
+                let over = ends.first_free(&from, (base, rest.ppm));
+                let cost = from.cost.saturating_add(over.fee_at_least(ends.leg.amount));
+                if self.is_useful_forward(ends, *to, cost, self.cut(from.hops + 1, other)) {
+                    self.reach_forward(ends, at, *to, over, cost);
+                }
             }
         }
     }
 
-    pub(super) fn relax_forward(&mut self, ends: &Ends, at: u32, edge: &OutEdge, other: u128) {
-        if edge.cap_high < self.amount_low || edge.expires_high < self.now_seconds {
-            return;
-        }
-        let Some(from) = self.forward.get(at).map(|label| label.node) else {
-            return;
-        };
-        if ends.prepared.is_private(from, edge.peer) || !ends.has_room(from, edge.peer) {
-            return;
-        }
-        self.reach_forward(ends, at, edge.peer, (edge.base_low, edge.ppm), other);
-    }
-
-    /// A way from the payer to `node` over an edge that takes these fees, at least.
-    pub(super) fn reach_forward(
-        &mut self,
-        ends: &Ends,
-        at: u32,
-        node: u32,
-        fees: (u32, u32),
-        other: u128,
-    ) {
+    /// Ways from the payer over published edges that begin at the node of a label.
+    pub(super) fn relax_forward(&mut self, ends: &Ends, at: u32, edges: &[OutEdge], other: u128) {
         let Some(from) = self.forward.get(at).copied() else {
             return;
         };
-        let free = from.parent == NONE && !ends.leg.first_fee;
-        let (base, ppm) = if free { (0, 0) } else { fees };
-        let fee = fee_at_least(u64::from(base), ppm, ends.leg.amount);
-        let cost = from.cost.saturating_add(fee);
-        let hops = from.hops + 1;
-        let weight = self.rule.weight(cost, hops);
-        if cost >= self.bound || weight >= self.limit {
-            return;
+        self.seen.0 += edges.len();
+        let mut cut = self.cut(from.hops + 1, other);
+        for edge in edges {
+            let over = ends.first_free(&from, (edge.base_low, edge.ppm));
+            let cost = from.cost.saturating_add(over.fee_at_least(ends.leg.amount));
+            if cost >= cut.known || !edge.may_take(self.width, self.age) {
+                continue;
+            }
+            if !ends.plain
+                && (ends.prepared.is_private(from.node, edge.peer)
+                    || !ends.has_room(from.node, edge.peer))
+            {
+                continue;
+            }
+            if self.is_useful_forward(ends, edge.peer, cost, cut)
+                && self.reach_forward(ends, at, edge.peer, over, cost)
+            {
+                cut = self.cut(from.hops + 1, other);
+            }
         }
-        if node == ends.leg.from || ends.prepared.is_blocked(node) {
-            return;
+    }
+
+    /// Whether a way from the payer to a node that costs so much can belong to a better path.
+    #[inline]
+    fn is_useful_forward(&self, ends: &Ends, node: u32, cost: u64, cut: Cut) -> bool {
+        if cost >= cut.known || node == ends.leg.from {
+            return false;
         }
         // Where the payee's side has not been, it will come with at least what comes up on it next.
-        let known = self.places.get(node);
-        if known.is_none_or(|place| place.backward == NONE)
-            && weight.saturating_add(other) >= self.limit
-        {
-            return;
-        }
+        let met = || {
+            let place = self.places.get(node);
+            place.is_some_and(|place| place.backward != NONE)
+        };
+        (cost < cut.fresh || met()) && (ends.plain || !ends.prepared.is_blocked(node))
+    }
+
+    /// A way from the payer to `node` over an edge that takes these fees, at least. Returns whether a better path was found.
+    fn reach_forward(&mut self, ends: &Ends, at: u32, node: u32, over: Arc, cost: u64) -> bool {
+        let Some(hops) = self.forward.get(at).map(|from| from.hops + 1) else {
+            return false;
+        };
         let arc = u32::try_from(self.arcs.len()).unwrap_or(NONE);
         let place = self.places.entry(node);
         self.arcs.push(Arc {
-            from: from.node,
             next: place.arcs,
-            base,
-            ppm,
+            ..over
         });
         place.arcs = arc;
         let (head, backward) = (place.forward, place.backward);
         if self.forward.len() >= MAX_LABELS || self.forward.has_better(head, self.rule, cost, hops)
         {
-            return;
+            return false;
         }
         let new = self.forward.push(Label {
             cost,
@@ -150,12 +149,15 @@ impl Searcher {
         if hops >= self.most_hops {
             self.dropped = true;
         } else if node != ends.leg.to {
+            let weight = self.rule.weight(cost, hops);
             self.front.push(weight, hops, Item::Label(new));
         }
+        let limit = self.limit;
         let mut other_side = backward;
         while let Some(label) = self.backward.get(other_side).copied() {
             self.meet(ends, new, other_side);
             other_side = label.next;
         }
+        self.limit < limit
     }
 }
