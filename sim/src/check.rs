@@ -179,6 +179,7 @@ impl World {
             Fact::Due { peer, iou } => self.see_due(n, *peer, *iou),
             Fact::Merged { peer, iou } => self.see_merged(n, *peer, *iou),
             Fact::Released { peer, iou } => {
+                self.watch.hops.returned.insert((n, *iou));
                 self.trace
                     .line(format_args!("{peer} gives up what {n} promised"));
                 self.trace.bytes(iou.as_bytes());

@@ -21,6 +21,8 @@ pub(crate) struct HopWatch {
     failed: BTreeMap<(usize, usize), Vec<u64>>,
     /// What expired by proof, for whom: a store that was put together again has to find that out once more.
     pub(crate) expired: BTreeSet<(usize, RecordHash)>,
+    /// What a friend gave up, and whose promise it was: the same holds of that.
+    pub(crate) returned: BTreeSet<(usize, RecordHash)>,
     /// The invoices that were said to be complete.
     complete: BTreeSet<(usize, PaymentHash)>,
     /// The promises on whose strength somebody publishes, whatever their store says later.
@@ -66,7 +68,8 @@ impl World {
             };
             let counts = |(iou, peer): (&RecordHash, &usize)| {
                 let pair = self.nodes[n].live.pairs.get(peer)?;
-                let over = self.watch.hops.expired.contains(&(n, *iou));
+                let over = self.watch.hops.expired.contains(&(n, *iou))
+                    || self.watch.hops.returned.contains(&(n, *iou));
                 let counts = match pair.promise_given(*iou) {
                     Some(p) => match p.standing() {
                         Standing::Undecided => !over,

@@ -27,13 +27,13 @@ impl World {
         self.trace.line(format_args!("{n} lies to {peer}: {lie:?}"));
         let unit = self.any_unit();
         match lie {
-            Lie::LeavesOut => self.leave_out(n, peer, &unit),
+            Lie::LeavesOut => self.leave_out(n),
             Lie::NumberTwice => self.number_twice(n, peer, &unit),
             Lie::ReplaysReleases => self.replay_release(n, peer),
             Lie::OldEpoch => self.old_epoch(n, peer, &unit),
             Lie::InflatesMerged => self.inflate_merged(n, peer, &unit),
             Lie::Falls => self.fall(n, peer, &unit),
-            Lie::BadProofs => self.bad_proof(n, peer),
+            Lie::BadProofs => self.bad_proof(n),
             Lie::ReplaysReplies => self.replay_reply(n, peer),
             Lie::Locks => self.lock(n),
             // These lie by what they don't do, or when something comes.
@@ -63,14 +63,20 @@ impl World {
     }
 
     /// An undecided promise is kept as if it were booked, and the next state says so.
-    fn leave_out(&mut self, n: usize, peer: usize, unit: &Unit) -> Result<(), SimError> {
-        let pair = &self.nodes[n].live.pairs[&peer];
-        let side = pair.own().unit(unit);
-        let open = side.and_then(|side| {
-            let mut promises = side.promises().iter();
-            promises.position(|p| p.standing() == Standing::Undecided)
-        });
-        let Some(at) = open else { return Ok(()) };
+    fn leave_out(&mut self, n: usize) -> Result<(), SimError> {
+        let mut open = Vec::new();
+        for (peer, pair) in &self.nodes[n].live.pairs {
+            for (unit, side) in pair.own().units() {
+                let mut promises = side.promises().iter();
+                let at = promises.position(|p| p.standing() == Standing::Undecided);
+                open.extend(at.map(|at| (*peer, unit.clone(), at)));
+            }
+        }
+        let at = self.rng.index(open.len());
+        let Some((peer, unit, at)) = open.get(at).cloned() else {
+            return Ok(());
+        };
+        let (pair, unit) = (&self.nodes[n].live.pairs[&peer], &unit);
         let mut value = serde_json::to_value(pair)?;
         value["own"]["units"][unit.to_string()]["promises"][at]["merged"] = true.into();
         let pair: Pair = serde_json::from_value(value)?;
@@ -264,15 +270,18 @@ impl World {
     }
 
     /// A proof of something else, or under a head that no quorum cosigned.
-    fn bad_proof(&mut self, n: usize, peer: usize) -> Result<(), SimError> {
-        let pair = &self.nodes[n].live.pairs[&peer];
-        let held = promises(pair.theirs(), &self.units)
-            .filter(|p| p.standing() == Standing::Undecided && !p.iou().record().terms.is_direct());
-        let held: Vec<_> = held.map(|p| p.iou().clone()).collect();
-        if held.is_empty() {
-            return Ok(());
+    fn bad_proof(&mut self, n: usize) -> Result<(), SimError> {
+        let mut held = Vec::new();
+        for (peer, pair) in &self.nodes[n].live.pairs {
+            let open = promises(pair.theirs(), &self.units).filter(|p| {
+                p.standing() == Standing::Undecided && !p.iou().record().terms.is_direct()
+            });
+            held.extend(open.map(|p| (*peer, p.iou().clone())));
         }
-        let iou = held[self.rng.index(held.len())].clone();
+        let at = self.rng.index(held.len());
+        let Some((peer, iou)) = held.get(at).cloned() else {
+            return Ok(());
+        };
         let terms = iou.record().terms.clone();
         let Some(preimage) = self.preimage_of(&terms.hash) else {
             return Ok(());
@@ -293,7 +302,8 @@ impl World {
         peer: usize,
         iou: RecordHash,
     ) -> Result<bool, SimError> {
-        if !self.faulty || !self.nodes[n].does(Lie::BadProofs) {
+        let node = &mut self.nodes[n];
+        if !node.does(Lie::BadProofs) || !node.insisted.insert(iou) {
             return Ok(false);
         }
         let held = self.nodes[n].live.pairs[&peer].promise_held(iou);

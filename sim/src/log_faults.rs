@@ -1,7 +1,10 @@
 //! Logs go on, or do what they were planned to do instead.
 
+use atomicity_ledger::PaymentHash;
+use atomicity_ledger::hop::CollectionStage;
+
 use crate::error::SimError;
-use crate::plan::LogPlan;
+use crate::plan::{Lie, LogPlan};
 use crate::world::World;
 
 impl World {
@@ -23,17 +26,52 @@ impl World {
         }
         for branch in 0..self.logs.logs[log].branches.len() {
             let last = self.logs.logs[log].branches[branch].last_ms();
-            let deadlines = self.deadlines.iter().map(|(_, deadline)| *deadline);
+            let deadlines = self.deadlines.iter().copied();
             let near = deadlines
-                .filter(|at| *at > last && *at <= self.now_ms)
-                .min();
+                .filter(|(_, at)| *at > last && *at <= self.now_ms)
+                .min_by_key(|(_, at)| *at);
             let time_ms = match near {
-                Some(deadline) if self.rng.chance(500) => deadline + self.rng.below(2),
+                Some((hash, deadline)) if self.is_late(&hash) || self.rng.chance(500) => {
+                    self.publish_last(log, &hash);
+                    let after = if self.is_late(&hash) {
+                        1
+                    } else {
+                        self.rng.below(2)
+                    };
+                    deadline + after
+                }
                 _ => self.now_ms,
             };
             self.logs.tick(log, branch, time_ms)?;
         }
         Ok(())
+    }
+
+    /// Whether the payee of a payment comes too late on purpose.
+    fn is_late(&self, hash: &PaymentHash) -> bool {
+        let mut nodes = self.nodes.iter();
+        nodes.any(|n| n.does(Lie::BadProofs) && n.stored.collections.contains_key(hash))
+    }
+
+    /// Some payees publish at the very last moment, or a millisecond after it.
+    fn publish_last(&mut self, log: usize, hash: &PaymentHash) {
+        for n in 0..self.nodes.len() {
+            let store = &self.nodes[n].stored;
+            let collection = store.collections.get(hash);
+            let collection = collection.filter(|c| *c.stage() == CollectionStage::Publishing);
+            let part = collection.and_then(|collection| collection.parts().first());
+            let origin = self.logs.logs[log].origin.clone();
+            let named = part.is_some_and(|part| {
+                let mut logs = part.terms.logs.iter();
+                logs.any(|term| term.origin.as_str() == origin)
+            });
+            let secret = store.secrets.get(hash).filter(|_| named);
+            let preimage = secret.map(|secret| *secret.preimage.as_bytes());
+            let late = self.nodes[n].does(Lie::BadProofs) || self.rng.chance(200);
+            if let Some(preimage) = preimage.filter(|_| late) {
+                self.submit(n, &origin, &preimage);
+            }
+        }
     }
 
     pub(crate) fn is_stalled(&self, log: usize) -> bool {

@@ -204,6 +204,7 @@ impl Plan {
             steps,
         };
         plan.draw_logs(bad_logs, rng);
+        plan.draw_accomplice(rng);
         if plan.units > 1 && rng.chance(700) {
             let draw = |_| {
                 if rng.chance(500) {
@@ -223,6 +224,16 @@ impl Plan {
             }
         }
         plan
+    }
+
+    /// Where a log and a quorum of its cosigners lie, there may be somebody who gains by it: who shows late what only some can see.
+    fn draw_accomplice(&mut self, rng: &mut Rng) {
+        let liars = self.cosigners.iter().filter(|lies| **lies).count();
+        let logs = self.logs.iter().any(|log| log.lies());
+        if logs && liars >= self.threshold && rng.chance(400) {
+            let lies = vec![Lie::LateProofs, Lie::BadProofs];
+            self.liars.insert(rng.index(self.nodes), lies);
+        }
     }
 
     /// A log that lies alone is seen through by its cosigners; it gets somewhere with some that lie too.

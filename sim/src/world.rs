@@ -97,6 +97,8 @@ pub struct Node {
     pub lies: Vec<Lie>,
     /// What a liar keeps back.
     pub drawer: Vec<(usize, AnyRecord)>,
+    /// The promises for which a liar has shown an entry that came too late.
+    pub insisted: BTreeSet<RecordHash>,
     /// The keys of books that have ended.
     pub old_pens: BTreeMap<usize, OldPen>,
     /// How far the user's clock is ahead, in milliseconds, counted from [`SKEW`].
@@ -291,6 +293,7 @@ impl World {
             flushed: BTreeMap::new(),
             lies: self.plan.liars.get(&n).cloned().unwrap_or_default(),
             drawer: Vec::new(),
+            insisted: BTreeSet::new(),
             old_pens: BTreeMap::new(),
             skew_ms: SKEW - spread + self.rng.below(2 * spread + 1),
             sealing: Vec::new(),
