@@ -17,6 +17,7 @@ mod load;
 mod map;
 pub mod metrics;
 pub mod query;
+pub mod rates;
 pub mod store;
 pub mod streams;
 mod upkeep;

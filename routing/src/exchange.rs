@@ -11,8 +11,10 @@ use crate::request::{Leg, Prepared, Request};
 use crate::route::{Route, asked_by_first};
 use crate::search::Searcher;
 
-/// Of how many who exchange the cheapest way is looked for: those with the best rates.
+/// Of how many who exchange, and can be paid over, the cheapest way is looked for: those with the best rates.
 const MOST_EXCHANGERS: usize = 16;
+/// Of how many it is looked for in all: rates cost nothing, and those to whom no way leads must not hide the others.
+const MOST_LOOKED_AT: usize = 64;
 
 /// At which rate somebody promises one unit onward for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,8 +176,17 @@ impl ExchangeRequest {
             .filter_map(|rate| Some((rate.asked(request.amount.minor())?, *rate)))
             .collect();
         all.sort_by_key(|(asked, rate)| (*asked, rate.by));
-        all.truncate(MOST_EXCHANGERS);
         all
+    }
+
+    /// Whether somebody has any channel in both units.
+    fn has_channels(&self, graph: &Graph, by: &UserKey) -> bool {
+        let request = &self.request;
+        let mut first = request.first_hops.iter().flatten();
+        let paid = graph.unit(&self.pay_unit).id(by).is_some() || first.any(|hop| hop.to == *by);
+        let pays = graph.unit(&request.unit).id(by).is_some()
+            || request.hints.iter().any(|hint| hint.from == *by);
+        paid && pays
     }
 }
 
@@ -200,12 +211,21 @@ impl Searcher {
             return Err(RouteError::NoExchange);
         }
         let mut best: Option<Exchanged> = None;
-        for (least, rate) in exchangers {
+        let mut found = 0;
+        let reachable = |(_, rate): &(u64, Rate)| wanted.has_channels(graph, &rate.by);
+        let exchangers = exchangers.into_iter().filter(reachable);
+        for (least, rate) in exchangers.take(MOST_LOOKED_AT) {
             let bound = best.as_ref().map_or(MAX_MINOR, |b| b.total().minor());
             if least >= bound {
                 break;
             }
-            best = self.over(graph, wanted, rate, bound)?.or(best);
+            if let Some(cheaper) = self.over(graph, wanted, rate, bound)? {
+                best = Some(cheaper);
+                found += 1;
+            }
+            if found == MOST_EXCHANGERS {
+                break;
+            }
         }
         let best = best.ok_or(RouteError::NoPath)?;
         if best.total().minor() > wanted.max_total.minor() {

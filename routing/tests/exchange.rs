@@ -189,3 +189,20 @@ fn the_best_of_several_is_taken_and_limits_hold() {
     wanted.rates.clear();
     assert_eq!(find_exchanged(&graph, &wanted), Err(RouteError::NoExchange));
 }
+
+#[test]
+fn good_rates_of_those_to_whom_no_way_leads_hide_nobody() {
+    let before = [Plain::free(0, 2, 10_000)];
+    let behind = [Plain::free(2, 1, 10_000)];
+    let mut graph = world(&before, &behind);
+    // 24 have channels with each other only, 28 have none.
+    let ring = |n: u8| Plain::free(10 + n, 10 + (n + 1) % 24, 10_000);
+    let among: Vec<Plain> = (0..24).map(ring).collect();
+    publish(&mut graph, &other(), &among);
+    publish(&mut graph, &request(0, 1, 1).unit, &among);
+    let mut rates: Vec<Rate> = (10..62).map(|n| rate(n, 1, 1_000)).collect();
+    rates.push(rate(2, 2, 1));
+    let wanted = wanted(0, 1, 1_000, rates);
+    let found = find_exchanged(&graph, &wanted).unwrap();
+    assert_eq!((found.rate.by, found.total()), (user(2), amount(2_000)));
+}

@@ -16,13 +16,23 @@ const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// What is asked: `POST /v0/router/routes`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RoutesQuestion {
+    /// Where the way begins, if that is not the payer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<UserKey>,
     /// The payer's own channels: so nobody learns who pays.
-    pub(crate) first: Vec<FirstHop>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) first: Option<Vec<FirstHop>>,
     pub(crate) to: UserKey,
     pub(crate) hints: Vec<HintHop>,
     pub(crate) unit: Unit,
     pub(crate) amount: Amount,
     pub(crate) max_fee: Total,
+    /// What the payer promises, if that is another unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pay_unit: Option<Unit>,
+    /// The most of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_total: Option<Total>,
     pub(crate) max_parts: usize,
     pub(crate) alternatives: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +93,17 @@ pub(crate) struct Route {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Part {
     pub(crate) hops: Vec<Hop>,
+    #[serde(default)]
+    pub(crate) exchange: Option<ToldExchange>,
+}
+
+/// Where units are exchanged on it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ToldExchange {
+    /// How many are promised the payer's unit; the last of them exchanges.
+    pub(crate) at: usize,
+    /// What they signed about their rates.
+    pub(crate) rates: String,
 }
 
 /// One user on the way, and what they are promised.

@@ -49,6 +49,8 @@ pub(crate) const KNOWN_HOMES: &str = "known_homes";
 pub(crate) const LOGS_WANTED: &str = "logs_wanted";
 /// The units in which debts may be cleared round circles (JSON list).
 pub(crate) const CLEARING: &str = "clearing";
+/// The rates at which the user exchanges units, as they were last published (JWS).
+pub(crate) const EXCHANGE: &str = "exchange";
 /// The published profile (JWS).
 pub(crate) const PROFILE: &str = "profile";
 

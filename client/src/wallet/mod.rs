@@ -30,6 +30,7 @@ mod directory;
 mod doctor;
 mod event;
 mod evidence;
+mod exchange;
 mod flush;
 mod forward;
 mod friends;
@@ -89,6 +90,7 @@ pub use decide::DecideReport;
 pub use doctor::{Check, Diagnosis};
 pub use event::{WalletEvent, WalletEventKind};
 pub use evidence::{Bundle, verify_evidence};
+pub use exchange::{RATES_STAND, RatesView};
 pub use flush::{Delivery, Fault, FlushReport};
 pub use forward::{ForwardRule, PassedOn};
 pub use friends::{Added, FriendDetails, LimitChange};
@@ -100,7 +102,7 @@ pub use lines::UnattendedTerms;
 pub use logs::{CosignerView, ForkView, LogSource, LogView};
 pub use pay::{
     Circle, PAY_DEADLINE, PayOptions, PayProgress, PayTarget, Payable, PaymentFault, PaymentPart,
-    PaymentState, PaymentView, ReceiptView, Way, WayPart,
+    PaymentState, PaymentView, ReceiptView, Way, WayExchange, WayPart,
 };
 pub use profile::PublishedProfile;
 pub use promise::{DEFAULT_DEADLINE, Hangs, MadePromise, PromiseTerms, PromiseView, standing_name};

@@ -10,6 +10,7 @@ mod cosigner;
 mod cosigner_faults;
 mod demo;
 mod discovery;
+mod exchange;
 mod faults;
 mod hostile;
 mod jose;

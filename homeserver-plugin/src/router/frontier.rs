@@ -312,7 +312,7 @@ impl Frontier {
         let every = self.full_every(key);
         let failures = self.users.get(&key).map_or(0, |user| user.failures);
         let mut pause = self.pause_after(failures, every, outcome, jitter);
-        if !outcome.doubtful.is_empty() {
+        if !outcome.doubtful.is_empty() || outcome.rates_doubtful {
             pause = pause.min(DOUBTFUL_MS);
         }
         let Some(user) = self.users.get_mut(&key) else {
@@ -326,6 +326,7 @@ impl Frontier {
         };
         user.changes.merge(Work {
             peers: outcome.doubtful.clone(),
+            rates: outcome.rates_doubtful,
             ..Work::default()
         });
         let due = (user.next_at, key);

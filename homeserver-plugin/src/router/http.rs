@@ -1,13 +1,14 @@
 //! Asking the router.
 
 mod circles;
+mod exchange;
 mod known;
 mod problem;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use atomicity_ledger::{Amount, Total, UserKey};
-use atomicity_routing::{Hint, Route};
+use atomicity_routing::{Hint, Route, RouteError};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,10 +18,11 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::exchange::ExchangeView;
 pub use self::known::KnownPage;
 use self::problem::{NoWay, RouteProblem};
 use super::frontier::Source;
-use super::query::{self, Question, Way};
+use super::query::{self, Found, Question, Way};
 use super::{Router, store};
 use crate::clock;
 use crate::error::PluginError;
@@ -111,6 +113,15 @@ pub struct RoutesRequest {
     /// Into how many parts the amount may be divided; the router's own limit if absent or above it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_parts: Option<usize>,
+    /// What the payer promises, if that is another unit: then the answer is the cheapest way on which one user exchanges, in one part.
+    /// `first` are channels in this unit, `hints` in `unit`; `via` is who exchanges; `max_fee` does not apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "USD/2")]
+    pub pay_unit: Option<atomicity_ledger::Unit>,
+    /// With `pay_unit`: the most that the payer promises, in its minor units; no bound if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub max_total: Option<Total>,
 }
 
 /// A channel of the payer.
@@ -168,7 +179,7 @@ pub struct RoutesAnswer {
 /// One way to pay: all of its parts are to be paid.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RouteView {
-    /// What all hops take, in minor units.
+    /// What all hops take, in minor units; with `pay_unit`, what is taken in the payee's unit.
     pub fee: String,
     /// The parts; one unless the amount is divided.
     pub parts: Vec<PartView>,
@@ -183,6 +194,9 @@ pub struct PartView {
     pub fee: String,
     /// From the payer's friend to the payee.
     pub hops: Vec<HopView>,
+    /// Where units are exchanged, with `pay_unit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<ExchangeView>,
 }
 
 /// One user on the way.
@@ -204,6 +218,7 @@ impl From<&Route> for PartView {
             amount: route.amount().minor().to_string(),
             fee: route.fee().to_string(),
             hops: hops.collect(),
+            exchange: None,
         }
     }
 }
@@ -228,6 +243,12 @@ impl RoutesRequest {
         };
         if self.from.is_none() && self.first.is_none() {
             return refuse("`from` or `first` must say where the payment begins".to_owned());
+        }
+        if self.pay_unit.as_ref() == Some(&self.unit) {
+            return refuse("`pay_unit` is another unit than `unit`".to_owned());
+        }
+        if self.pay_unit.is_none() && self.max_total.is_some() {
+            return refuse("`max_total` is for `pay_unit`".to_owned());
         }
         let first = self.first.as_ref().map_or(0, Vec::len);
         let bounds = [
@@ -277,6 +298,9 @@ impl RoutesRequest {
             via: self.via,
             alternatives: self.alternatives.unwrap_or(1),
             max_parts: self.max_parts,
+            pay: self
+                .pay_unit
+                .map(|unit| (unit, self.max_total.unwrap_or(Total::MAX))),
         })
     }
 }
@@ -288,8 +312,8 @@ impl RoutesRequest {
     responses(
         (status = 200, body = RoutesAnswer),
         (status = 400, description = "`body_malformed`, `question_invalid`", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`unknown_payee`, `unknown_payer`, `unknown_via`, `no_route`", body = RouteProblem, content_type = "application/problem+json"),
-        (status = 409, description = "`too_narrow`: `widest` is the most that can be carried; `fee_too_high`: `cheapest` is the least that it costs", body = RouteProblem, content_type = "application/problem+json"),
+        (status = 404, description = "`unknown_payee`, `unknown_payer`, `unknown_via`, `no_route`, `no_exchange`", body = RouteProblem, content_type = "application/problem+json"),
+        (status = 409, description = "`too_narrow`: `widest` is the most that can be carried; `fee_too_high`, `cost_too_high`: `cheapest` is the least that it costs", body = RouteProblem, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`overloaded`, `router_starting`", body = Problem, content_type = "application/problem+json"),
     ))]
@@ -301,15 +325,24 @@ async fn find(
     state.limits.route_query(address.into())?;
     let router = router(&state)?;
     let question = request.question()?;
-    let ways = match query::answer(router, question).await? {
-        Ok(ways) => ways,
-        Err(error) => return Ok(NoWay(error).into_response()),
-    };
-    let hops = ways.iter().flatten().flat_map(Route::hops);
+    let (routes, users): (Vec<RouteView>, BTreeSet<UserKey>) =
+        match query::answer(router, question).await? {
+            Ok(Found::Ways(ways)) => {
+                let hops = ways.iter().flatten().flat_map(Route::hops);
+                let users = hops.map(|hop| hop.to).collect();
+                (ways.iter().map(RouteView::from).collect(), users)
+            }
+            Ok(Found::Exchanged(found)) => match exchange::view(&state, &found).await? {
+                Some(view) => (vec![view], exchange::users(&found)),
+                // Their rates were taken back since.
+                None => return Ok(NoWay(RouteError::NoExchange).into_response()),
+            },
+            Err(error) => return Ok(NoWay(error).into_response()),
+        };
     let answer = RoutesAnswer {
         as_of: router.heard_at(),
-        routes: ways.iter().map(RouteView::from).collect(),
-        profiles: profiles_of(&state, hops.map(|hop| hop.to).collect()).await?,
+        routes,
+        profiles: profiles_of(&state, users).await?,
     };
     Ok(Json(answer).into_response())
 }

@@ -1,6 +1,6 @@
 //! Reading the durable copy at the start.
 
-use atomicity_ledger::record::Advert;
+use atomicity_ledger::record::{Advert, Rates};
 use atomicity_ledger::{Signed, Timestamp};
 use sqlx::PgPool;
 
@@ -30,7 +30,37 @@ pub async fn everything(pool: &PgPool, router: &Router) -> Result<(), PluginErro
             }
         }
     }
-    adverts(pool, router, now).await
+    adverts(pool, router, now).await?;
+    rates(pool, router, now).await
+}
+
+async fn rates(pool: &PgPool, router: &Router, now: i64) -> Result<(), PluginError> {
+    let mut after = None;
+    loop {
+        let page = store::rates::texts(pool, after, now).await?;
+        let Some((owner, ..)) = page.last() else {
+            return Ok(());
+        };
+        after = Some(*owner);
+        let router = router.clone();
+        let put = tokio::task::spawn_blocking(move || {
+            for (_, expires, jws) in &page {
+                if let Ok(signed) = Signed::<Rates>::decode(jws) {
+                    router.map.put_rates(signed.record(), time(*expires));
+                }
+            }
+        });
+        joined(put).await?;
+    }
+}
+
+fn time(millis: i64) -> Timestamp {
+    Timestamp::saturating_from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+async fn joined(put: tokio::task::JoinHandle<()>) -> Result<(), PluginError> {
+    put.await
+        .map_err(|error| PluginError::Internal(format!("reading the graph: {error}")))
 }
 
 async fn adverts(pool: &PgPool, router: &Router, now: i64) -> Result<(), PluginError> {
@@ -46,14 +76,11 @@ async fn adverts(pool: &PgPool, router: &Router, now: i64) -> Result<(), PluginE
         let put = tokio::task::spawn_blocking(move || {
             for (.., expires, jws) in &page {
                 if let Ok(signed) = Signed::<Advert>::decode(jws) {
-                    let expires = u64::try_from(*expires).unwrap_or(0);
-                    let expires = Timestamp::saturating_from_millis(expires);
                     let most = router.config.units_per_advert;
-                    router.map.put(signed.record(), None, expires, most);
+                    router.map.put(signed.record(), None, time(*expires), most);
                 }
             }
         });
-        put.await
-            .map_err(|error| PluginError::Internal(format!("reading the graph: {error}")))?;
+        joined(put).await?;
     }
 }

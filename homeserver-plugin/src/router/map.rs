@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use atomicity_ledger::record::Advert;
+use atomicity_ledger::record::{Advert, Rates};
 use atomicity_ledger::{Seq, Timestamp, Total, Unit, UserKey};
 use atomicity_routing::{Advert as Published, Debt, Debts, Graph, GraphSize, Offer};
+
+use super::rates::Exchangers;
 
 /// Most units that are told apart. Each costs memory of its own, and names are free.
 const MAX_UNITS: usize = 20_000;
@@ -27,6 +29,7 @@ struct Inner {
     graph: Graph,
     /// What people agree to have cleared.
     debts: Debts,
+    exchangers: Exchangers,
     units: HashSet<Unit>,
 }
 
@@ -46,6 +49,12 @@ impl Reading<'_> {
     #[must_use]
     pub fn debts(&self) -> &Debts {
         &self.0.debts
+    }
+
+    /// Who exchanges units.
+    #[must_use]
+    pub fn exchangers(&self) -> &Exchangers {
+        &self.0.exchangers
     }
 }
 
@@ -98,6 +107,12 @@ impl Inner {
         self.units.len() < MAX_UNITS && self.units.insert(unit.clone())
     }
 
+    fn put_rates(&mut self, rates: &Rates, expires: Timestamp) {
+        let mut exchangers = std::mem::take(&mut self.exchangers);
+        exchangers.put(rates, expires, |unit| self.knows(unit));
+        self.exchangers = exchangers;
+    }
+
     fn take_out(&mut self, advert: &Advert) {
         for unit in &advert.units {
             self.graph.remove(&advert.from, &advert.to, &unit.unit);
@@ -146,18 +161,30 @@ impl Map {
         self.write().take_out(advert);
     }
 
+    /// Takes the rates of a user in, in place of all that they published about them before.
+    pub fn put_rates(&self, rates: &Rates, expires: Timestamp) {
+        self.write().put_rates(rates, expires);
+    }
+
+    /// Takes the rates of a user out.
+    pub fn withdraw_rates(&self, user: &UserKey) {
+        self.write().exchangers.remove(user);
+    }
+
     /// Takes out all that `user` published.
     pub fn forget(&self, user: &UserKey) {
         let mut inner = self.write();
         inner.graph.remove_user(user);
         inner.debts.remove_user(user);
+        inner.exchangers.remove(user);
     }
 
     /// Takes out what has expired.
     pub fn purge(&self, now: Timestamp) -> usize {
         let mut inner = self.write();
-        let gone = inner.graph.purge(now) + inner.debts.purge(now);
+        let gone = inner.graph.purge(now) + inner.debts.purge(now) + inner.exchangers.purge(now);
         let units = inner.graph.units().chain(inner.debts.units());
+        let units = units.chain(inner.exchangers.units());
         inner.units = units.cloned().collect();
         gone
     }

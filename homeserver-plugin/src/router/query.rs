@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use atomicity_ledger::{Amount, Total, Unit, UserKey};
 use atomicity_routing::{
-    CircleRequest, DebtCircle, FirstHop, Graph, Hint, Request, Route, RouteError, Searcher,
+    CircleRequest, DebtCircle, ExchangeRequest, Exchanged, FirstHop, Graph, Hint, Request, Route,
+    RouteError, Searcher,
 };
 
 use super::config::RouterConfig;
@@ -43,10 +44,21 @@ pub struct Question {
     pub alternatives: usize,
     /// Into how many parts the amount may be divided.
     pub max_parts: Option<usize>,
+    /// What the payer promises, if that is another unit, and the most of it.
+    pub pay: Option<(Unit, Total)>,
 }
 
 /// One way to pay: parts that belong together.
 pub type Way = Vec<Route>;
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// Ways in one unit, cheapest first.
+    Ways(Vec<Way>),
+    /// A way on which somebody exchanges.
+    Exchanged(Box<Exchanged>),
+}
 
 impl Question {
     fn request(&self, config: &RouterConfig, stranger: UserKey) -> Request {
@@ -105,13 +117,30 @@ fn search(
 pub async fn answer(
     router: &Router,
     question: Question,
-) -> Result<Result<Vec<Way>, RouteError>, PluginError> {
+) -> Result<Result<Found, RouteError>, PluginError> {
     in_turn(router, move |router| {
         let request = question.request(&router.config, router.stranger);
         let alternatives = question.alternatives.min(router.config.max_alternatives);
         let mut searcher = router.searcher();
         let started = Instant::now();
-        let found = search(&mut searcher, &router.map.read(), &request, alternatives);
+        let map = router.map.read();
+        let found = match question.pay {
+            None => search(&mut searcher, &map, &request, alternatives).map(Found::Ways),
+            Some((pay_unit, max_total)) => {
+                let units = (&pay_unit, &request.unit);
+                let exchangers = map.exchangers();
+                let rates = exchangers.offers(units, request.amount, request.via, request.now);
+                let wanted = ExchangeRequest {
+                    request,
+                    pay_unit,
+                    max_total,
+                    rates,
+                };
+                let found = searcher.find_exchanged(&map, &wanted);
+                found.map(|found| Found::Exchanged(Box::new(found)))
+            }
+        };
+        drop(map);
         let outcome = found.as_ref().map_or_else(RouteError::code, |_| "routes");
         router.metrics.query(outcome, started.elapsed());
         router.give_back(searcher);

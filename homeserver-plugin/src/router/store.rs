@@ -2,11 +2,12 @@
 
 pub mod adverts;
 pub mod keys;
+pub mod rates;
 pub mod ratings;
 
 use std::collections::HashMap;
 
-use atomicity_ledger::UserKey;
+use atomicity_ledger::{SignerKey, UserKey};
 use sqlx::PgPool;
 
 use super::frontier::User;
@@ -20,6 +21,12 @@ pub fn key(bytes: &[u8]) -> Option<UserKey> {
     <[u8; 32]>::try_from(bytes)
         .ok()
         .and_then(|bytes| UserKey::from_bytes(bytes).ok())
+}
+
+fn signer(bytes: &[u8]) -> Option<SignerKey> {
+    <[u8; 32]>::try_from(bytes)
+        .ok()
+        .and_then(|bytes| SignerKey::from_bytes(bytes).ok())
 }
 
 fn small(count: u32) -> i32 {
@@ -139,7 +146,8 @@ pub async fn users(
     let rows = sqlx::query!(
         r#"SELECT u.owner, u.home, u.home_at, u.next_at, u.failures, u.visited_at, u.profile_serial,
                   (SELECT count(*) FROM router_advert a WHERE a.owner = u.owner AND NOT a.withdrawn) AS "adverts!",
-                  EXISTS (SELECT 1 FROM router_advert a WHERE a.owner = u.owner AND a.signer <> a.owner) AS "delegates!"
+                  (EXISTS (SELECT 1 FROM router_advert a WHERE a.owner = u.owner AND a.signer <> a.owner)
+                   OR EXISTS (SELECT 1 FROM router_rates r WHERE r.owner = u.owner AND r.signer <> r.owner)) AS "delegates!"
            FROM router_user u WHERE u.owner > $1 ORDER BY u.owner LIMIT $2"#,
         after,
         BITE

@@ -35,6 +35,7 @@ async fn round(state: &AppState, router: &Router, rounds: u32) -> Result<(), Plu
     pin(state, router).await?;
     router.map.purge(now());
     store::adverts::expire(&state.pool, clock::now_ms()).await?;
+    store::rates::expire(&state.pool, clock::now_ms()).await?;
     if rounds % TIDY == TIDY - 1 {
         router.map.compact();
         store::forget_homes(&state.pool).await?;

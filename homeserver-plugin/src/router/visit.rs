@@ -4,6 +4,7 @@ mod adverts;
 mod keys;
 mod listing;
 mod profile;
+mod rates;
 mod ratings;
 
 use std::collections::{BTreeSet, HashMap};
@@ -47,6 +48,8 @@ struct Visitor<'a> {
     refused: bool,
     /// Advertisements that were not there, for the first time.
     doubtful: BTreeSet<UserKey>,
+    /// The rates were not there, for the first time.
+    rates_doubtful: bool,
     profile: bool,
     pinned: bool,
 }
@@ -64,6 +67,7 @@ pub async fn read(state: &AppState, router: &Router, visit: &Visit) -> Outcome {
         keys: HashMap::new(),
         refused: false,
         doubtful: BTreeSet::new(),
+        rates_doubtful: false,
         profile: known.as_ref().is_some_and(|user| user.profile),
         pinned: visit.pinned,
     };
@@ -73,6 +77,7 @@ pub async fn read(state: &AppState, router: &Router, visit: &Visit) -> Outcome {
         profile: visitor.profile,
         full: visit.work.full,
         doubtful: visitor.doubtful,
+        rates_doubtful: visitor.rates_doubtful,
         ..Outcome::default()
     };
     match done {
@@ -100,6 +105,13 @@ pub async fn read(state: &AppState, router: &Router, visit: &Visit) -> Outcome {
         }
         Err(_) => outcome.aborted = true,
     }
+    match store::rates::of_user(&state.pool, &visit.user).await {
+        Ok(held) => {
+            let signer = held.filter(|held| !held.withdrawn).map(|held| held.signer);
+            outcome.delegates |= signer.is_some_and(|key| !key.is_root_of(&visit.user));
+        }
+        Err(_) => outcome.aborted = true,
+    }
     outcome
 }
 
@@ -118,6 +130,9 @@ impl Visitor<'_> {
         } else if !work.peers.is_empty() {
             let peers: Vec<UserKey> = work.peers.iter().copied().collect();
             self.read_adverts(&peers, deleted).await?;
+        }
+        if (work.full || work.rates) && (self.profile || self.pinned) {
+            self.read_rates(work.rates_deleted).await?;
         }
         // Users who take no part are not followed further, or the crawl would have no end.
         if (work.full || work.follows) && (self.profile || self.pinned) {

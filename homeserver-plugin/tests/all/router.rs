@@ -1,6 +1,7 @@
 //! The router: what it takes in, what it answers, what it survives. Homeservers here do as the test tells them.
 
 mod circles;
+mod exchange;
 mod people;
 
 use atomicity_ledger::record::{Advert, Delegation, Profile, Rating, Revocation};

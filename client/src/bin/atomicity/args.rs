@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use agent::{AgentCommand, AgentOn};
-pub use payments::{Clear, ForwardCommand, ForwardOn, Invoice};
+pub use payments::{Clear, ExchangeCommand, ForwardCommand, ForwardOn, Invoice};
 pub use promises::{LogCommand, PromiseCommand, Promises, SecretCommand, WatchtowerCommand};
 
 pub use rules::{Block, RuleAdd, RuleCommand, Says};
@@ -76,7 +76,7 @@ pub enum Command {
     /// Give a friend credit on you: pay them by owing them
     Issue(Issue),
     /// Pay an invoice, or anybody, over friends; with --on, promise a friend an amount that becomes due if a secret is published
-    Pay(Pay),
+    Pay(Box<Pay>),
     /// Ask to be paid: an amount, a link, and a QR code
     Invoice(Invoice),
     /// List your invoices, and what became of them
@@ -104,6 +104,9 @@ pub enum Command {
     /// An agent at your plugin that keeps books while this device is off
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Exchange units for payments that you pass on, at rates that you publish
+    #[command(subcommand)]
+    Exchange(ExchangeCommand),
     /// Promises that may become due, and what has become of them
     Promises(Promises),
     /// Secrets that promises hang on
@@ -278,6 +281,15 @@ pub struct Pay {
     /// The most that those who pass it on may take together [default: 1 % and one smallest unit]
     #[arg(long, value_name = "AMOUNT", conflicts_with = "on")]
     pub max_fee: Option<String>,
+    /// Promise another unit, which somebody on the way exchanges: a friend, or whom you name with --via
+    #[arg(long = "with", value_name = "UNIT", conflicts_with_all = ["on", "along", "max_fee"])]
+    pub with: Option<String>,
+    /// The most of that unit that you promise [default: what is shown, and 1 %]
+    #[arg(long, value_name = "AMOUNT", requires = "with")]
+    pub max: Option<String>,
+    /// Agree to the rate that is shown
+    #[arg(long, requires = "with")]
+    pub yes: bool,
     /// Only over this user
     #[arg(long, value_name = "USER", conflicts_with = "on")]
     pub via: Option<String>,

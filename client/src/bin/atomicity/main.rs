@@ -9,6 +9,7 @@ mod clear;
 mod doctor;
 mod events;
 mod evidence;
+mod exchange;
 mod forward;
 mod friend;
 mod identity;
@@ -134,7 +135,7 @@ async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
         Command::Unit(command) => unit::run(context, command).await,
         Command::Friend(command) => friend::run(context, command).await,
         Command::Issue(args) => pay::issue(context, args).await,
-        Command::Pay(args) => promise::pay(context, args).await,
+        Command::Pay(args) => promise::pay(context, *args).await,
         Command::Invoice(args) => invoice::create(context, args).await,
         Command::Invoices => invoice::list(context).await,
         Command::Payments => payment::list(context).await,
@@ -145,6 +146,7 @@ async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
         Command::Block(args) => rule::block(context, &args, true).await,
         Command::Unblock(args) => rule::block(context, &args, false).await,
         Command::Agent(command) => agent::run(context, command).await,
+        Command::Exchange(command) => exchange::run(context, command).await,
         Command::Promises(args) => promise::promises(context, args).await,
         Command::Secret(command) => promise::secret(context, command).await,
         Command::Log(command) => log::run(context, command).await,

@@ -59,7 +59,7 @@ pub fn print_line(text: &str) {
     let _ = out.flush();
 }
 
-fn eprint_line(text: &str) {
+pub fn eprint_line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 

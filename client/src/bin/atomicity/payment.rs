@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::Context;
 use crate::args::Pay;
+use crate::exchange;
 use crate::output::{delivery_name, delivery_words, minor_text, spinner, table, time_text};
 
 async fn user(wallet: &Wallet, text: &str) -> Result<UserKey, ClientError> {
@@ -48,6 +49,7 @@ async fn options(
         options.along = Some(along);
     }
     options.routers.clone_from(&args.routers);
+    options.with = exchange::with(wallet, args).await?;
     options.deadline = args.deadline;
     options.memo = args.memo.as_deref().map(str::parse).transpose()?;
     Ok(options)
@@ -56,7 +58,10 @@ async fn options(
 pub async fn pay(context: &Context, args: &Pay) -> Result<u8, ClientError> {
     let wallet = context.wallet().await?;
     let payable = wallet.payable(&args.whom, args.amount.as_deref()).await?;
-    let options = options(&wallet, args, &payable).await?;
+    let mut options = options(&wallet, args, &payable).await?;
+    if options.with.is_some() && !args.dry_run {
+        exchange::agree(context, &wallet, &payable, &mut options, args).await?;
+    }
     let code = if args.dry_run {
         dry_run(context, &wallet, &payable, &options).await?
     } else if fits_plainly(&wallet, &payable, &options).await? {
@@ -77,7 +82,7 @@ async fn fits_plainly(
     let PayTarget::User(user) = &payable.target else {
         return Ok(false);
     };
-    if options.via.is_some() || options.along.is_some() {
+    if options.via.is_some() || options.along.is_some() || options.with.is_some() {
         return Ok(false);
     }
     let is_friend = wallet.friend(&user.to_z32()).await.is_ok();
@@ -143,6 +148,8 @@ async fn dry_run(
         json!({
             "fee": way.fee().to_string(),
             "fee_text": minor_text(unit, way.fee()),
+            "promised": way.promised().to_string(),
+            "exchange": exchange::of(way).map(|e| exchange::rate_value(&e.rate)),
             "parts": parts.collect::<Vec<_>>(),
         })
     };
@@ -160,7 +167,10 @@ async fn dry_run(
         payable.payee()
     )];
     for way in &ways {
-        lines.push(format!("for a fee of {}:", minor_text(unit, way.fee())));
+        lines.push(match exchange::of(way) {
+            Some(exchange) => exchange::quote(way, exchange),
+            None => format!("for a fee of {}:", minor_text(unit, way.fee())),
+        });
         for part in &way.parts {
             let mut names = Vec::new();
             for (user, _) in &part.hops {
@@ -190,12 +200,15 @@ async fn over_friends(
     bar.finish_and_clear();
     let paid = paid?;
     context.out.result(&value(&paid), || {
-        let (unit, fee) = (&paid.unit, paid.fee);
+        let unit = &paid.unit;
+        let cost = match &paid.with {
+            Some((with, promised, _)) => format!("with {}", minor_text(with, *promised)),
+            None => format!("for a fee of {}", minor_text(unit, paid.fee)),
+        };
         format!(
-            "Paid {} to {} for a fee of {}.\nThe receipt: atomicity receipt {}",
+            "Paid {} to {} {cost}.\nThe receipt: atomicity receipt {}",
             minor_text(unit, paid.amount),
             paid.payee,
-            minor_text(unit, fee),
             paid.id
         )
     });
@@ -246,6 +259,12 @@ pub fn value(payment: &PaymentView) -> Value {
         "fee": payment.fee.to_string(),
         "fee_text": text(payment.fee),
         "max_fee": payment.max_fee.to_string(),
+        "with": payment.with.as_ref().map(|(unit, promised, most)| json!({
+            "unit": unit,
+            "promised": promised.to_string(),
+            "promised_text": minor_text(unit, *promised),
+            "most": most.to_string(),
+        })),
         "state": payment.state.as_str(),
         "why": payment.why,
         "memo": payment.memo.as_ref().map(Memo::as_str),

@@ -177,6 +177,7 @@ impl Wallet {
             amount: circle.amount,
             // Nobody takes anything.
             most: circle.amount,
+            pay: None,
             logs: self.common_logs(Some(invoice.record())).await?,
             invoice: Some(invoice.jws().to_owned()),
             memo: None,
@@ -191,6 +192,7 @@ impl Wallet {
         let way = Way {
             parts: vec![WayPart {
                 hops: hops.collect(),
+                exchange: None,
             }],
         };
         let keys = self.keys_round(&circle).await?;

@@ -23,6 +23,8 @@ use crate::store::{invoices, json_in};
 const MAX_TRIES: u64 = 8;
 /// With less time left before the deadline no other way is taken on the same terms, milliseconds.
 const MIN_LEFT_MS: u64 = 20_000;
+/// How often a hop that exchanges may say that it is offered too little, before it is avoided: its rate may have changed.
+const MAX_RATES_READ: u32 = 4;
 /// With less time left nothing is published for somebody who is away, milliseconds.
 const MIN_PUBLISH_MS: u64 = 3_000;
 /// How long after the last deadline a payment is waited for, milliseconds.
@@ -459,10 +461,17 @@ fn last_word(attempt: &Attempt) -> &'static str {
 /// The edges that failed.
 fn avoided(me: UserKey, attempt: &Attempt) -> Vec<(UserKey, UserKey)> {
     let mut edges = Vec::new();
+    let mut forgiven = 0;
     for part in attempt.parts() {
         let Fate::Failed { hop, failure } = &part.fate else {
             continue;
         };
+        // Rates change, and are read anew for the next way.
+        let exchanged = attempt.unit() != attempt.unit_arriving();
+        if exchanged && failure.code == FailureCode::FeeTooLow && forgiven < MAX_RATES_READ {
+            forgiven += 1;
+            continue;
+        }
         let silent = hop.is_none() && failure.code == FailureCode::Expired;
         if silent && part.hops.len() > 1 {
             // Somebody after the first hop never answered; nobody can tell who.

@@ -68,6 +68,17 @@ pub enum PaymentFault {
         /// The limit.
         most: String,
     },
+    /// Every way on which units are exchanged costs more than the payer wants.
+    #[error("that would cost {cost}, and at most {most} is allowed")]
+    CostTooHigh {
+        /// The cheapest.
+        cost: String,
+        /// The limit.
+        most: String,
+    },
+    /// Whoever exchanges asks another rate than a router calculated with.
+    #[error("whoever exchanges has changed the rate meanwhile")]
+    RateChanged,
     /// The payee is away and takes nothing meanwhile.
     #[error("the payee is away and takes nothing unattended over this way: {0}")]
     NotUnattended(String),
@@ -107,6 +118,8 @@ impl PaymentFault {
             Self::NoRouter(_) => "no_router",
             Self::NoWay { code, .. } => code,
             Self::FeeTooHigh { .. } => "fee_too_high",
+            Self::CostTooHigh { .. } => "cost_too_high",
+            Self::RateChanged => "rate_changed",
             Self::NotUnattended(_) => "not_unattended",
             Self::NotThrough(_) => "not_through",
             Self::Undecided(_) => "undecided",
@@ -134,6 +147,8 @@ impl PaymentFault {
                 "pay less, ask friends for larger lines, or try later; nothing was signed"
             }
             Self::FeeTooHigh { .. } => "allow more with --max-fee; nothing was signed",
+            Self::CostTooHigh { .. } => "allow more with --max; nothing was signed",
+            Self::RateChanged => "look at the new rate and pay again; nothing was signed",
             Self::NotUnattended(_) => {
                 "they allow it with `atomicity friend limit … --unattended`; or ask them for an invoice"
             }

@@ -4,7 +4,9 @@ mod asked;
 mod check;
 mod circle;
 mod drive;
+mod exchange;
 mod fault;
+mod routers;
 mod send;
 mod target;
 mod view;
@@ -13,6 +15,7 @@ mod ways;
 use std::time::Duration;
 
 use atomicity_ledger::hop::{Attempt, Fate};
+use atomicity_ledger::record::Terms;
 use atomicity_ledger::seal::{open_private, seal_private};
 use atomicity_ledger::{Amount, Memo, RecordId, Unit, UserKey};
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,7 @@ use crate::store::payments::PaymentRow;
 pub use crate::store::payments::PaymentState;
 pub use circle::Circle;
 pub use drive::PayProgress;
+pub use exchange::WayExchange;
 pub use fault::PaymentFault;
 pub use target::{PayTarget, Payable};
 pub use view::{PaymentPart, PaymentView, ReceiptView};
@@ -40,6 +44,9 @@ pub const PAY_DEADLINE: Duration = Duration::from_secs(60);
 pub struct PayOptions {
     /// The most that all hops together may take, in minor units; 1 % of the amount and one smallest unit if `None`.
     pub max_fee: Option<u64>,
+    /// The unit that the payer promises, if somebody on the way is to exchange it; `via` then names who. The most that is promised
+    /// of it, in minor units, is all that limits what that costs.
+    pub with: Option<(Unit, Amount)>,
     /// Who must be on the way.
     pub via: Option<UserKey>,
     /// Who must not be on the way.
@@ -58,6 +65,7 @@ impl Default for PayOptions {
     fn default() -> Self {
         Self {
             max_fee: None,
+            with: None,
             via: None,
             avoid: Vec::new(),
             routers: Vec::new(),
@@ -77,6 +85,9 @@ pub(crate) struct Plan {
     pub(crate) amount: Amount,
     /// What may be promised, fees included.
     pub(crate) most: Amount,
+    /// What is promised, if that is another unit: somebody exchanges it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pay: Option<Unit>,
     /// The signed invoice; without one the payee is away.
     pub(crate) invoice: Option<String>,
     pub(crate) memo: Option<Memo>,
@@ -102,10 +113,36 @@ impl Plan {
     pub(crate) fn is_circle(&self, me: UserKey) -> bool {
         self.payee == me
     }
+
+    /// The unit of the payer's own promises.
+    pub(crate) fn paying(&self) -> &Unit {
+        self.pay.as_ref().unwrap_or(&self.unit)
+    }
+
+    /// Nothing is promised yet.
+    pub(crate) fn attempt(&self, terms: Terms) -> Result<Attempt, ClientError> {
+        Ok(match &self.pay {
+            None => Attempt::new(self.unit.clone(), terms, self.amount, self.most)?,
+            Some(pay) => Attempt::exchanged(
+                (pay.clone(), self.most),
+                (self.unit.clone(), self.amount),
+                terms,
+            )?,
+        })
+    }
 }
 
-/// What a payment cost beyond its amount, in minor units.
+/// What the payer has promised and not got back, in minor units of the payer's unit.
+pub(crate) fn promised(attempt: &Attempt) -> u64 {
+    let progress = attempt.progress();
+    progress.outstanding.saturating_add(progress.paid)
+}
+
+/// What a payment cost beyond its amount, in minor units. Nothing can be said where units were exchanged: then it is 0.
 pub(crate) fn cost(attempt: &Attempt) -> u64 {
+    if attempt.unit() != attempt.unit_arriving() {
+        return 0;
+    }
     let counting = attempt
         .parts()
         .iter()

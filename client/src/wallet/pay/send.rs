@@ -44,7 +44,7 @@ impl Wallet {
         if invoice.is_none() {
             secret::keep_in(&mut change, &drawn).await?;
         }
-        let mut attempt = Attempt::new(plan.unit.clone(), terms, plan.amount, plan.most)?;
+        let mut attempt = plan.attempt(terms)?;
         let now = change.now.millis();
         let mut row = PaymentRow {
             id: RecordId::from_entropy(entropy()),
@@ -144,7 +144,7 @@ impl Wallet {
             return Ok(attempt.ask(RecordId::from_entropy(entropy()), route, &context)?);
         }
         let mut pair = change.load(self.user(), first).await?;
-        let ceiling = rules::verdict(change.conn(), &first, &plan.unit)
+        let ceiling = rules::verdict(change.conn(), &first, plan.paying())
             .await?
             .issue;
         let known = logs::known(change.conn()).await?;
@@ -168,7 +168,7 @@ impl Wallet {
         change
             .note(HistoryItem {
                 user: Some(first),
-                unit: Some(plan.unit.clone()),
+                unit: Some(plan.paying().clone()),
                 kind: "promised".to_owned(),
                 direction: Some(Direction::Out),
                 amount: part.map(|part| part.amount.minor()),
@@ -194,7 +194,7 @@ impl Wallet {
         let deadline = Duration::from_millis(plan.deadline_ms);
         let on = |logs: Vec<String>| PromiseTerms::on(hash, Hangs::Logs { logs, deadline });
         let all = self
-            .terms_for(first, &plan.unit, on(plan.logs.clone()))
+            .terms_for(first, plan.paying(), on(plan.logs.clone()))
             .await;
         let mut failure = match all {
             Ok(terms) => return Ok(terms),
@@ -203,7 +203,7 @@ impl Wallet {
         // One that does not answer must not hinder the others.
         for log in plan.logs.iter().filter(|_| plan.logs.len() > 1) {
             match self
-                .terms_for(first, &plan.unit, on(vec![log.clone()]))
+                .terms_for(first, plan.paying(), on(vec![log.clone()]))
                 .await
             {
                 Ok(terms) => return Ok(terms),
@@ -240,13 +240,13 @@ fn route(
     keys: &BTreeMap<UserKey, HopKey>,
     payload: &Payload,
 ) -> Result<Route, ClientError> {
-    let stops = part.hops.iter().map(|(user, amount)| {
+    let stops = part.hops.iter().enumerate().map(|(at, (user, amount))| {
         let key = keys.get(user).cloned();
         let key = key.ok_or(PaymentFault::RouteInvalid("the key of a hop is missing"))?;
         Ok(Stop {
             key,
             amount: *amount,
-            unit: None,
+            unit: part.unit_from(at),
         })
     });
     Ok(Route {

@@ -180,13 +180,19 @@ impl Wallet {
         let fee = options.max_fee.unwrap_or(standard);
         let most = amount.minor().saturating_add(fee);
         let most = most.min(atomicity_ledger::Total::MAX.minor());
+        let with = options.with.as_ref();
+        let (pay, most) = match with.filter(|(unit, _)| *unit != payable.money.unit) {
+            Some((unit, most)) => (Some(unit.clone()), *most),
+            None => (None, atomicity_ledger::Amount::from_minor(most)?),
+        };
         let at = now().millis();
         let logs = self.common_logs(invoice.map(Signed::record)).await?;
         Ok(Plan {
             payee,
             unit: payable.money.unit.clone(),
             amount,
-            most: atomicity_ledger::Amount::from_minor(most)?,
+            most,
+            pay,
             invoice: invoice.map(|invoice| invoice.jws().to_owned()),
             memo: options.memo.clone().or_else(|| payable.memo.clone()),
             via: options.via,

@@ -6,7 +6,7 @@ use atomicity_ledger::{Memo, PaymentHash, Preimage, RecordId, Unit, UserKey};
 
 use super::super::Wallet;
 use super::fault::PaymentFault;
-use super::{PaymentState, Plan, cost, open_attempt};
+use super::{PaymentState, Plan, cost, open_attempt, promised};
 use crate::error::ClientError;
 use crate::store::payments::{self, PaymentRow};
 
@@ -31,6 +31,9 @@ pub struct PaymentView {
     pub fee: u64,
     /// The most that it may cost.
     pub max_fee: u64,
+    /// What the payer promises instead, if somebody exchanges it: the unit, what is promised as things stand, and the most, in its
+    /// minor units.
+    pub with: Option<(Unit, u64, u64)>,
     /// How far it is.
     pub state: PaymentState,
     /// Why it failed, or what hinders it: a code.
@@ -111,7 +114,13 @@ impl PaymentView {
             payee: plan.payee,
             amount: plan.amount.minor(),
             fee: row.fee.unwrap_or_else(|| cost(attempt)),
-            max_fee: plan.most.minor().saturating_sub(plan.amount.minor()),
+            max_fee: match &plan.pay {
+                Some(_) => 0,
+                None => plan.most.minor().saturating_sub(plan.amount.minor()),
+            },
+            with: plan
+                .pay
+                .map(|unit| (unit, promised(attempt), plan.most.minor())),
             unit: plan.unit,
             state: row.state,
             why: row.why.clone(),

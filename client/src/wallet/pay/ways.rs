@@ -1,28 +1,24 @@
 //! Ways to pay somebody: over a friend, along a way that the user names, or as routers say. All are checked here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use atomicity_ledger::hop::Attempt;
 use atomicity_ledger::onion::HopKey;
-use atomicity_ledger::record::{Advert, Hint, Invoice, advert_path, fee};
+use atomicity_ledger::record::{Advert, Hint, Invoice, Rate, advert_path, fee};
 use atomicity_ledger::seal::{EncryptionKey, KeyId};
-use atomicity_ledger::{Amount, Signed, Total, UserKey};
-use futures_util::future::join_all;
+use atomicity_ledger::{Amount, Signed, Unit, UserKey};
 
 use super::super::{Wallet, books, directory, now, profile, receive};
 use super::Plan;
-use super::check::{check, fee_too_high};
+use super::check::check;
+use super::exchange::WayExchange;
 use super::fault::PaymentFault;
 use crate::error::ClientError;
-use crate::net::plugin::{PluginAddress, PluginClient};
-use crate::net::router::{Edge, FirstHop, HintHop, RoutesAnswer, RoutesQuestion};
-use crate::net::{NetError, Role, Target};
+use crate::net::router::FirstHop;
+use crate::net::{NetError, Target};
 use crate::store::contacts::{self, ContactStatus};
 use crate::store::{pairs, rules};
 
-/// Routers that are asked at once.
-const ROUTERS: usize = 3;
 /// The most parts of one payment.
 pub(super) const MAX_PARTS: usize = 16;
 /// The most channels of the payer that a router is told.
@@ -42,6 +38,8 @@ pub struct Way {
 pub struct WayPart {
     /// Everybody after the payer, the payee last, and what they are promised, in minor units.
     pub hops: Vec<(UserKey, Amount)>,
+    /// Where units are exchanged, if they are: what is promised before is in the payer's unit.
+    pub exchange: Option<WayExchange>,
 }
 
 impl WayPart {
@@ -49,6 +47,12 @@ impl WayPart {
     #[must_use]
     pub fn promised(&self) -> u64 {
         self.hops.first().map_or(0, |(_, amount)| amount.minor())
+    }
+
+    /// The unit in which a hop is promised something, if that is another one than the hop before is promised.
+    pub(super) fn unit_from(&self, at: usize) -> Option<Unit> {
+        let exchange = self.exchange.as_ref().filter(|e| e.at == at);
+        exchange.map(|exchange| exchange.rate.give.clone())
     }
 
     /// What arrives, in minor units.
@@ -59,12 +63,20 @@ impl WayPart {
 }
 
 impl Way {
-    /// What the hops take, in minor units.
+    /// What the payer promises in all parts, in minor units.
+    #[must_use]
+    pub fn promised(&self) -> u64 {
+        let parts = self.parts.iter().map(WayPart::promised);
+        parts.fold(0, u64::saturating_add)
+    }
+
+    /// What the hops take, in minor units; not what is exchanged, and what that costs.
     #[must_use]
     pub fn fee(&self) -> u64 {
         let fees = self
             .parts
             .iter()
+            .filter(|p| p.exchange.is_none())
             .map(|p| p.promised().saturating_sub(p.arrives()));
         fees.fold(0, u64::saturating_add)
     }
@@ -77,6 +89,8 @@ pub(super) struct Need {
     pub(super) amount: u64,
     /// What the hops may take.
     pub(super) max_fee: u64,
+    /// What may be promised in all.
+    pub(super) room: u64,
     pub(super) avoid_edges: Vec<(UserKey, UserKey)>,
 }
 
@@ -86,6 +100,7 @@ impl Need {
         Self {
             amount: plan.amount.minor(),
             max_fee: plan.most.minor().saturating_sub(plan.amount.minor()),
+            room: plan.most.minor(),
             avoid_edges: Vec::new(),
         }
     }
@@ -96,6 +111,7 @@ impl Need {
         Self {
             amount: progress.missing,
             max_fee: progress.room.saturating_sub(progress.missing),
+            room: progress.room,
             avoid_edges,
         }
     }
@@ -106,9 +122,12 @@ impl Need {
 }
 
 /// Ways, cheapest first, and the profiles that came with them.
+#[derive(Default)]
 pub(super) struct Ways {
     pub(super) ways: Vec<Way>,
     pub(super) profiles: BTreeMap<UserKey, String>,
+    /// Who exchanges as well, at a rate of which routers don't know yet.
+    pub(super) changed: Vec<(UserKey, Rate)>,
 }
 
 impl Wallet {
@@ -117,6 +136,14 @@ impl Wallet {
     /// # Errors
     /// [`ClientError::Payment`] saying why there is none.
     pub(super) async fn find_ways(&self, plan: &Plan, need: &Need) -> Result<Ways, ClientError> {
+        match &plan.pay {
+            Some(pay) => self.exchanged_ways(plan, need, pay).await,
+            None => self.plain_ways(plan, need).await,
+        }
+    }
+
+    /// Ways in one unit.
+    pub(super) async fn plain_ways(&self, plan: &Plan, need: &Need) -> Result<Ways, ClientError> {
         let amount = Amount::from_minor(need.amount)?;
         let first = self.first_hops(plan, need).await?;
         if let Some(along) = &plan.along {
@@ -128,9 +155,12 @@ impl Wallet {
             let hops = vec![(plan.payee, amount)];
             return Ok(Ways {
                 ways: vec![Way {
-                    parts: vec![WayPart { hops }],
+                    parts: vec![WayPart {
+                        hops,
+                        exchange: None,
+                    }],
                 }],
-                profiles: BTreeMap::new(),
+                ..Ways::default()
             });
         }
         if first.is_empty() {
@@ -141,7 +171,11 @@ impl Wallet {
     }
 
     /// What this user can promise each friend now; no more than could be needed, which tells nobody more than they must know.
-    async fn first_hops(&self, plan: &Plan, need: &Need) -> Result<Vec<FirstHop>, ClientError> {
+    pub(super) async fn first_hops(
+        &self,
+        plan: &Plan,
+        need: &Need,
+    ) -> Result<Vec<FirstHop>, ClientError> {
         let most = need.amount.saturating_add(need.max_fee);
         let mut conn = self.store().read().await?;
         let friends = contacts::list(&mut conn, ContactStatus::Friend).await?;
@@ -171,131 +205,6 @@ impl Wallet {
         Ok(first)
     }
 
-    fn question(
-        &self,
-        plan: &Plan,
-        need: &Need,
-        first: Vec<FirstHop>,
-        amount: Amount,
-    ) -> Result<RoutesQuestion, ClientError> {
-        let edge = |(from, to): &(UserKey, UserKey)| Edge {
-            from: *from,
-            to: *to,
-        };
-        let not_mine = |(from, _): &&(UserKey, UserKey)| *from != self.user();
-        Ok(RoutesQuestion {
-            first,
-            to: plan.payee,
-            hints: hints(plan)?.into_iter().map(HintHop::from).collect(),
-            unit: plan.unit.clone(),
-            amount,
-            max_fee: Total::from_minor(need.max_fee)?,
-            // Of a payment to somebody who is away one answer comes back: it is not divided.
-            max_parts: if plan.invoice.is_some() { MAX_PARTS } else { 1 },
-            alternatives: 3,
-            via: plan.via,
-            avoid_users: [plan.avoid.clone(), vec![self.user()]].concat(),
-            avoid_edges: need.avoid_edges.iter().filter(not_mine).map(edge).collect(),
-        })
-    }
-
-    /// The routers to ask: these, or the best known ones.
-    pub(super) async fn routers(&self, named: &[String]) -> Result<Vec<PluginClient>, ClientError> {
-        let mut routers = Vec::new();
-        for text in named {
-            let address = self.plugin_address(text).await?;
-            // The user named it: it may be anywhere.
-            self.net().trust(&address.key);
-            routers.push(PluginClient::new(self.net(), address));
-        }
-        if routers.is_empty() {
-            let known = self.services_for(Role::Router, ROUTERS).await?;
-            routers.extend(known.into_iter().map(|service| {
-                let address = PluginAddress {
-                    key: service.key,
-                    url: None,
-                };
-                PluginClient::new(self.net(), address)
-            }));
-        }
-        routers.truncate(ROUTERS);
-        Ok(routers)
-    }
-
-    async fn ask_routers(
-        &self,
-        plan: &Plan,
-        need: &Need,
-        question: &RoutesQuestion,
-    ) -> Result<Ways, ClientError> {
-        let routers = self.routers(&plan.routers).await?;
-        let asked = routers.iter().map(|router| async move {
-            let begun = Instant::now();
-            let answer = router.routes(question).await;
-            (router.address().key, begun.elapsed(), answer)
-        });
-        let mut found = Ways {
-            ways: Vec::new(),
-            profiles: BTreeMap::new(),
-        };
-        let mut failure = ClientError::from(PaymentFault::NoRouter("none is known".to_owned()));
-        for (key, took, answer) in join_all(asked).await {
-            let judged = match answer {
-                Ok(answer) => self.judge_answer(plan, need, answer),
-                Err(error) => Err(no_way(plan, need, error)),
-            };
-            let fared = match &judged {
-                Ok(_) => Some(took),
-                Err(ClientError::Payment(fault)) if is_an_answer(fault) => Some(took),
-                Err(_) => None,
-            };
-            self.note_service(&key, fared).await?;
-            match judged {
-                Ok(ways) => {
-                    found.ways.extend(ways.ways);
-                    found.profiles.extend(ways.profiles);
-                }
-                Err(error) => failure = worse(failure, error),
-            }
-        }
-        found.ways.sort_by_key(Way::fee);
-        found.ways.dedup();
-        if found.ways.is_empty() {
-            return Err(failure);
-        }
-        Ok(found)
-    }
-
-    /// Takes of an answer what adds up.
-    fn judge_answer(
-        &self,
-        plan: &Plan,
-        need: &Need,
-        answer: RoutesAnswer,
-    ) -> Result<Ways, ClientError> {
-        let mut ways = Vec::new();
-        let mut failure = PaymentFault::RouteInvalid("it names no route");
-        for route in answer.routes {
-            let parts = route.parts.into_iter().map(|part| WayPart {
-                hops: part.hops.into_iter().map(|h| (h.user, h.amount)).collect(),
-            });
-            let way = Way {
-                parts: parts.collect(),
-            };
-            match check(self.user(), plan, need, &way) {
-                Ok(()) => ways.push(way),
-                Err(fault) => failure = fault,
-            }
-        }
-        if ways.is_empty() {
-            return Err(failure.into());
-        }
-        Ok(Ways {
-            ways,
-            profiles: answer.profiles,
-        })
-    }
-
     /// A way that the user names. What its hops take, they publish themselves.
     async fn way_along(
         &self,
@@ -318,16 +227,19 @@ impl Wallet {
             hops.insert(0, (from, onward));
         }
         let way = Way {
-            parts: vec![WayPart { hops }],
+            parts: vec![WayPart {
+                hops,
+                exchange: None,
+            }],
         };
         check(self.user(), plan, need, &way)?;
         Ok(Ways {
             ways: vec![way],
-            profiles: BTreeMap::new(),
+            ..Ways::default()
         })
     }
 
-    async fn fee_of(
+    pub(super) async fn fee_of(
         &self,
         plan: &Plan,
         from: UserKey,
@@ -422,44 +334,10 @@ impl Wallet {
 }
 
 /// The last hops that the invoice names.
-fn hints(plan: &Plan) -> Result<Vec<Hint>, ClientError> {
+pub(super) fn hints(plan: &Plan) -> Result<Vec<Hint>, ClientError> {
     let Some(jws) = &plan.invoice else {
         return Ok(Vec::new());
     };
     let invoice: Signed<Invoice> = Signed::decode(jws)?;
     Ok(invoice.record().hints.clone())
-}
-
-/// What a router's refusal means.
-fn no_way(plan: &Plan, need: &Need, error: NetError) -> ClientError {
-    let code = match error.code() {
-        "fee_too_high" => return fee_too_high(plan, None, need.max_fee).into(),
-        "no_route" => "no_route",
-        "too_narrow" => "too_narrow",
-        "unknown_payee" => "unknown_payee",
-        "unknown_via" => "unknown_via",
-        _ => return error.into(),
-    };
-    let why = match &error {
-        NetError::Refused { detail, .. } => detail.clone(),
-        other => other.to_string(),
-    };
-    PaymentFault::NoWay { code, why }.into()
-}
-
-/// Whether the router did its work, though there is no way.
-fn is_an_answer(fault: &PaymentFault) -> bool {
-    matches!(
-        fault,
-        PaymentFault::NoWay { .. } | PaymentFault::FeeTooHigh { .. }
-    )
-}
-
-/// Of two reasons the one that says more: an answer more than silence.
-fn worse(old: ClientError, new: ClientError) -> ClientError {
-    match (&old, &new) {
-        (ClientError::Payment(fault), _) if is_an_answer(fault) => old,
-        (_, ClientError::Net(error)) => PaymentFault::NoRouter(error.to_string()).into(),
-        _ => new,
-    }
 }

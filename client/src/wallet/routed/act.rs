@@ -7,7 +7,7 @@ use atomicity_ledger::onion::{Failure, FailureCode, Payload};
 use atomicity_ledger::{LedgerError, PaymentHash, RecordHash, Total, Unit, UserKey};
 
 use super::super::event::WalletEventKind;
-use super::super::{decide, receive};
+use super::super::{decide, exchange, receive};
 use super::{Books, Desk};
 use crate::error::ClientError;
 use crate::store::invoices::{self, InvoiceRow};
@@ -189,6 +189,8 @@ impl Desk<'_> {
                 ..plain
             },
         });
+        let now = self.change.now;
+        policy.exchange = exchange::in_force(self.change.conn(), now).await?;
         Ok(policy)
     }
 

@@ -24,6 +24,10 @@ pub struct Work {
     pub keys: bool,
     /// The ratings.
     pub ratings: bool,
+    /// What they exchange.
+    pub rates: bool,
+    /// Whether that was said to be deleted.
+    pub rates_deleted: bool,
 }
 
 impl Work {
@@ -52,6 +56,8 @@ impl Work {
         self.follows |= other.follows;
         self.keys |= other.keys;
         self.ratings |= other.ratings;
+        self.rates |= other.rates;
+        self.rates_deleted |= other.rates_deleted;
         self.peers.extend(other.peers);
         self.deleted.extend(other.deleted);
         if self.peers.len() > MAX_CHANGES {
@@ -176,6 +182,8 @@ pub struct Outcome {
     pub aborted: bool,
     /// Advertisements that were not there, and may be gone: they are looked for once more soon.
     pub doubtful: BTreeSet<UserKey>,
+    /// The same of the rates.
+    pub rates_doubtful: bool,
 }
 
 /// What a look-up led to.

@@ -28,7 +28,7 @@ pub struct RouteProblem {
     /// With `too_narrow`: the most that can be carried, in minor units; with fees on top a little less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub widest: Option<String>,
-    /// With `fee_too_high`: what the hops of the cheapest way take, in minor units.
+    /// With `fee_too_high`: what the hops of the cheapest way take; with `cost_too_high`: what the payer would promise. In minor units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cheapest: Option<String>,
 }
@@ -51,6 +51,8 @@ impl NoWay {
                 (StatusCode::CONFLICT, "too_narrow")
             }
             RouteError::FeeTooHigh { .. } => (StatusCode::CONFLICT, "fee_too_high"),
+            RouteError::TotalTooHigh { .. } => (StatusCode::CONFLICT, "cost_too_high"),
+            RouteError::NoExchange => (StatusCode::NOT_FOUND, "no_exchange"),
             _ => (StatusCode::NOT_FOUND, "no_route"),
         }
     }
@@ -65,7 +67,9 @@ impl IntoResponse for NoWay {
             _ => None,
         };
         let cheapest = match self.0 {
-            RouteError::FeeTooHigh { cheapest, .. } => Some(cheapest),
+            RouteError::FeeTooHigh { cheapest, .. } | RouteError::TotalTooHigh { cheapest, .. } => {
+                Some(cheapest)
+            }
             _ => None,
         };
         let problem = RouteProblem {

@@ -3,7 +3,7 @@
 use atomicity_ledger::{SignerKey, UserKey};
 use sqlx::PgPool;
 
-use super::{BITE, big, key};
+use super::{BITE, big, key, signer};
 use crate::error::PluginError;
 
 /// What is held of an advertisement, without its text.
@@ -40,12 +40,6 @@ pub struct New<'a> {
     pub jws: &'a str,
     /// The homeserver's validator.
     pub etag: Option<&'a str>,
-}
-
-fn signer(bytes: &[u8]) -> Option<SignerKey> {
-    <[u8; 32]>::try_from(bytes)
-        .ok()
-        .and_then(|bytes| SignerKey::from_bytes(bytes).ok())
 }
 
 /// What is held of a user.

@@ -71,7 +71,8 @@ pub async fn put(
 pub async fn forget_unused(pool: &PgPool, before: i64) -> Result<(), PluginError> {
     sqlx::query!(
         "DELETE FROM router_key k WHERE checked_at < $1 AND revocation IS NULL
-         AND NOT EXISTS (SELECT 1 FROM router_advert a WHERE a.owner = k.owner AND a.signer = k.signer)",
+         AND NOT EXISTS (SELECT 1 FROM router_advert a WHERE a.owner = k.owner AND a.signer = k.signer)
+         AND NOT EXISTS (SELECT 1 FROM router_rates r WHERE r.owner = k.owner AND r.signer = k.signer)",
         before
     )
     .execute(pool)

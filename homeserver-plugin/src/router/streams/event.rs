@@ -1,6 +1,7 @@
 //! Events as homeservers tell them: server-sent events, read within bounds.
 
 use atomicity_ledger::UserKey;
+use atomicity_ledger::record::RATES_PATH;
 
 use crate::router::frontier::Work;
 
@@ -93,6 +94,9 @@ impl Event {
             work.keys = true;
         } else if self.path.starts_with("/pub/atomicity/v0/ratings/") {
             work.ratings = true;
+        } else if self.path == RATES_PATH {
+            work.rates = true;
+            work.rates_deleted = self.deleted;
         } else if self.path.starts_with("/pub/pubky.app/follows/") && !self.deleted {
             work.follows = true;
         } else {
@@ -108,6 +112,7 @@ impl Event {
             Some(work) if work.profile => "profile",
             Some(work) if work.keys => "key",
             Some(work) if work.ratings => "rating",
+            Some(work) if work.rates => "rates",
             Some(work) if work.follows => "follow",
             Some(_) => "advert",
         }
@@ -165,6 +170,7 @@ mod tests {
         for path in [
             "/pub/atomicity/v0/channels/x",
             "/pub/atomicity/v0/routes/x",
+            "/pub/atomicity/v0/rates/x",
             "/pub/pubky.app/posts/x",
         ] {
             assert_eq!(event(path).work(), None, "{path}");

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use atomicity_ledger::UserKey;
+use atomicity_ledger::record::RATES_PATH;
 use tokio_util::sync::CancellationToken;
 
 use super::Open;
@@ -27,6 +28,7 @@ const PATHS: &[&str] = &[
     "/pub/atomicity/v0/routes/",
     "/pub/atomicity/v0/delegations/",
     "/pub/atomicity/v0/ratings/",
+    RATES_PATH,
     "/pub/pubky.app/follows/",
 ];
 

@@ -16,11 +16,11 @@ use crate::router::store::adverts::{Held, New};
 /// Where advertisements lie.
 const ROUTES: &str = "/pub/atomicity/v0/routes/";
 /// However long one is meant to last, it counts no longer than this unless it is seen again, in milliseconds: 30 days.
-const MAX_LIFE_MS: i64 = 30 * 86_400_000;
+pub(super) const MAX_LIFE_MS: i64 = 30 * 86_400_000;
 /// From then on before that end it is read anew, in milliseconds.
-const RENEW_MS: i64 = 10 * 86_400_000;
+pub(super) const RENEW_MS: i64 = 10 * 86_400_000;
 /// How often in a row a file must not have been there before it counts as deleted.
-const MISSING_TIMES: i16 = 2;
+pub(super) const MISSING_TIMES: i16 = 2;
 
 impl Visitor<'_> {
     /// The peers about whom there is a file, and those about whom something is held.
@@ -179,9 +179,9 @@ impl Visitor<'_> {
         Ok(true)
     }
 
-    /// A file that was there is not there. It counts as deleted only at a homeserver that is the user's now, and if the homeserver
-    /// says so more than once or announced it.
-    async fn not_there(&mut self, peer: &UserKey, said_deleted: bool) -> Result<(), Broken> {
+    /// Whether the homeserver that is being asked is the user's now: a file that was there counts as deleted only then, and if the
+    /// homeserver says so more than once or announced it.
+    pub(super) async fn is_at_home(&mut self) -> Result<bool, Broken> {
         let now_ms = clock::now_ms();
         if now_ms.saturating_sub(self.home_at) > FRESH_HOME_MS {
             let home = match crawl::settle(self.state, self.router, self.user).await {
@@ -191,9 +191,16 @@ impl Visitor<'_> {
             };
             if home != Some(self.home) {
                 // They moved, or nobody knows: no news.
-                return Ok(());
+                return Ok(false);
             }
             self.home_at = now_ms;
+        }
+        Ok(true)
+    }
+
+    async fn not_there(&mut self, peer: &UserKey, said_deleted: bool) -> Result<(), Broken> {
+        if !self.is_at_home().await? {
+            return Ok(());
         }
         let times = store::adverts::missing(&self.state.pool, &self.user, peer).await?;
         if said_deleted || times >= MISSING_TIMES {

@@ -88,11 +88,14 @@ impl Visitor<'_> {
     /// Looks at the keys under which something is held, and takes out what is not covered any more.
     pub(super) async fn look_for_revocations(&mut self, again: bool) -> Result<(), Broken> {
         let held = store::adverts::of_user(&self.state.pool, &self.user).await?;
+        let rates = store::rates::of_user(&self.state.pool, &self.user).await?;
+        let rates = rates.filter(|rates| !rates.withdrawn);
         let root = |key: &SignerKey| key.is_root_of(&self.user);
-        let signers: BTreeSet<SignerKey> = held
-            .iter()
-            .filter(|advert| !advert.withdrawn && !root(&advert.signer))
+        let counting = held.iter().filter(|advert| !advert.withdrawn);
+        let signers: BTreeSet<SignerKey> = counting
             .map(|advert| advert.signer)
+            .chain(rates.iter().map(|rates| rates.signer))
+            .filter(|signer| !root(signer))
             .collect();
         for signer in &signers {
             self.key_file(*signer, again).await?;
@@ -109,6 +112,12 @@ impl Visitor<'_> {
                 self.router.metrics.refused(error.code());
                 self.withdraw(&advert.peer).await?;
             }
+        }
+        if let Some(rates) = rates.filter(|rates| signers.contains(&rates.signer))
+            && let Err(error) = self.judge(rates.signer, Purpose::Report).await?
+        {
+            self.router.metrics.refused(error.code());
+            self.withdraw_rates().await?;
         }
         Ok(())
     }

@@ -63,6 +63,32 @@ pub enum ForwardCommand {
     List,
 }
 
+/// `exchange …`
+#[derive(Debug, Subcommand)]
+pub enum ExchangeCommand {
+    /// Exchange units for payments that you pass on, and publish the rate: offer 1 EUR/2 for 1.08 USD/2 --max 100
+    Offer {
+        /// What you give, "for", and what you take for it
+        #[arg(value_name = "AMOUNT for AMOUNT", num_args = 3..)]
+        words: Vec<String>,
+        /// The most that you give in one payment; 1, 2 or 5 with zeros behind it are published
+        #[arg(long, value_name = "AMOUNT")]
+        max: String,
+    },
+    /// Do not give one unit for another any more
+    Remove {
+        /// The unit that you gave
+        give: String,
+        /// The unit that you took for it
+        take: String,
+    },
+    /// Show your rates, or somebody's
+    List {
+        /// A name or key
+        user: Option<String>,
+    },
+}
+
 /// `forward on`
 #[derive(Debug, Args)]
 pub struct ForwardOn {
