@@ -25,8 +25,8 @@ use super::{Answer, Call, Net, ServiceKey, now_ms};
 
 pub(crate) use agent::{AgentConnection, AgentNews};
 pub use agent::{
-    AgentEvent, AgentOrder, AgentPair, AgentPeer, AgentSettings, AgentView, FileKey, Journal,
-    Signature,
+    AgentEvent, AgentExchange, AgentOrder, AgentPair, AgentPeer, AgentSettings, AgentView, FileKey,
+    Journal, Signature,
 };
 pub use inbox::{InboxEvent, InboxItem, InboxPage, InboxStream};
 

@@ -11,6 +11,7 @@ use sqlx::SqliteConnection;
 use super::{Fault, Wallet, now, profile};
 use crate::error::ClientError;
 use crate::net::{NetError, Target};
+use crate::store::pairs::agent;
 use crate::store::{publications, settings};
 
 /// How long rates stand; every change renews all of them.
@@ -29,7 +30,7 @@ pub struct RatesView {
 }
 
 /// The rates of this user, newest record, in force or not.
-async fn own(conn: &mut SqliteConnection) -> Result<Option<Rates>, ClientError> {
+pub(super) async fn own(conn: &mut SqliteConnection) -> Result<Option<Rates>, ClientError> {
     let Some(jws) = settings::get(conn, settings::EXCHANGE).await? else {
         return Ok(None);
     };
@@ -133,11 +134,17 @@ impl Wallet {
         settings::set(tx.conn(), settings::EXCHANGE, signed.jws()).await?;
         let body = Some(signed.jws().as_bytes());
         publications::put(tx.conn(), RATES_PATH, body, at.millis()).await?;
+        agent::set_stale(tx.conn(), true).await?;
         tx.commit().await?;
+        // The agent first: nothing is offered that it would refuse. If it can't be reached, it is told with the next `sync`.
+        let untold = self.tend_agent().await?.failed;
         Ok(RatesView {
             rates: signed.record().rates.clone(),
             expires: signed.record().expires.millis(),
-            fault: self.flush().await?.fault,
+            fault: match (self.flush().await?.fault, untold) {
+                (None, Some(error)) => Some(Fault::from(&error)),
+                (fault, _) => fault,
+            },
         })
     }
 

@@ -7,6 +7,9 @@ use atomicity_e2e::wait;
 use pubky::ClientId;
 use serde_json::Value;
 
+use crate::common::BREAD;
+use crate::routed::agent::{Place, engage};
+
 const EUR: &str = "EUR/2";
 const USD: &str = "USD/2";
 const RATES: &str = "/pub/atomicity/v0/rates";
@@ -181,4 +184,48 @@ async fn an_old_rate_is_refused_and_the_new_one_is_tried() {
     owed(&ben, &anna, USD, 553).await;
     owed(&carl, &ben, EUR, 500).await;
     drop(running);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_exchanges_while_the_phone_is_off() {
+    let place = Place::found().await;
+    let anna = place.person("anna", &place.other).await;
+    let ben = place.person("ben", &place.agents).await;
+    let carl = place.person("carl", &place.other).await;
+    for person in [&anna, &ben] {
+        let open = ["unit", "open", USD];
+        person.wallet().ok(&open).await.unwrap();
+    }
+    town::befriend(&anna, &ben, "50.00 USD/2").await.unwrap();
+    town::befriend(&ben, &carl, "50.00 BREAD/2").await.unwrap();
+    town::pass_on(&ben, BREAD, "0.01").await.unwrap();
+    engage(&ben, &[], &[&anna, &carl]).await;
+    let rate = ["1", BREAD, "for", "1.08", USD, "--max", "40"];
+    let offer = [&["exchange", "offer"], &rate[..]].concat();
+    ben.wallet().ok(&offer).await.unwrap();
+
+    // None of Ben's processes runs.
+    let running = town::live(&carl).await.unwrap();
+    let (link, _) = town::invoice(&carl, "5.00 BREAD/2", "bread").await.unwrap();
+    let pay = ["pay", &link, "--with", USD, "--via", ben.key(), "--yes"];
+    let paid = anna.wallet().ok(&pay).await.unwrap();
+    // 5.02 times 1.08 is 5.4216.
+    expect(&paid, "/state", "paid").unwrap();
+    expect(&paid, "/with/promised", "543").unwrap();
+    drop(running);
+    wait::until("Ben to see it", || async {
+        ben.sync().await?;
+        expect(&ben.account(&anna, USD).await?, "/net", "543")?;
+        expect(&ben.account(&carl, BREAD).await?, "/net", "-500")
+    })
+    .await
+    .unwrap();
+
+    // What he takes back, the agent takes back.
+    let remove = ["exchange", "remove", BREAD, USD];
+    ben.wallet().ok(&remove).await.unwrap();
+    let (again, _) = town::invoice(&carl, "1.00 BREAD/2", "tea").await.unwrap();
+    let again = ["pay", &again, "--with", USD, "--via", ben.key(), "--yes"];
+    let refused = anna.wallet().fails(3, &again).await.unwrap();
+    assert_eq!(refused["code"], "no_exchange", "{refused}");
 }

@@ -1,6 +1,6 @@
 //! Payments over several hops on real parts: invoices, passing on, adverts, routers, payees who are away, crashes.
 
-mod agent;
+pub(crate) mod agent;
 mod clearing;
 mod policy;
 

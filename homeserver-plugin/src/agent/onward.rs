@@ -237,9 +237,10 @@ async fn pass(
     let before: Vec<Kept> = before.collect();
     let config = intake.agent.config();
     let budget = incoming.settings.budget(&errand.promise().unit, config);
-    let policy = outgoing.as_ref().map_or_else(HopPolicy::none, |o| {
+    let mut policy = outgoing.as_ref().map_or_else(HopPolicy::none, |o| {
         o.settings.hop_policy(o.pair.peer(), budget, config)
     });
+    policy.exchange = keeper.settings.rates_at(context.now).to_vec();
     let mut relay = None;
     let step = hop::forward(
         &mut relay,

@@ -1,7 +1,8 @@
 //! What the user allows: for all books, and towards each peer.
 
 use atomicity_ledger::hop::{HopBudget, HopPolicy, HopRule};
-use atomicity_ledger::{Amount, Total, Unit, UserKey};
+use atomicity_ledger::record::{MAX_RATES, Rate};
+use atomicity_ledger::{Amount, Timestamp, Total, Unit, UserKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,6 +22,37 @@ pub struct AgentSettings {
     pub logs: Vec<String>,
     /// Origins of logs that are refused.
     pub logs_refused: Vec<String>,
+    /// At which rates the agent promises another unit onward than it was promised; not at all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<ExchangeSettings>,
+}
+
+/// At which rates units are exchanged: those that the user publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExchangeSettings {
+    /// The rates as in the record `atomicity-rates`, at most 64.
+    #[schema(value_type = Vec<Object>)]
+    pub rates: Vec<Rate>,
+    /// From then on they don't count, Unix ms.
+    #[schema(value_type = u64)]
+    pub until: Timestamp,
+}
+
+impl AgentSettings {
+    /// The rates that count at `now`.
+    #[must_use]
+    pub fn rates_at(&self, now: Timestamp) -> &[Rate] {
+        let standing = self.exchange.as_ref().filter(|set| now < set.until);
+        standing.map_or(&[], |set| &set.rates)
+    }
+
+    /// Whether the rates are bounded, and no unit is exchanged for itself.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let rates = self.exchange.iter().flat_map(|set| &set.rates);
+        rates.clone().count() <= MAX_RATES && rates.clone().all(|rate| rate.take != rate.give)
+    }
 }
 
 /// What the user allows towards one peer.
@@ -130,7 +162,7 @@ impl PeerSettings {
         });
         HopPolicy {
             rules: rules.collect(),
-            // An agent passes on what came, and exchanges nothing.
+            // What is exchanged does not depend on the peer.
             exchange: Vec::new(),
             budget,
             min_left_ms: config.forward_min_left_ms,
@@ -166,6 +198,14 @@ mod tests {
         );
         assert_eq!(budget.amount.minor(), 500);
         assert_eq!(settings.budget(&cake, &config).amount, Total::MAX);
+        let exchange = r#"{"exchange": {"rates": [{"take": "CAKE", "give": "BREAD/2", "num": "3", "den": "1", "max": "500"}], "until": 9}}"#;
+        let mut settings: AgentSettings = serde_json::from_str(exchange).unwrap();
+        let time = |millis| Timestamp::from_millis(millis).unwrap();
+        assert!(settings.is_sound() && AgentSettings::default().is_sound());
+        assert_eq!(settings.rates_at(time(8)).len(), 1);
+        assert!(settings.rates_at(time(9)).is_empty());
+        settings.exchange.as_mut().unwrap().rates[0].take = bread.clone();
+        assert!(!settings.is_sound());
         let open = PeerSettings::default().budget(&bread, &config);
         assert_eq!(open.undecided, config.forward_undecided);
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use atomicity_ledger::{SignerKey, UserKey};
+use atomicity_ledger::record::Rate;
+use atomicity_ledger::{SignerKey, Timestamp, UserKey};
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -57,6 +58,18 @@ pub struct AgentSettings {
     pub logs: Vec<String>,
     /// Origins of logs that are refused.
     pub logs_refused: Vec<String>,
+    /// At which rates it exchanges units, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<AgentExchange>,
+}
+
+/// At which rates the agent exchanges units.
+#[derive(Clone, Debug, Serialize)]
+pub struct AgentExchange {
+    /// The rates.
+    pub rates: Vec<Rate>,
+    /// From then on they don't count.
+    pub until: Timestamp,
 }
 
 /// An agent, as its plugin shows it.

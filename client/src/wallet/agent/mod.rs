@@ -19,9 +19,11 @@ use zeroize::Zeroizing;
 
 use super::access::Keys;
 use super::create::{check_root, next_serial};
-use super::{HistoryItem, RootKey, Wallet, now};
+use super::{HistoryItem, RootKey, Wallet, exchange, now};
 use crate::error::ClientError;
-use crate::net::plugin::{AgentOrder, AgentSettings, FileKey, PluginAddress, PluginClient};
+use crate::net::plugin::{
+    AgentExchange, AgentOrder, AgentSettings, FileKey, PluginAddress, PluginClient,
+};
 use crate::net::{NetError, ServiceKey};
 use crate::store::contacts::{self, ContactStatus};
 use crate::store::pairs::agent::{self, AgentPairRow, AgentRow};
@@ -229,7 +231,9 @@ impl Wallet {
         let mut conn = self.store().read().await?;
         let keys = Keys::load(&mut conn, self.user()).await?;
         let known = logs::list(&mut conn).await?;
+        let rates = exchange::own(&mut conn).await?;
         drop(conn);
+        let rates = rates.filter(|rates| !rates.rates.is_empty());
         let usable = self.logs().await?;
         let usable = |origin: &str| usable.iter().any(|log| log.usable && log.origin == origin);
         let (good, bad): (Vec<_>, Vec<_>) = known.into_iter().partition(|log| usable(&log.origin));
@@ -253,6 +257,10 @@ impl Wallet {
                     .map(|log| log.origin)
                     .take(MAX_PEERS)
                     .collect(),
+                exchange: rates.map(|rates| AgentExchange {
+                    rates: rates.rates,
+                    until: rates.expires,
+                }),
             },
         })
     }

@@ -16,15 +16,15 @@ use tokio::process::{Child, ChildStdout};
 use crate::common::{BREAD, friends, settle};
 
 /// Two homeservers; the plugin beside the first keeps books, and mirrors the log on which all rely.
-struct Place {
+pub(crate) struct Place {
     log: Cosigned,
-    agents: Site,
-    other: Site,
+    pub(crate) agents: Site,
+    pub(crate) other: Site,
     world: World,
 }
 
 impl Place {
-    async fn found() -> Self {
+    pub(crate) async fn found() -> Self {
         Self::found_on(None).await
     }
 
@@ -59,7 +59,7 @@ impl Place {
         }
     }
 
-    async fn person(&self, name: &str, site: &Site) -> Person {
+    pub(crate) async fn person(&self, name: &str, site: &Site) -> Person {
         let person = settle_at(&self.world, name, (site, BREAD), &self.log).await;
         person.unwrap()
     }
@@ -77,7 +77,7 @@ impl Place {
 }
 
 /// Lets an agent keep all books, and waits until it does and the friends know.
-async fn engage(person: &Person, more: &[&str], with: &[&Person]) -> Value {
+pub(crate) async fn engage(person: &Person, more: &[&str], with: &[&Person]) -> Value {
     let on = person.wallet().ok(&[&["agent", "on"], more].concat()).await;
     let on = on.unwrap();
     assert_eq!(on["state"], "active", "{on}");

@@ -162,6 +162,12 @@ fn check(request: &AgentRequest) -> Result<(), PluginError> {
     if settings.logs.len() > MAX_LOGS || settings.logs_refused.len() > MAX_UNITS {
         return Err(bad("settings_invalid", "too many logs"));
     }
+    if !settings.is_sound() {
+        return Err(bad(
+            "settings_invalid",
+            "too many rates, or one between a unit and itself",
+        ));
+    }
     for text in &settings.logs {
         atomicity_witness_log::Policy::parse(text.as_bytes())
             .map_err(|error| bad("settings_invalid", format!("a policy: {error}")))?;
