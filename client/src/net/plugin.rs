@@ -23,7 +23,7 @@ use super::error::NetError;
 use super::session::HomeSession;
 use super::{Answer, Call, Net, ServiceKey, now_ms};
 
-pub(crate) use agent::{AgentConnection, AgentNews};
+pub(crate) use agent::{AgentConnection, AgentInvoice, AgentNews};
 pub use agent::{
     AgentEvent, AgentExchange, AgentOrder, AgentPair, AgentPeer, AgentSettings, AgentView, FileKey,
     Journal, Signature,

@@ -9,12 +9,15 @@ use atomicity_ledger::record::{Hint, Invoice, InvoiceLog, coarse};
 use atomicity_ledger::{Amount, Memo, PaymentHash, Preimage, RecordId, Signed, Unit, UserKey};
 use futures_util::{StreamExt as _, stream};
 
-use super::{Direction, LogView};
-use super::{HistoryItem, Wallet, books, entropy, logs, now, routed, secret};
+use super::agent::WANTED_HERE;
+use super::books::Change;
+use super::event::WalletEventKind;
+use super::{Direction, HistoryItem, LogView, Wallet, books, entropy, logs, now, routed, secret};
 use crate::error::ClientError;
 use crate::store::contacts::{self, ContactStatus};
-use crate::store::invoices::{self, InvoiceRow};
-use crate::store::{pairs, parse_own};
+use crate::store::invoices::{self, InvoiceRow, Place};
+use crate::store::pairs::agent;
+use crate::store::{pairs, parse_own, payments};
 
 /// How long an invoice stands if nothing else is said.
 pub const DEFAULT_INVOICE_EXPIRY: Duration = Duration::from_secs(3600);
@@ -41,6 +44,28 @@ pub struct InvoiceTerms {
     pub memo: Option<Memo>,
     /// How long it stands.
     pub expires_in: Duration,
+    /// Who looks after it; whoever keeps the books over which it can come if `None`.
+    pub kept_by: Option<InvoiceKeeper>,
+}
+
+/// Who looks after an invoice: collects what is promised for it, and publishes its secret when all is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvoiceKeeper {
+    /// This wallet, which has to run when the payment comes.
+    Device,
+    /// The agent.
+    Agent,
+}
+
+impl InvoiceKeeper {
+    /// The name for machines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Agent => "agent",
+        }
+    }
 }
 
 impl InvoiceTerms {
@@ -52,6 +77,7 @@ impl InvoiceTerms {
             amount,
             memo: None,
             expires_in: DEFAULT_INVOICE_EXPIRY,
+            kept_by: None,
         }
     }
 }
@@ -69,6 +95,8 @@ pub enum InvoiceState {
     Paid,
     /// The secret was shown to a log too late: nothing was paid.
     Failed,
+    /// It was withdrawn, with the agent that looked after it.
+    Withdrawn,
 }
 
 impl InvoiceState {
@@ -81,6 +109,7 @@ impl InvoiceState {
             Self::Publishing => "publishing",
             Self::Paid => "paid",
             Self::Failed => "failed",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -101,6 +130,10 @@ pub struct InvoiceView {
     pub memo: Option<Memo>,
     /// How far it is.
     pub state: InvoiceState,
+    /// Who looks after it.
+    pub kept_by: InvoiceKeeper,
+    /// The secret, once it was paid.
+    pub preimage: Option<Preimage>,
     /// What was promised for it, or paid.
     pub received: u64,
     /// Friends through whom it can be paid although their channel may not be published.
@@ -119,16 +152,28 @@ impl InvoiceView {
     fn new(row: &InvoiceRow) -> Result<Self, ClientError> {
         let signed: Signed<Invoice> = Signed::decode(&row.record)?;
         let invoice = signed.record();
-        let state = match row.collection.stage() {
-            CollectionStage::Publishing => InvoiceState::Publishing,
-            CollectionStage::Paid { .. } => InvoiceState::Paid,
-            CollectionStage::Failed => InvoiceState::Failed,
-            CollectionStage::Open if invoice.has_expired(now()) => InvoiceState::Expired,
-            CollectionStage::Open => InvoiceState::Open,
+        let kept_by = match row.place {
+            Place::Here => InvoiceKeeper::Device,
+            Place::Handing | Place::Agent | Place::Lost => InvoiceKeeper::Agent,
         };
-        let received = match state {
-            InvoiceState::Paid => row.received,
+        let state = match (kept_by, row.collection.stage()) {
+            (InvoiceKeeper::Agent, _) => told_state(row),
+            (_, CollectionStage::Publishing) => InvoiceState::Publishing,
+            (_, CollectionStage::Paid { .. }) => InvoiceState::Paid,
+            (_, CollectionStage::Failed) => InvoiceState::Failed,
+            (_, CollectionStage::Open) => InvoiceState::Open,
+        };
+        let state = match state {
+            InvoiceState::Open if invoice.has_expired(now()) => InvoiceState::Expired,
+            state => state,
+        };
+        let received = match (kept_by, state) {
+            (InvoiceKeeper::Agent, _) | (_, InvoiceState::Paid) => row.received,
             _ => row.collection.collected(),
+        };
+        let preimage = match row.collection.stage() {
+            CollectionStage::Paid { preimage } => Some(*preimage),
+            _ => row.preimage,
         };
         Ok(Self {
             id: invoice.id,
@@ -137,6 +182,8 @@ impl InvoiceView {
             amount: invoice.amount.map(Amount::minor),
             memo: invoice.memo.clone(),
             state,
+            kept_by,
+            preimage,
             received,
             hints: invoice.hints.iter().map(|hint| hint.peer).collect(),
             expires_at: invoice.expires.millis(),
@@ -147,29 +194,60 @@ impl InvoiceView {
     }
 }
 
+/// How far an invoice is by what its agent said last.
+fn told_state(row: &InvoiceRow) -> InvoiceState {
+    match row.told.as_deref() {
+        Some("paid") => InvoiceState::Paid,
+        Some("failed") => InvoiceState::Failed,
+        Some("withdrawn") => InvoiceState::Withdrawn,
+        _ if row.place == Place::Lost => InvoiceState::Withdrawn,
+        Some("publishing") => InvoiceState::Publishing,
+        _ => InvoiceState::Open,
+    }
+}
+
 impl Wallet {
-    /// Asks to be paid: draws a secret, keeps it sealed, and signs. The wallet has to run (`watch`, or `sync` in time) when the
-    /// payment comes.
+    /// Asks to be paid: draws a secret, keeps it sealed, and signs; or has the agent do so, if it keeps the books over which the
+    /// payment can come. Where this wallet looks after it, it has to run (`watch`, or `sync` in time) when the payment comes.
     ///
     /// # Errors
-    /// [`ClientError::NoLog`] if none can be relied on; [`ClientError::UnitNotOpen`]; as [`Wallet::promise`].
+    /// [`ClientError::NoLog`] if none can be relied on; [`ClientError::UnitNotOpen`]; [`ClientError::AgentAway`],
+    /// [`ClientError::AgentRefused`], and [`ClientError::NoAgent`] if the agent was named; as [`Wallet::promise`].
     pub async fn create_invoice(&self, terms: InvoiceTerms) -> Result<InvoiceView, ClientError> {
-        let hints = self.hints(&terms.unit).await?;
-        let row = self.sign_invoice(terms, hints).await?;
+        let amount = terms.amount.map(Amount::minor);
+        let kept_by = match terms.kept_by {
+            Some(kept_by) => kept_by,
+            None => self.who_collects(&terms.unit, amount).await?,
+        };
+        let hints = self.hints(&terms.unit, kept_by).await?;
+        let row = self.make_invoice(terms, hints, kept_by).await?;
         InvoiceView::new(&row)
     }
 
+    /// Makes an invoice where it is looked after.
+    pub(super) async fn make_invoice(
+        &self,
+        terms: InvoiceTerms,
+        hints: Vec<Hint>,
+        kept_by: InvoiceKeeper,
+    ) -> Result<InvoiceRow, ClientError> {
+        let open = self.identity().await?.units;
+        if !open.contains(&terms.unit) {
+            return Err(ClientError::UnitNotOpen(terms.unit));
+        }
+        match kept_by {
+            InvoiceKeeper::Device => self.sign_invoice(terms, hints).await,
+            InvoiceKeeper::Agent => self.invoice_by_agent(terms, &hints).await,
+        }
+    }
+
     /// Signs an invoice and keeps it with its secret.
-    pub(super) async fn sign_invoice(
+    async fn sign_invoice(
         &self,
         terms: InvoiceTerms,
         hints: Vec<Hint>,
     ) -> Result<InvoiceRow, ClientError> {
         self.ensure_may_sign().await?;
-        let open = self.identity().await?.units;
-        if !open.contains(&terms.unit) {
-            return Err(ClientError::UnitNotOpen(terms.unit));
-        }
         let logs = self.invoice_logs().await?;
         let mut change = self.change().await?;
         let preimage = Preimage::from_bytes(entropy());
@@ -200,6 +278,9 @@ impl Wallet {
             received: 0,
             created_at: now.millis(),
             ended_at: None,
+            place: Place::Here,
+            told: terms.kept_by.map(|_| WANTED_HERE.to_owned()),
+            preimage: None,
         };
         invoices::put(change.conn(), &row).await?;
         change
@@ -249,10 +330,14 @@ impl Wallet {
     }
 
     /// Friends who say that they pass payments on to this user, widest first, at most four; what they take, by their own word.
-    async fn hints(&self, unit: &Unit) -> Result<Vec<Hint>, ClientError> {
+    async fn hints(&self, unit: &Unit, kept_by: InvoiceKeeper) -> Result<Vec<Hint>, ClientError> {
         let mut friends = Vec::new();
         let mut conn = self.store().read().await?;
         for contact in contacts::list(&mut conn, ContactStatus::Friend).await? {
+            // What comes elsewhere is not collected there.
+            if agent::keeps(&mut conn, &contact.user).await? != (kept_by == InvoiceKeeper::Agent) {
+                continue;
+            }
             let Some(row) = pairs::get(&mut conn, &contact.user).await? else {
                 continue;
             };
@@ -286,4 +371,31 @@ impl Wallet {
         hints.sort_by_key(|hint| hint.peer);
         Ok(hints)
     }
+}
+
+/// Writes into the history that an invoice was paid. What went round a circle is told as that.
+pub(super) async fn note_paid(
+    change: &mut Change,
+    invoice: &Invoice,
+    received: u64,
+) -> Result<Option<WalletEventKind>, ClientError> {
+    let own = payments::standing(change.conn(), &invoice.hash).await?;
+    if !own.is_empty() {
+        return Ok(None);
+    }
+    let item = HistoryItem {
+        unit: Some(invoice.unit.clone()),
+        kind: "invoice_paid".to_owned(),
+        direction: Some(Direction::In),
+        amount: Some(received),
+        reference: Some(invoice.id.to_string()),
+        memo: invoice.memo.as_ref().map(|memo| memo.as_str().to_owned()),
+        ..HistoryItem::default()
+    };
+    change.note(item).await?;
+    Ok(Some(WalletEventKind::InvoicePaid {
+        invoice: invoice.id,
+        unit: invoice.unit.clone(),
+        amount: received,
+    }))
 }

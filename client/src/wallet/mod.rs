@@ -96,7 +96,7 @@ pub use forward::{ForwardRule, PassedOn};
 pub use friends::{Added, FriendDetails, LimitChange};
 pub use home_move::Moved;
 pub use inbox::InboxReport;
-pub use invoice::{DEFAULT_INVOICE_EXPIRY, InvoiceState, InvoiceTerms, InvoiceView};
+pub use invoice::{DEFAULT_INVOICE_EXPIRY, InvoiceKeeper, InvoiceState, InvoiceTerms, InvoiceView};
 pub use issue::{IssueOptions, IssuedPayment};
 pub use lines::UnattendedTerms;
 pub use logs::{CosignerView, ForkView, LogSource, LogView};

@@ -236,6 +236,16 @@ impl Change {
         });
     }
 
+    /// Notes how far an invoice is.
+    pub fn tell_of_invoice(&mut self, row: &InvoiceRow) {
+        let body = serde_json::json!({"id": row.id, "state": row.state(), "received": row.received.to_string()});
+        self.events.push(EventRow {
+            peer: None,
+            kind: "invoice",
+            body: body.to_string(),
+        });
+    }
+
     /// Notes what happened to the books towards `peer`.
     pub fn tell_event(&mut self, peer: UserKey, event: &Event) {
         if told::is_news(event) {

@@ -7,7 +7,6 @@ use atomicity_ledger::onion::{Failure, FailureCode};
 use atomicity_ledger::pair::Event;
 use atomicity_ledger::record::LogProof;
 use atomicity_ledger::{LedgerError, PaymentHash, Preimage};
-use serde_json::json;
 
 use super::intake::Intake;
 use super::onward::{Kept, settle};
@@ -60,12 +59,16 @@ pub(super) async fn follow(
 pub(super) async fn take_part(intake: &mut Intake<'_>, errand: &Errand) -> Result<(), PluginError> {
     let hash = errand.promise().terms.hash;
     let Some(mut row) = intake.change.take_invoice(&hash).await? else {
-        decline(intake, errand, FailureCode::UnknownInvoice);
+        // The user's wallet may know it: then it is this edge that the payer has to avoid.
+        let from = errand.promise().from;
+        let to = intake.change.keeper.owner;
+        let failure = Failure::of_edge(FailureCode::UnknownInvoice, from, to);
+        decline(intake, errand, failure);
         return Ok(());
     };
     if row.withdrawn {
         intake.change.put_invoice(row);
-        decline(intake, errand, FailureCode::Declined);
+        decline(intake, errand, Failure::here(FailureCode::Declined));
         return Ok(());
     }
     let before = row.collection.clone();
@@ -87,7 +90,7 @@ pub(super) async fn take_part(intake: &mut Intake<'_>, errand: &Errand) -> Resul
     follow_one(intake, row).await
 }
 
-fn decline(intake: &mut Intake<'_>, errand: &Errand, code: FailureCode) {
+fn decline(intake: &mut Intake<'_>, errand: &Errand, failure: Failure) {
     let peer = errand.promise().from;
     let Some(mut incoming) = intake.change.take(&peer) else {
         return;
@@ -100,7 +103,7 @@ fn decline(intake: &mut Intake<'_>, errand: &Errand, code: FailureCode) {
         pen: &keeper.pen,
     };
     let context = intake.context(&keeper, &logs);
-    let step = hop::decline(from, errand.iou(), Failure::here(code), &context);
+    let step = hop::decline(from, errand.iou(), failure, &context);
     settle(intake, vec![incoming], vec![before], step);
 }
 
@@ -148,10 +151,7 @@ async fn follow_one(intake: &mut Intake<'_>, mut row: InvoiceRow) -> Result<(), 
     }
     let changed = row.collection.stage() != before.stage() || row.received != received;
     if changed {
-        let body =
-            json!({"id": row.id, "state": row.state(), "received": row.received.to_string()});
-        let peer = intake.peer;
-        intake.change.tell(peer, "invoice", body);
+        intake.change.tell_of_invoice(&row);
     }
     intake.change.put_invoice(row);
     Ok(())

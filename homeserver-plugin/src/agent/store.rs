@@ -17,8 +17,8 @@ pub use self::agents::{
     wipe, wipe_idle,
 };
 pub use self::invoices::{
-    InvoiceRow, add_invoice, invoice, invoice_of, late_invoices, list_invoices, lock_invoice,
-    put_invoice, unpublished, withdraw,
+    InvoiceRow, add_invoice, invoice, invoice_of, is_collecting, late_invoices, list_invoices,
+    lock_invoice, put_invoice, unpublished, withdraw,
 };
 pub use self::pairs::{
     LockedPair, PairRow, PairSummary, SavedPair, bodies_of_pairs, hand_over, list_pairs,

@@ -234,6 +234,7 @@ fn words(signed: &AgentSignature) -> String {
         "ack" => format!("told {friend} what has arrived"),
         "book" => format!("told {friend} who keeps your books"),
         "view" => format!("showed {friend} how logs stand"),
+        "invoice" => format!("asked to be paid {amount}").trim_end().to_owned(),
         "reply" => format!("handed {friend} an answer for somebody who pays"),
         other => format!("signed for {friend}: {other} {amount}")
             .trim_end()

@@ -1,7 +1,7 @@
 //! `invoice`, `invoices`.
 
 use atomicity_client::ClientError;
-use atomicity_client::wallet::{InvoiceTerms, InvoiceView};
+use atomicity_client::wallet::{InvoiceKeeper, InvoiceTerms, InvoiceView};
 use atomicity_ledger::Memo;
 use serde_json::{Value, json};
 
@@ -26,6 +26,8 @@ fn value(invoice: &InvoiceView) -> Value {
         "amount_text": amount_text(invoice),
         "memo": invoice.memo.as_ref().map(Memo::as_str),
         "state": invoice.state.as_str(),
+        "kept_by": invoice.kept_by.as_str(),
+        "preimage": invoice.preimage.map(|preimage| preimage.to_string()),
         "received": invoice.received.to_string(),
         "received_text": minor_text(&invoice.unit, invoice.received),
         "hints": invoice.hints,
@@ -49,16 +51,23 @@ pub async fn create(context: &Context, args: Invoice) -> Result<u8, ClientError>
     let mut terms = InvoiceTerms::new(unit, amount);
     terms.memo = args.memo.map(|memo| memo.parse()).transpose()?;
     terms.expires_in = args.expires;
+    terms.kept_by = args.kept_by.map(|who| match who.as_str() {
+        "agent" => InvoiceKeeper::Agent,
+        _ => InvoiceKeeper::Device,
+    });
     let bar = spinner(context.out, "asking friends whether they pass payments on");
     let made = wallet.create_invoice(terms).await;
     bar.finish_and_clear();
     let made = made?;
     context.out.result(&value(&made), || {
-        let mut lines = vec![format!(
-            "{}, until {}. Leave `atomicity watch` running, or sync when the payment comes.",
-            amount_text(&made),
-            time_text(made.expires_at)
-        )];
+        let who = match made.kept_by {
+            InvoiceKeeper::Agent => "Your agent takes the payment: this device may be off.",
+            InvoiceKeeper::Device => {
+                "Leave `atomicity watch` running, or sync when the payment comes."
+            }
+        };
+        let (amount, until) = (amount_text(&made), time_text(made.expires_at));
+        let mut lines = vec![format!("{amount}, until {until}. {who}")];
         // One that is too long for a code is still a link.
         lines.extend((!args.no_qr).then(|| qr(&made.link)).flatten());
         lines.push(made.link.clone());
@@ -81,13 +90,16 @@ pub async fn list(context: &Context) -> Result<u8, ClientError> {
                 invoice.id.to_string(),
                 amount_text(invoice),
                 invoice.state.as_str().to_owned(),
+                invoice.kept_by.as_str().to_owned(),
                 minor_text(&invoice.unit, invoice.received),
                 time_text(invoice.expires_at),
                 invoice.memo.as_ref().map_or("", Memo::as_str).to_owned(),
             ]
         };
         let rows: Vec<Vec<String>> = invoices.iter().map(row).collect();
-        let header = ["invoice", "amount", "state", "received", "until", "memo"];
+        let header = [
+            "invoice", "amount", "state", "kept by", "received", "until", "memo",
+        ];
         table(&header, &rows)
     });
     wallet.close().await;

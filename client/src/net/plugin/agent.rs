@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use atomicity_ledger::record::Rate;
-use atomicity_ledger::{SignerKey, Timestamp, UserKey};
+use atomicity_ledger::{Preimage, RecordId, SignerKey, Timestamp, UserKey};
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -22,6 +22,8 @@ const MAX_JOURNAL_BYTES: usize = 16 * 1024 * 1024;
 const JOURNAL_PAGE: u32 = 100;
 /// Pages of peers at most.
 const MAX_PAGES: usize = 64;
+/// The invoices that the agent looks after.
+const INVOICES: &str = "/v0/me/agent/invoices";
 /// What the agent answers with, beyond books.
 const MAX_VIEW_BYTES: usize = 1024 * 1024;
 
@@ -155,6 +157,25 @@ pub struct Journal {
     /// Where the next page begins.
     #[serde(default)]
     pub next: Option<String>,
+}
+
+/// An invoice that the agent looks after.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct AgentInvoice {
+    /// `open`, `publishing`, `paid`, `failed`, `expired` or `withdrawn`.
+    pub(crate) state: String,
+    /// What is promised, or was paid, in minor units.
+    pub(crate) received: String,
+    /// The record in compact form.
+    pub(crate) invoice: String,
+    /// When it was made, Unix milliseconds.
+    pub(crate) created_at: u64,
+    /// When it ended.
+    #[serde(default)]
+    pub(crate) ended_at: Option<u64>,
+    /// What was published.
+    #[serde(default)]
+    pub(crate) preimage: Option<Preimage>,
 }
 
 /// Something that happened to books at the agent.
@@ -296,6 +317,46 @@ impl PluginClient {
         let call = self
             .request(Method::POST, format!("/v0/me/agent/{what}"))
             .json(body)?
+            .at_most(MAX_VIEW_BYTES);
+        self.send_as_user(call).await?.json(&self.label())
+    }
+
+    /// Has the agent make an invoice.
+    pub(crate) async fn make_invoice(&self, body: &Value) -> Result<AgentInvoice, NetError> {
+        let call = self
+            .request(Method::POST, INVOICES)
+            .json(body)?
+            .at_most(MAX_VIEW_BYTES);
+        self.send_as_user(call).await?.json(&self.label())
+    }
+
+    /// Hands an invoice over, with its secret. Saying it again brings the same answer.
+    pub(crate) async fn hand_invoice(
+        &self,
+        id: &RecordId,
+        invoice: &str,
+        preimage: &Preimage,
+    ) -> Result<AgentInvoice, NetError> {
+        let secret = Zeroizing::new(String::from(*preimage));
+        let call = self
+            .request(Method::PUT, format!("{INVOICES}/{id}"))
+            .json(&json!({ "invoice": invoice, "preimage": secret.as_str() }))?
+            .at_most(MAX_VIEW_BYTES);
+        self.send_as_user(call).await?.json(&self.label())
+    }
+
+    /// An invoice, and how far it is.
+    pub(crate) async fn agent_invoice(&self, id: &RecordId) -> Result<AgentInvoice, NetError> {
+        let call = self
+            .request(Method::GET, format!("{INVOICES}/{id}"))
+            .at_most(MAX_VIEW_BYTES);
+        self.send_as_user(call).await?.json(&self.label())
+    }
+
+    /// Withdraws an invoice. Saying it again does no harm.
+    pub(crate) async fn withdraw_invoice(&self, id: &RecordId) -> Result<AgentInvoice, NetError> {
+        let call = self
+            .request(Method::DELETE, format!("{INVOICES}/{id}"))
             .at_most(MAX_VIEW_BYTES);
         self.send_as_user(call).await?.json(&self.label())
     }

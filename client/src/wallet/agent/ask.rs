@@ -29,30 +29,13 @@ const TRIES: u32 = 3;
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 impl Wallet {
-    /// Asks until an answer comes, or it is clear that none does.
     async fn ask(
         &self,
         client: &PluginClient,
         what: &str,
         body: &Value,
     ) -> Result<Vec<AnyRecord>, ClientError> {
-        let mut tries = 1;
-        let signed = loop {
-            match client.ask_agent(what, body).await {
-                Ok(signed) => break signed,
-                // The agent reads the log a moment after this wallet did.
-                Err(error) if tries < TRIES && error.code() == "terms_refused" => {
-                    tries += 1;
-                    tokio::time::sleep(LONGEST_WAIT).await;
-                }
-                Err(error) if tries < TRIES && is_unclear(&error) => {
-                    tries += 1;
-                    let asked = error.retry_after().unwrap_or_default();
-                    tokio::time::sleep(asked.min(LONGEST_WAIT)).await;
-                }
-                Err(error) => return Err(agent_error(error)),
-            }
-        };
+        let signed = patiently(|| client.ask_agent(what, body)).await?;
         let records = signed.records.iter().map(|jws| AnyRecord::decode(jws));
         Ok(records.collect::<Result<_, LedgerError>>()?)
     }
@@ -238,6 +221,29 @@ impl Wallet {
         user: &UserKey,
     ) -> Result<bool, ClientError> {
         agent::keeps(&mut *self.store().read().await?, user).await
+    }
+}
+
+/// Asks until an answer comes, or it is clear that none does.
+pub(super) async fn patiently<T, F: Future<Output = Result<T, NetError>>>(
+    ask: impl Fn() -> F,
+) -> Result<T, ClientError> {
+    let mut tries = 1;
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            // The agent reads the log a moment after this wallet did.
+            Err(error) if tries < TRIES && matches!(error.code(), "terms_refused" | "no_log") => {
+                tries += 1;
+                tokio::time::sleep(LONGEST_WAIT).await;
+            }
+            Err(error) if tries < TRIES && is_unclear(&error) => {
+                tries += 1;
+                let asked = error.retry_after().unwrap_or_default();
+                tokio::time::sleep(asked.min(LONGEST_WAIT)).await;
+            }
+            Err(error) => return Err(agent_error(error)),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{agent_error, hand, keeps};
 use crate::error::ClientError;
 use crate::net::plugin::PluginClient;
 use crate::store::contacts::{self, Contact};
-use crate::store::pairs::agent::{self, AgentRow, AgentStage};
+use crate::store::pairs::agent::{self, AgentPairRow, AgentRow, AgentStage};
 use crate::store::{json_out, settings};
 
 /// By whose word books came back.
@@ -53,9 +53,14 @@ impl Wallet {
         let row = self.agent_row().await?;
         let client = self.plugin_client(row.plugin.clone()).await?;
         let pairs = agent::pairs(&mut *self.store().read().await?).await?;
+        let stays = |pair: &AgentPairRow| !friends.is_empty() && !friends.contains(&pair.user);
+        let with_agent = |pair: &&AgentPairRow| pair.stage != AgentStage::Wanted;
+        if !pairs.iter().filter(with_agent).any(stays) {
+            self.take_invoices_back(&row, &client).await?;
+        }
         let mut back = Vec::new();
         for pair in pairs {
-            if !friends.is_empty() && !friends.contains(&pair.user) {
+            if stays(&pair) {
                 continue;
             }
             let by = match pair.stage {
@@ -119,6 +124,7 @@ impl Wallet {
         if let Err(error) = client.stop_agent(true).await {
             tracing::info!(code = error.code(), "the agent could not be told: {error}");
         }
+        self.lose_invoices().await?;
         let pairs = agent::pairs(&mut *self.store().read().await?).await?;
         let mut back = Vec::new();
         for pair in &pairs {

@@ -44,8 +44,6 @@ struct Body {
     message: Option<String>,
     code: Option<String>,
     detail: Option<String>,
-    state: Option<String>,
-    received: Option<Value>,
 }
 
 /// A number, as a number or as text.
@@ -78,7 +76,7 @@ pub(super) async fn take(
 ) -> Result<Vec<WalletEvent>, ClientError> {
     let body: Body = read(&event.body);
     let Some(contact) = contact else {
-        return Ok(invoice(event, &body).into_iter().collect());
+        return Ok(Vec::new());
     };
     let mut teller = Teller {
         change,
@@ -141,21 +139,11 @@ fn word(kind: &str, body: &Value, (peer, me): (UserKey, UserKey)) -> Option<Word
     })
 }
 
-/// Something about an invoice, which is nobody's books.
-fn invoice(event: &AgentEvent, body: &Body) -> Option<WalletEvent> {
-    let paid = event.kind == "invoice" && body.state.as_deref() == Some("paid");
-    let invoice: RecordId = body.id.as_ref()?.parse().ok()?;
-    let (unit, amount) = (body.unit.clone()?, number(body.received.as_ref())?);
-    paid.then_some(WalletEvent {
-        at: event.at,
-        user: None,
-        friend: None,
-        kind: WalletEventKind::InvoicePaid {
-            invoice,
-            unit,
-            amount,
-        },
-    })
+/// The invoice that an event is about, which is nobody's books.
+pub(super) fn invoice_named(event: &AgentEvent) -> Option<RecordId> {
+    let body: Body = read(&event.body);
+    let id = body.id.filter(|_| event.kind == "invoice")?;
+    id.parse().ok()
 }
 
 impl Teller<'_> {

@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 
 use super::super::access::Keys;
 use super::super::books::{self, Change};
+use super::super::pay::PaymentFault;
 use super::super::{HistoryItem, Wallet, directory, entropy, units};
 use super::ask::line_terms;
 use super::{agent_error, delegation, keeps};
 use crate::error::ClientError;
 use crate::net::plugin::{AgentPair, PluginClient};
 use crate::store::pairs::agent::{self, AgentPairRow, AgentRow, AgentStage};
-use crate::store::{contacts, forwarding, inbox, pairs, rules, settings};
+use crate::store::{contacts, forwarding, inbox, invoices, pairs, rules, settings};
 
 impl Wallet {
     /// Hands the books with one peer over, or goes on where that stopped.
@@ -66,6 +67,13 @@ impl Wallet {
         let name = contact.map_or_else(|| user.to_z32(), |contact| contact.name);
         if pair.is_waiting() {
             return Err(ClientError::WaitingForAck(name));
+        }
+        // What is being collected here is decided here: its secret may be with a log.
+        for hash in invoices::busy(change.conn()).await? {
+            let busy = invoices::of(change.conn(), &hash).await?;
+            if busy.is_some_and(|row| row.collection.neighbours().contains(user)) {
+                return Err(PaymentFault::InvoiceBusy(hash.to_string()).into());
+            }
         }
         let caps: BTreeMap<Unit, Total> = delegation(row)?
             .limits
@@ -234,6 +242,7 @@ pub(super) async fn take_copy(
     };
     agent::put_pair(change.conn(), &next).await?;
     if first {
+        invoices::look_again(change.conn()).await?;
         // The agent registers the tags of this pair itself; the others are told anew.
         settings::set(change.conn(), settings::TAGS_STALE, "1").await?;
     }

@@ -8,6 +8,7 @@ mod ask;
 mod back;
 mod follow;
 mod hand;
+mod invoices;
 mod seen;
 mod tend;
 
@@ -31,6 +32,7 @@ use crate::store::{logs, publications, settings, units};
 
 pub use crate::store::pairs::agent::AgentStage;
 pub use back::{TakenBack, TakenBackBy};
+pub(super) use invoices::WANTED_HERE;
 pub use seen::{AgentPairView, AgentSignature, AgentStatus};
 pub(crate) use tend::Tended;
 

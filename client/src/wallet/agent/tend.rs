@@ -1,14 +1,17 @@
 //! Going on with whatever the agent is to be told, and reading what it did.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use atomicity_ledger::UserKey;
+use atomicity_ledger::{RecordId, UserKey};
 
 use super::super::event::WalletEvent;
 use super::super::{Fault, Wallet, routed};
-use super::{agent_error, hand};
+use super::{agent_error, follow, hand, invoices};
 use crate::error::ClientError;
-use crate::net::plugin::{AgentConnection, AgentEvent, AgentNews, AgentPair, PluginClient};
+use crate::net::plugin::{
+    AgentConnection, AgentEvent, AgentInvoice, AgentNews, AgentPair, PluginClient,
+};
 use crate::store::contacts;
 use crate::store::pairs::agent::{self, AgentPairRow, AgentRow, AgentStage};
 
@@ -72,6 +75,7 @@ impl Wallet {
                 Err(error) => tended.faults.push((pair.user, Fault::from(&error))),
             }
         }
+        self.hand_invoices(row, client).await?;
         self.copy_changed(row, client, tended).await?;
         // What was signed first: an acknowledgement of it finds it in the history then.
         self.read_signatures(client).await?;
@@ -182,7 +186,10 @@ impl Wallet {
             .map_err(agent_error)?;
         for _ in 0..BATCHES {
             let (batch, more) = next_batch(&mut stream).await?;
-            self.take_agent_events(&batch, tended).await?;
+            let asked = batch.iter().filter_map(follow::invoice_named);
+            let asked: BTreeSet<RecordId> = asked.collect();
+            let seen = self.see_invoices(client, asked).await?;
+            self.take_agent_events(&batch, &seen, tended).await?;
             if !more {
                 return Ok(());
             }
@@ -194,6 +201,7 @@ impl Wallet {
     async fn take_agent_events(
         &self,
         batch: &[AgentEvent],
+        seen: &[(RecordId, AgentInvoice)],
         tended: &mut Tended,
     ) -> Result<(), ClientError> {
         let Some(last) = batch.last().and_then(|event| event.id.parse::<u64>().ok()) else {
@@ -201,7 +209,7 @@ impl Wallet {
         };
         let mut change = self.change().await?;
         let known = agent::get(change.conn()).await?;
-        let read_to = known.map_or(u64::MAX, |row| row.event);
+        let read_to = known.as_ref().map_or(u64::MAX, |row| row.event);
         for event in batch {
             // Another process may have read it meanwhile.
             if event.id.parse::<u64>().is_ok_and(|id| id > read_to) {
@@ -209,8 +217,14 @@ impl Wallet {
                     Some(peer) => contacts::get(change.conn(), peer).await?,
                     None => None,
                 };
-                let told = super::follow::take(&mut change, self.user(), contact, event).await?;
+                let told = follow::take(&mut change, self.user(), contact, event).await?;
                 tended.moved |= told.iter().any(|event| event.kind.is_about_payments());
+                tended.events.extend(told);
+            }
+        }
+        for (id, invoice) in seen {
+            if let Some(row) = &known {
+                let (_, told) = invoices::take(&mut change, self.user(), row, id, invoice).await?;
                 tended.events.extend(told);
             }
         }
@@ -231,7 +245,7 @@ impl Wallet {
             };
             let mut change = self.change().await?;
             for item in &page.items {
-                super::follow::take_signature(&mut change, item).await?;
+                follow::take_signature(&mut change, item).await?;
             }
             agent::read_signature(change.conn(), last).await?;
             change.commit().await?;

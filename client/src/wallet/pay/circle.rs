@@ -8,7 +8,7 @@ use atomicity_ledger::record::Invoice;
 use atomicity_ledger::{Amount, Signed, Unit, UserKey};
 use futures_util::future::join_all;
 
-use super::super::{InvoiceTerms, Wallet, books, now, receive};
+use super::super::{InvoiceKeeper, InvoiceTerms, Wallet, books, now, receive};
 use super::drive::PayProgress;
 use super::fault::PaymentFault;
 use super::ways::{Way, WayPart};
@@ -169,7 +169,16 @@ impl Wallet {
         let circle = self.judge_circle(circle.clone()).await?;
         let mut terms = InvoiceTerms::new(circle.unit.clone(), Some(circle.amount));
         terms.expires_in = deadline.saturating_add(SPARE);
-        let invoice = self.sign_invoice(terms, Vec::new()).await?;
+        let creditor = circle
+            .creditor()
+            .ok_or(PaymentFault::CircleInvalid("it is none"))?;
+        // It comes back over the books with the creditor: whoever keeps them collects it.
+        let kept_by = match self.is_with_agent(&creditor).await? {
+            true => InvoiceKeeper::Agent,
+            false => InvoiceKeeper::Device,
+        };
+        terms.kept_by = Some(kept_by);
+        let invoice = self.make_invoice(terms, Vec::new(), kept_by).await?;
         let invoice: Signed<Invoice> = Signed::decode(&invoice.record)?;
         let plan = Plan {
             payee: self.user(),

@@ -426,6 +426,8 @@ fn final_word(plan: &Plan, row: &PaymentRow, attempt: &Attempt) -> Option<String
             hop: Some(hop),
             failure,
         } if usize::from(*hop) + 1 == part.hops.len() => match failure.code {
+            // It is only not known at that end of the edge: the payee keeps books in two places.
+            FailureCode::UnknownInvoice if failure.edge.is_some() => None,
             FailureCode::Declined
             | FailureCode::UnknownInvoice
             | FailureCode::WrongAmount

@@ -15,6 +15,9 @@ pub enum PaymentFault {
     /// It is being paid from this wallet.
     #[error("this invoice is being paid: payment {0} is not decided yet")]
     BeingPaid(String),
+    /// An invoice of the user's own is being paid: who looks after it can't change now.
+    #[error("invoice {0} is just being paid")]
+    InvoiceBusy(String),
     /// The user has not agreed to have debts cleared.
     #[error("you have not agreed to have debts in {0} cleared")]
     ClearingOff(Unit),
@@ -107,6 +110,7 @@ impl PaymentFault {
             Self::InvoiceExpired => "invoice_expired",
             Self::AlreadyPaid(_) => "already_paid",
             Self::BeingPaid(_) => "being_paid",
+            Self::InvoiceBusy(_) => "invoice_busy",
             Self::ClearingOff(_) => "clearing_off",
             Self::CircleInvalid(_) => "circle_invalid",
             Self::OwnInvoice => "own_invoice",
@@ -137,6 +141,7 @@ impl PaymentFault {
             Self::ClearingOff(unit) => {
                 return Some(format!("agree with `atomicity forward clear {unit}`"));
             }
+            Self::InvoiceBusy(_) => "try again in a moment",
             Self::AmountMissing => "give an amount, such as \"5.00 USD/2\"",
             Self::NoCommonLog(_) => "add one of them with `atomicity log add <address>`",
             Self::NoFirstHop(_) => "ask a friend for a credit line",
@@ -168,7 +173,7 @@ impl PaymentFault {
             | Self::WrongUnit { .. }
             | Self::Unknown(_)
             | Self::NoReceipt(_) => 2,
-            Self::NoRouter(_) | Self::Undecided(_) => 4,
+            Self::NoRouter(_) | Self::Undecided(_) | Self::InvoiceBusy(_) => 4,
             Self::RouteInvalid(_) => 1,
             _ => 3,
         }

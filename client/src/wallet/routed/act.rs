@@ -10,7 +10,8 @@ use super::super::event::WalletEventKind;
 use super::super::{decide, exchange, receive};
 use super::{Books, Desk};
 use crate::error::ClientError;
-use crate::store::invoices::{self, InvoiceRow};
+use crate::store::invoices::{self, InvoiceRow, Place};
+use crate::store::pairs::agent;
 use crate::store::{forwarding, relays, rules};
 
 impl Desk<'_> {
@@ -42,16 +43,27 @@ impl Desk<'_> {
             Ok(None) => Ok(()),
             Err(error) => {
                 tracing::info!(code = error.code(), "layers can't be opened: {error}");
-                self.decline(peer, iou, FailureCode::Temporary)
+                self.decline(peer, iou, Failure::here(FailureCode::Temporary))
             }
         }
+    }
+
+    /// Gives up a promise that names an invoice of which nothing is known here. If an agent keeps other books, it may know the invoice:
+    /// then it is the edge to here that the payer has to avoid.
+    async fn refuse_part(&mut self, peer: &UserKey, iou: RecordHash) -> Result<(), ClientError> {
+        let code = FailureCode::UnknownInvoice;
+        let failure = match agent::pairs(self.change.conn()).await?.is_empty() {
+            true => Failure::here(code),
+            false => Failure::of_edge(code, *peer, self.me),
+        };
+        self.decline(peer, iou, failure)
     }
 
     fn decline(
         &mut self,
         peer: &UserKey,
         iou: RecordHash,
-        code: FailureCode,
+        failure: Failure,
     ) -> Result<(), ClientError> {
         let Some(mut books) = self.books.remove(peer) else {
             return Ok(());
@@ -60,7 +72,7 @@ impl Desk<'_> {
             pair: &mut books.pair,
             pen: &self.pen,
         };
-        let done = decline(from, iou, Failure::here(code), &self.context());
+        let done = decline(from, iou, failure, &self.context());
         self.books.insert(*peer, books);
         self.settle(done);
         Ok(())
@@ -198,8 +210,14 @@ impl Desk<'_> {
     async fn take_part(&mut self, peer: &UserKey, errand: &Errand) -> Result<(), ClientError> {
         let hash = errand.promise().terms.hash;
         let Some(mut row) = invoices::of(self.change.conn(), &hash).await? else {
-            return self.decline(peer, errand.iou(), FailureCode::UnknownInvoice);
+            return self.refuse_part(peer, errand.iou()).await;
         };
+        match row.place {
+            Place::Here => {}
+            Place::Handing | Place::Agent => return self.refuse_part(peer, errand.iou()).await,
+            // The agent that had it may have shown the secret to a log: the logs decide.
+            Place::Lost => return Ok(()),
+        }
         let Some(mut books) = self.books.remove(peer) else {
             return Ok(());
         };

@@ -8,6 +8,7 @@ use atomicity_ledger::record::{Invoice, LogProof, Reply};
 use atomicity_ledger::{Preimage, Signed, UserKey};
 
 use super::super::event::WalletEventKind;
+use super::super::invoice::note_paid;
 use super::super::pay::{self, Plan};
 use super::super::{Direction, HistoryItem, decide};
 use super::{Desk, Word};
@@ -373,27 +374,9 @@ impl Desk<'_> {
         let invoice: Signed<Invoice> = Signed::decode(&row.record)?;
         let invoice = invoice.record();
         row.received = row.collection.collected();
-        let own = payments::standing(self.change.conn(), &invoice.hash).await?;
-        if !own.is_empty() {
-            // What went round a circle is told as that.
-            return Ok(());
+        if let Some(kind) = note_paid(self.change, invoice, row.received).await? {
+            self.tell(None, kind);
         }
-        let item = HistoryItem {
-            unit: Some(invoice.unit.clone()),
-            kind: "invoice_paid".to_owned(),
-            direction: Some(Direction::In),
-            amount: Some(row.received),
-            reference: Some(invoice.id.to_string()),
-            memo: invoice.memo.as_ref().map(|memo| memo.as_str().to_owned()),
-            ..HistoryItem::default()
-        };
-        self.change.note(item).await?;
-        let kind = WalletEventKind::InvoicePaid {
-            invoice: invoice.id,
-            unit: invoice.unit.clone(),
-            amount: row.received,
-        };
-        self.tell(None, kind);
         Ok(())
     }
 

@@ -237,6 +237,7 @@ async fn store_new(
     let mut change = Change::begin(state, keeper, &BTreeSet::new()).await?;
     if store::add_invoice(change.tx(), &owner, &row, MOST_OPEN).await? {
         change.note(owner, &AnyRecord::from(new.signed));
+        change.tell_of_invoice(&row);
         change.commit().await?;
         return Ok(Json(view(&row)?));
     }

@@ -383,7 +383,7 @@ pub async fn promise(
         (status = 200, body = PairView),
         (status = 401, description = "`session_invalid`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`pair_unknown`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`agent_stopped`, `books_restored`, `returned_already`, and what the rules of the books say", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`agent_stopped`, `books_restored`, `returned_already`, `invoice_busy`, and what the rules of the books say", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn give_back(
     State(state): State<AppState>,
@@ -424,6 +424,15 @@ async fn sign_back(
     if change.pair(&peer).is_none() {
         // Somebody else was faster; what they did is looked at next.
         return Ok(());
+    }
+    // Who can't see the books can't say what became of a secret that a log may have.
+    if store::is_collecting(change.tx(), owner, &peer).await? {
+        return Err(PluginError::Refused {
+            code: "invoice_busy",
+            detail:
+                "what this peer promised is collected for an invoice: it is decided in a moment"
+                    .to_owned(),
+        });
     }
     let now = change.now;
     let (loaded, pen) = change.pair_mut(&peer)?;

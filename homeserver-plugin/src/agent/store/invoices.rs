@@ -178,10 +178,11 @@ pub async fn add_invoice(
     most: i64,
 ) -> Result<bool, PluginError> {
     let collection = super::text(&row.collection)?;
+    let expires = millis(row.collection.bill().expires.millis());
     let done = sqlx::query!(
-        "INSERT INTO agent_invoices (owner, hash, id, created_at, digest, record, sealed, collection, state)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, 'open'
-         WHERE (SELECT count(*) FROM agent_invoices WHERE owner = $1 AND ended_at IS NULL) < $9
+        "INSERT INTO agent_invoices (owner, hash, id, created_at, digest, record, sealed, collection, state, expires)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, 'open', $10
+         WHERE (SELECT count(*) FROM agent_invoices WHERE owner = $1 AND state = 'open' AND expires > $4) < $9
          ON CONFLICT DO NOTHING",
         owner.as_bytes(),
         row.hash.as_bytes(),
@@ -191,7 +192,8 @@ pub async fn add_invoice(
         row.record,
         row.sealed,
         collection,
-        most
+        most,
+        expires
     )
     .execute(&mut **tx)
     .await?;
@@ -245,6 +247,31 @@ pub async fn withdraw(
     .execute(pool)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Whether something that this peer promised is collected for an invoice and is not decided.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn is_collecting(
+    tx: &mut Transaction<'_, Postgres>,
+    owner: &UserKey,
+    peer: &UserKey,
+) -> Result<bool, PluginError> {
+    let rows = sqlx::query_scalar!(
+        "SELECT collection FROM agent_invoices
+         WHERE owner = $1 AND (state = 'publishing' OR look_at IS NOT NULL)",
+        owner.as_bytes()
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    for text in rows {
+        let collection: Collection = super::parse("what has come for an invoice", &text)?;
+        if collection.neighbours().contains(peer) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Invoices for which too little has come and little time is left.

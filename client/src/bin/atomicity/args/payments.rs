@@ -17,6 +17,9 @@ pub struct Invoice {
     /// How long it stands: 10m, 1h, 7d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = crate::promise::span)]
     pub expires: std::time::Duration,
+    /// Who looks after it: the agent, so that this device may be off, or this device [default: whoever keeps the books over which it can come]
+    #[arg(long, value_name = "WHO", value_parser = ["agent", "device"])]
+    pub kept_by: Option<String>,
     /// No QR code
     #[arg(long)]
     pub no_qr: bool,
