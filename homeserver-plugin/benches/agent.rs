@@ -31,7 +31,9 @@ use support::plugin::b64;
 use world::{Person, Site, befriend, engage, hand_over_body, now, unit};
 
 /// Requests and posts that are under way at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
+/// Secrets that are shown to the log at once: each is answered when it stands there.
+const PUBLISHED_AT_ONCE: usize = 512;
 /// Payments of one kind.
 const PAYMENTS: usize = 3_000;
 
@@ -47,9 +49,12 @@ async fn main() {
     pgbench();
 }
 
-const SETS: [&str; 14] = [
+const SETS: [&str; 17] = [
     "database.max_connections=24",
     "witness_log.enabled=true",
+    "witness_log.interval_ms=200",
+    "witness_log.address_per_minute=10000000",
+    "witness_log.user_per_minute=10000000",
     "sessions.opens_per_minute=1000000",
     "inbox.tag_per_second=1000000",
     "inbox.stranger_per_minute=1000000",
@@ -112,10 +117,16 @@ async fn measure(count: usize) {
         "{count:>5} friends: {:>6.0} payments/s taken and acknowledged",
         rate(n, took)
     );
-    let (n, took) = forward(&site, &owner, &mut friends).await;
+    let (secrets, took) = forward(&site, &owner, &mut friends).await;
+    let n = secrets.len();
     println!(
         "{count:>5} friends: {:>6.0} promises/s passed on ({n} at once)",
         rate(n, took)
+    );
+    let more = publish(&site, &owner, secrets).await;
+    println!(
+        "{count:>5} friends: {:>6.0} payments/s whole: passed on, published, booked on both sides",
+        rate(n, took + more)
     );
 }
 
@@ -247,12 +258,16 @@ fn pay(owner: &Person, friend: &mut Person) -> String {
 }
 
 /// Half of the friends promise to the other half over the owner, all at once.
-async fn forward(site: &Arc<Site>, owner: &Person, friends: &mut [Person]) -> (usize, Duration) {
+async fn forward(
+    site: &Arc<Site>,
+    owner: &Person,
+    friends: &mut [Person],
+) -> (Vec<Preimage>, Duration) {
     let (policy, origin, size) = log(site).await;
     let half = friends.len() / 2;
     let (payers, payees) = friends.split_at_mut(half);
     let each = (PAYMENTS / half).min(60);
-    let mut bodies = Vec::new();
+    let (mut bodies, mut secrets) = (Vec::new(), Vec::new());
     for (payer, payee) in payers.iter_mut().zip(payees) {
         let known = KnownLog {
             policies: [PolicyHash::of(&policy)].into(),
@@ -261,8 +276,10 @@ async fn forward(site: &Arc<Site>, owner: &Person, friends: &mut [Person]) -> (u
         };
         payer.logs.insert(origin.parse().unwrap(), known);
         for _ in 0..each {
+            let secret = Preimage::from_bytes(rand::random());
+            secrets.push(secret);
             let terms = Terms {
-                hash: Preimage::from_bytes(rand::random()).hash(),
+                hash: secret.hash(),
                 logs: vec![LogTerm {
                     origin: origin.parse().unwrap(),
                     policy_hash: PolicyHash::of(&policy),
@@ -276,7 +293,51 @@ async fn forward(site: &Arc<Site>, owner: &Person, friends: &mut [Person]) -> (u
     let n = bodies.len();
     // The ack of the promise that came, and the promise onward.
     let took = post_all(site, owner, bodies, 2 * n).await;
-    (n, took)
+    (secrets, took)
+}
+
+/// Every secret goes to the log, and the agent finds it there: what it promised is booked, and what it was promised is claimed.
+async fn publish(site: &Arc<Site>, owner: &Person, secrets: Vec<Preimage>) -> Duration {
+    let n = i64::try_from(secrets.len()).unwrap();
+    let before = told(site, owner).await;
+    let secrets = Arc::new(std::sync::Mutex::new(secrets));
+    let start = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..PUBLISHED_AT_ONCE {
+        let (site, secrets) = (site.clone(), secrets.clone());
+        tasks.spawn(async move {
+            loop {
+                let Some(secret) = secrets.lock().unwrap().pop() else {
+                    return;
+                };
+                let body = json!({"preimage": secret, "min_index": 0});
+                let request = site.request(Method::POST, "/log/preimages").json(&body);
+                let sent = request.send().await.unwrap();
+                assert!(sent.status().is_success(), "{:?}", sent.text().await);
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    // Merged with the payee's side, due on the payer's.
+    while told(site, owner).await < before + 2 * n {
+        let all = told(site, owner).await - before;
+        assert!(start.elapsed().as_secs() < 300, "{all} of {}", 2 * n);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    start.elapsed()
+}
+
+async fn told(site: &Site, owner: &Person) -> i64 {
+    let mut connection = PgConnection::connect(&site.database.url).await.unwrap();
+    sqlx::query_scalar(
+        "SELECT count(*) FROM agent_events WHERE owner = $1 AND kind IN ('merged', 'due')",
+    )
+    .bind(owner.user.as_bytes().as_slice())
+    .fetch_one(&mut connection)
+    .await
+    .unwrap()
 }
 
 fn promise(owner: &Person, payer: &mut Person, payee: &Person, terms: Terms) -> String {
@@ -332,7 +393,7 @@ fn pgbench() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     run(&["-i", "-q", "-s", "10"]);
-    for clients in ["1", "16"] {
+    for clients in ["1", "16", "64"] {
         let text = run(&["-N", "-c", clients, "-j", "2", "-T", "10"]);
         let tps = text.lines().find(|line| line.starts_with("tps"));
         println!(
