@@ -22,6 +22,8 @@ use crate::store::pairs::agent;
 
 /// Invoices that are handed over, or taken back, in one go.
 const BATCH: u32 = 100;
+/// How many times at most.
+const BATCHES: usize = 100;
 /// What is noted of an invoice that stays here because more can come here.
 const KEPT: &str = "kept";
 /// What is noted of an invoice that the user wants here.
@@ -194,15 +196,16 @@ impl Wallet {
         row: &AgentRow,
         client: &PluginClient,
     ) -> Result<(), ClientError> {
-        loop {
+        for _ in 0..BATCHES {
             let found = invoices::with_agent(&mut *self.store().read().await?, BATCH).await?;
             if found.is_empty() {
-                return Ok(());
+                break;
             }
             for known in found {
                 self.take_invoice_back(row, client, &known).await?;
             }
         }
+        Ok(())
     }
 
     async fn take_invoice_back(
@@ -246,11 +249,11 @@ impl Wallet {
 
     /// An agent that was revoked can't be asked: what it has shown to a log nobody knows but the log.
     pub(super) async fn lose_invoices(&self) -> Result<(), ClientError> {
-        loop {
+        for _ in 0..BATCHES {
             let mut change = self.change().await?;
             let found = invoices::with_agent(change.conn(), BATCH).await?;
             if found.is_empty() {
-                return Ok(());
+                break;
             }
             for mut row in found {
                 row.place = Place::Lost;
@@ -259,6 +262,7 @@ impl Wallet {
             }
             change.commit().await?;
         }
+        Ok(())
     }
 }
 

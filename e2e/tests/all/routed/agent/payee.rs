@@ -37,7 +37,7 @@ async fn until_paid(person: &Person, id: &str) {
 /// Pays over these people, and expects that it works.
 async fn pay(payer: &Person, link: &str, way: &[&Person]) {
     let along = over(way);
-    let pay = ["pay", link, "--along", &along, "--deadline", "60s"];
+    let pay = ["pay", link, "--along", &along, "--deadline", "100s"];
     let paid = payer.wallet().ok(&pay).await.unwrap();
     expect(&paid, "/state", "paid").unwrap();
 }
@@ -45,7 +45,8 @@ async fn pay(payer: &Person, link: &str, way: &[&Person]) {
 /// Tries to pay over these people; it fails before its time is over, and the last part's failure is answered.
 async fn refused(payer: &Person, link: &str, way: &[&Person]) -> Value {
     let along = over(way);
-    let pay = ["pay", link, "--along", &along, "--deadline", "100s"];
+    let pay = ["pay", link, "--along", &along, "--max-fee", "0.10"];
+    let pay = [&pay[..], &["--deadline", "100s"]].concat();
     let begun = std::time::Instant::now();
     let failed = payer.wallet().fails(3, &pay).await.unwrap();
     assert_eq!(failed["code"], "not_through", "{failed}");
