@@ -6,6 +6,7 @@
 //!
 //! Postgres is the only truth: what is kept in memory is made of it at the start. One process at a time keeps a database.
 
+mod adverts;
 pub mod books;
 pub mod change;
 mod collect;

@@ -26,6 +26,8 @@ const SIGNUP_CLIENT_ID: &str = "pubky.signup";
 const WALLET_SCOPES: [&str; 3] = ["/pub/atomicity/", "/priv/atomicity/", "/pub/paykit/"];
 /// Where the sealed files about friends lie.
 const CHANNELS: &str = "/pub/atomicity/v0/channels/";
+/// Where it lies what can go over which channel.
+const ROUTES: &str = "/pub/atomicity/v0/routes/";
 /// The life of a wallet's grant: two years, as the ecosystem's own.
 const WALLET_LIFE_S: u64 = 2 * 365 * 24 * 3600;
 /// The life of a grant made for one errand.
@@ -105,21 +107,22 @@ impl Grant {
         })
     }
 
-    /// Signs a grant that lets `holder` write this user's channel files until `until_ms`, and nothing else.
+    /// Signs a grant that lets `holder` write this user's channel files and adverts until `until_ms`, and nothing else.
     pub(crate) fn for_files(
         root: &Keypair,
         holder: &SignerKey,
         until_ms: u64,
     ) -> Result<String, NetError> {
         let invalid = |reason: String| NetError::Invalid(reason);
-        let caps = Capability::read_write(CHANNELS).map_err(|error| invalid(error.to_string()))?;
+        let caps = [CHANNELS, ROUTES].map(Capability::read_write);
+        let caps: Result<Vec<_>, _> = caps.into_iter().collect();
         let cnf = pubky::PublicKey::try_from_z32(&holder.to_string())
             .map_err(|error| invalid(error.to_string()))?;
         let now = now_s();
         let claims = GrantClaims {
             iss: pubky_key(&root.user_key())?,
             client_id: ClientId::new(CLIENT_ID).map_err(|error| invalid(error.to_string()))?,
-            caps: vec![caps],
+            caps: caps.map_err(|error| invalid(error.to_string()))?,
             cnf,
             jti: GrantId::generate(),
             iat: now,
@@ -207,6 +210,13 @@ impl Grant {
             self.jws
         ))
     }
+}
+
+/// Whether a grant lets its holder write adverts.
+pub(crate) fn may_advertise(jws: &str) -> bool {
+    let claims = GrantClaims::decode(jws);
+    let named = |caps: &Capability| caps.scope().as_str() == ROUTES;
+    claims.is_ok_and(|claims| claims.caps.iter().any(named))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub struct ForwardRule {
 }
 
 /// What is published about a friend.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct AdvertRow {
     pub serial: u64,
     /// What it says; empty if it was removed.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use atomicity_ledger::hop::{HopPolicy, HopRule};
 use atomicity_ledger::jws::Version;
-use atomicity_ledger::pair::{Limits, Pair};
-use atomicity_ledger::record::{Advert, AdvertUnit, Clears, Intake, Offer, advert_path, coarse};
-use atomicity_ledger::{Serial, Signed, Timestamp, Unit, UserKey};
+use atomicity_ledger::pair::Pair;
+use atomicity_ledger::record::{Advert, AdvertUnit, advert_path};
+use atomicity_ledger::{Serial, Signed, Timestamp, Total, Unit, UserKey};
+use sqlx::SqliteConnection;
 
 use super::books::{self, Change};
-use super::{Wallet, now, receive};
+use super::{Wallet, exchange, now, receive};
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact};
 use crate::store::forwarding::{self, AdvertRow};
@@ -28,6 +30,8 @@ const BATCH: u32 = 256;
 const KEEP_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// The most relays that are listed.
 const MAX_LISTED: u32 = 100;
+/// What is noted of an advert that the agent writes.
+const BY_AGENT: &str = "agent";
 /// What an advert holds at most.
 const MAX_UNITS: usize = 64;
 
@@ -221,6 +225,15 @@ impl Wallet {
     ) -> Result<(), ClientError> {
         let at = change.now;
         let known = forwarding::advert(change.conn(), user).await?;
+        if agent::advertises(change.conn(), user).await? {
+            // The agent does it; when the books come back, whatever it wrote is written over.
+            let row = AdvertRow {
+                body: BY_AGENT.to_owned(),
+                expires_at: u64::MAX >> 1,
+                ..known.unwrap_or_default()
+            };
+            return forwarding::put_advert(change.conn(), user, &row, version).await;
+        }
         let contact = contacts::get(change.conn(), user).await?;
         let units = match contact.filter(|contact| receive::is_friend(Some(contact))) {
             Some(contact) => self.advert_units(change, &contact).await?,
@@ -231,12 +244,7 @@ impl Wallet {
         } else {
             json_out(&units)?
         };
-        let mut row = known.unwrap_or(AdvertRow {
-            serial: 0,
-            body: String::new(),
-            written_at: 0,
-            expires_at: 0,
-        });
+        let mut row = known.unwrap_or_default();
         let renewed = row.expires_at < at.plus_millis(RENEW_BEFORE_MS).millis();
         if row.body != body || (renewed && !body.is_empty()) {
             row.serial = at.millis().max(row.serial.saturating_add(1));
@@ -263,53 +271,57 @@ impl Wallet {
         if pair.is_waiting() {
             return Ok(Vec::new());
         }
-        let clearing = forwarding::clearing(change.conn()).await?;
-        let mut names = forwarding::units(change.conn()).await?;
-        names.extend(clearing.iter().cloned());
+        // Where books are kept in two places nothing is passed on from one to the other: what is published is the way over the larger.
+        let conn = change.conn();
+        let by_agent = agent::keeps(conn, &contact.user).await?;
+        if by_agent != agent::keeps_most(conn).await? {
+            return Ok(Vec::new());
+        }
+        let clearing = forwarding::clearing(conn).await?;
+        let mut names = forwarding::units(conn).await?;
+        names.extend(clearing);
         let mut units = Vec::new();
         for unit in names.into_iter().take(MAX_UNITS) {
-            if pair.frozen(&unit).is_some() {
-                continue;
-            }
-            let rule = forwarding::rule_for(change.conn(), &contact.user, &unit).await?;
-            let rule = rule.filter(|rule| rule.allowed);
-            let verdict = rules::verdict(change.conn(), &contact.user, &unit).await?;
-            let ceiling = verdict.issue;
-            let limits = pair.limits(&unit, ceiling, change.now);
-            let (send, receive) = rule.map_or((None, None), |rule| ways(&rule, &limits));
-            let agreed = clearing.contains(&unit) && !verdict.blocked;
-            let clears = agreed.then(|| debt(&pair, &unit)).flatten();
-            if send.is_some() || receive.is_some() || clears.is_some() {
-                units.push(AdvertUnit {
-                    unit,
-                    send,
-                    receive,
-                    clears,
-                });
-            }
+            let now = change.now;
+            let policy = policy(change.conn(), (&contact.user, &unit), now).await?;
+            units.extend(policy.advertise(&pair, &unit, change.now));
         }
         Ok(units)
     }
 }
 
-/// What can go each way, as far as the rule allows.
-fn ways(rule: &ForwardRule, limits: &Limits) -> (Option<Offer>, Option<Intake>) {
-    let least = limits.min_amount.map_or(rule.min, |min| min.max(rule.min));
-    let send = coarse(limits.can_issue).filter(|capacity| *capacity >= least);
-    let send = send.map(|capacity| Offer {
-        capacity,
-        min: least,
-        base: rule.base,
-        ppm: rule.ppm,
+/// What the user passes on to one friend, in one unit.
+pub(crate) async fn policy(
+    conn: &mut SqliteConnection,
+    (next, unit): (&UserKey, &Unit),
+    now: Timestamp,
+) -> Result<HopPolicy, ClientError> {
+    let mut policy = HopPolicy::none();
+    let rule = forwarding::rule_for(conn, next, unit).await?;
+    let verdict = rules::verdict(conn, next, unit).await?;
+    let clearing = forwarding::clearing(conn).await?.contains(unit) && !verdict.blocked;
+    let allowed = rule.filter(|rule| rule.allowed);
+    if allowed.is_none() && !clearing {
+        return Ok(policy);
+    }
+    let plain = HopRule::allow(Some(*next), Some(unit.clone()), Total::ZERO, 0)?;
+    policy.rules.push(match allowed {
+        Some(rule) => HopRule {
+            clearing,
+            min: rule.min,
+            base: rule.base,
+            ppm: rule.ppm,
+            ceiling: verdict.issue,
+            ..plain
+        },
+        None => HopRule {
+            forward: false,
+            clearing,
+            ..plain
+        },
     });
-    let receive = coarse(limits.can_receive).map(|capacity| Intake { capacity });
-    (send, receive)
-}
-
-/// What one owes the other and can be cleared, whatever becomes of what is undecided.
-fn debt(pair: &Pair, unit: &Unit) -> Option<Clears> {
-    let owed = coarse(pair.surely_owed(unit)).map(Clears::Owed);
-    owed.or_else(|| coarse(pair.surely_owes(unit)).map(Clears::Owes))
+    policy.exchange = exchange::in_force(conn, now).await?;
+    Ok(policy)
 }
 
 /// The advert; `None` if there is nothing to say any more.

@@ -1,4 +1,4 @@
-//! Writing the users' channel files: copies of the books on the homeservers, so that nothing hangs on this plugin. On a timer, coalesced:
+//! Writing the users' channel files, and their adverts ([`adverts`]): copies of the books on the homeservers, so that nothing hangs on this plugin. On a timer, coalesced:
 //! the public event feed of a homeserver must not trace payments.
 //!
 //! The user gave the agent's key a grant for this. It is access to a directory, and no authority to sign.
@@ -17,7 +17,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::keeper::Keeper;
-use super::{Agent, peer_keys, store};
+use super::{Agent, adverts, peer_keys, store};
 use crate::clock;
 use crate::error::PluginError;
 use crate::resolve::home::HomeCall;
@@ -34,7 +34,7 @@ const RENEW_BEFORE_MS: i64 = 60_000;
 
 /// A session at a user's homeserver.
 #[derive(Clone)]
-struct Session {
+pub(super) struct Session {
     token: Zeroizing<String>,
     expires_at: i64,
 }
@@ -92,7 +92,7 @@ async fn sign_in(state: &AppState, keeper: &Keeper, grant: &str) -> Result<Sessi
     })
 }
 
-async fn put(
+pub(super) async fn put(
     state: &AppState,
     owner: &UserKey,
     session: &Session,
@@ -152,6 +152,7 @@ async fn write(
 
 async fn flush(
     state: &AppState,
+    agent: &Agent,
     keeper: &Keeper,
     sessions: &mut HashMap<UserKey, Session>,
 ) -> Result<(), PluginError> {
@@ -159,7 +160,8 @@ async fn flush(
         return Ok(());
     };
     let peers = store::unwritten(&state.pool, &keeper.owner, BATCH).await?;
-    if peers.is_empty() {
+    let channels = adverts::due(state, keeper).await?;
+    if peers.is_empty() && channels.is_empty() {
         return Ok(());
     }
     let known = sessions.get(&keeper.owner).cloned();
@@ -170,7 +172,12 @@ async fn flush(
     };
     sessions.insert(keeper.owner, session.clone());
     let writes = stream::iter(peers).map(|peer| write(state, keeper, &session, peer));
-    let results: Vec<Result<(), PluginError>> = writes.buffer_unordered(AT_ONCE).collect().await;
+    let mut results: Vec<Result<(), PluginError>> =
+        writes.buffer_unordered(AT_ONCE).collect().await;
+    let writes = stream::iter(channels)
+        .map(|peer| adverts::write(state, agent, keeper, &session, peer))
+        .buffer_unordered(AT_ONCE);
+    results.extend(writes.collect::<Vec<_>>().await);
     let failed = results.into_iter().find_map(Result::err);
     if let Some(error) = failed {
         // The token may have been replaced by another process of the user's.
@@ -196,7 +203,7 @@ pub async fn run(state: AppState, agent: Agent) {
             if state.shutdown.is_cancelled() {
                 return;
             }
-            if let Err(error) = flush(&state, &keeper, &mut sessions).await {
+            if let Err(error) = flush(&state, &agent, &keeper, &mut sessions).await {
                 tracing::debug!(code = error.code(), %error, "channel files were not written; tried again");
             }
         }

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use atomicity_ledger::authority::{Authority, Credentials, Purpose};
 use atomicity_ledger::seal::EncryptionSecret;
 use atomicity_ledger::{Keypair, LedgerError, Timestamp, UserKey};
+use pubky_common::capabilities::Action;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::settings::AgentSettings;
 use crate::error::PluginError;
+
+/// Where adverts lie.
+const ADVERTS: &str = "/pub/atomicity/v0/routes/";
 
 /// The agent of one user, ready to work. Replaced as a whole when anything changes.
 pub struct Keeper {
@@ -24,6 +28,8 @@ pub struct Keeper {
     pub authority: String,
     /// A grant to write channel files.
     pub storage: Option<String>,
+    /// Whether that grant covers adverts too.
+    pub may_advertise: bool,
     /// When it ends by itself.
     pub until: Timestamp,
     /// What the user allows in all.
@@ -67,6 +73,7 @@ impl Keeper {
             secrets: parts.secrets,
             credentials,
             authority: parts.authority,
+            may_advertise: parts.storage.as_deref().is_some_and(covers_adverts),
             storage: parts.storage,
             until: parts.until,
             settings: parts.settings,
@@ -100,6 +107,15 @@ impl Keeper {
     pub async fn retire(&self) {
         *self.gate.write().await = false;
     }
+}
+
+/// Whether a grant for storage lets its holder write adverts.
+fn covers_adverts(grant: &str) -> bool {
+    let claims = pubky::GrantClaims::decode(grant);
+    let named = |caps: &pubky::Capability| {
+        caps.scope().as_str() == ADVERTS && caps.actions().contains(&Action::Write)
+    };
+    claims.is_ok_and(|claims| claims.caps.iter().any(named))
 }
 
 /// The agent does not sign any more.

@@ -61,6 +61,9 @@ impl AgentSettings {
 pub struct PeerSettings {
     /// By unit. In a unit that is not listed the agent issues nothing.
     pub units: Vec<UnitSettings>,
+    /// Whether the agent publishes what it passes on to this peer, with the grant for storage.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub adverts: bool,
     /// How many of this peer's promises may be passed on and undecided at once, within what the operator allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undecided: Option<u32>,

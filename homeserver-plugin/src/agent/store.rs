@@ -1,5 +1,6 @@
 //! What is stored of agents.
 
+mod adverts;
 mod agents;
 mod invoices;
 mod pairs;
@@ -12,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 
+pub use self::adverts::{AdvertRow, advert, advert_shown, adverts_due, look_at_advert, put_advert};
 pub use self::agents::{
     AgentRow, all, count, find, is_restored, lock, mark, put, raise_mark, set_restored, set_status,
     wipe, wipe_idle,

@@ -168,6 +168,7 @@ pub fn signature(record: &AnyRecord) -> (&'static str, Option<String>, Option<i6
             let amount = r.amount.and_then(|amount| minor(amount.minor()));
             ("invoice", Some(r.unit.to_string()), amount)
         }
+        AnyRecord::Advert(_) => ("advert", None, None),
         AnyRecord::Release(r) => ("release", Some(r.record().unit.to_string()), None),
         AnyRecord::Publication(_) => ("publication", None, None),
         AnyRecord::Ack(_) => ("ack", None, None),

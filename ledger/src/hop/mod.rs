@@ -11,6 +11,7 @@
 //! - what it was promised it gives up only after the promise onward was released to it;
 //! - once it knows the preimage, it hands the proof to both sides.
 
+mod advertise;
 mod attempt;
 mod attempt_asked;
 mod budget;

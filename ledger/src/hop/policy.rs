@@ -117,7 +117,7 @@ impl HopPolicy {
         self.first(next, unit).is_some_and(|rule| rule.clearing)
     }
 
-    fn first(&self, next: &UserKey, unit: &Unit) -> Option<&HopRule> {
+    pub(super) fn first(&self, next: &UserKey, unit: &Unit) -> Option<&HopRule> {
         let fits = |rule: &&HopRule| {
             rule.next.is_none_or(|named| named == *next)
                 && rule.unit.as_ref().is_none_or(|named| named == unit)

@@ -235,6 +235,7 @@ fn words(signed: &AgentSignature) -> String {
         "book" => format!("told {friend} who keeps your books"),
         "view" => format!("showed {friend} how logs stand"),
         "invoice" => format!("asked to be paid {amount}").trim_end().to_owned(),
+        "advert" => format!("published what can go to and from {friend}"),
         "reply" => format!("handed {friend} an answer for somebody who pays"),
         other => format!("signed for {friend}: {other} {amount}")
             .trim_end()

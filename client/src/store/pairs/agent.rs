@@ -5,6 +5,7 @@ use sqlx::SqliteConnection;
 
 use super::super::{from_sql, parse_own, to_sql};
 use crate::error::ClientError;
+use crate::net::grant::may_advertise;
 use crate::net::plugin::PluginAddress;
 
 /// How far handing books over got.
@@ -182,6 +183,28 @@ pub(crate) async fn keeps(
 ) -> Result<bool, ClientError> {
     let known = pair(conn, user).await?;
     Ok(known.is_some_and(|row| row.stage != AgentStage::Wanted))
+}
+
+/// Whether the agent publishes what goes over the channel with somebody: it keeps the books, and has leave to write there.
+pub(crate) async fn advertises(
+    conn: &mut SqliteConnection,
+    user: &UserKey,
+) -> Result<bool, ClientError> {
+    let agent = match keeps(conn, user).await? {
+        true => get(conn).await?,
+        false => None,
+    };
+    Ok(agent.is_some_and(|agent| may_advertise(&agent.storage)))
+}
+
+/// Whether half of the books or more are with the agent, or are to be.
+pub(crate) async fn keeps_most(conn: &mut SqliteConnection) -> Result<bool, ClientError> {
+    let row = sqlx::query!(
+        r#"SELECT (SELECT count(*) FROM agent_pair) AS "kept!: i64", (SELECT count(*) FROM pair) AS "all!: i64""#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.kept > 0 && row.kept.saturating_mul(2) >= row.all)
 }
 
 /// All books that are with the agent, or on their way to it.

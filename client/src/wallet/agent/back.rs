@@ -12,7 +12,7 @@ use crate::error::ClientError;
 use crate::net::plugin::PluginClient;
 use crate::store::contacts::{self, Contact};
 use crate::store::pairs::agent::{self, AgentPairRow, AgentRow, AgentStage};
-use crate::store::{json_out, settings};
+use crate::store::{forwarding, json_out, settings};
 
 /// By whose word books came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,6 +246,9 @@ impl Wallet {
         change.save(&pair).await?;
         change.send(&user, &records).await?;
         agent::remove_pair(change.conn(), &user).await?;
+        // What is published depends on how many are left.
+        agent::limits_changed(change.conn(), None).await?;
+        forwarding::look_again(change.conn()).await?;
         settings::set(change.conn(), settings::TAGS_STALE, "1").await?;
         settings::set(
             change.conn(),

@@ -137,7 +137,8 @@ impl Wallet {
             }
             allowed.push(unit);
         }
-        Ok((body.body, json!({ "units": allowed })))
+        let adverts = agent::keeps_most(&mut conn).await?;
+        Ok((body.body, json!({ "units": allowed, "adverts": adverts })))
     }
 
     /// Tells the agent the newest limits towards a peer.
@@ -243,6 +244,7 @@ pub(super) async fn take_copy(
     agent::put_pair(change.conn(), &next).await?;
     if first {
         invoices::look_again(change.conn()).await?;
+        forwarding::look_again(change.conn()).await?;
         // The agent registers the tags of this pair itself; the others are told anew.
         settings::set(change.conn(), settings::TAGS_STALE, "1").await?;
     }

@@ -1,18 +1,17 @@
 //! What a promise with layers asks for: passing it on, or taking it for an invoice.
 
-use atomicity_ledger::hop::{
-    Errand, HopPolicy, HopRule, Neighbour, Publish, Relay, Step, decline, errands, forward,
-};
+use atomicity_ledger::hop::{Errand, Neighbour, Publish, Relay, Step, decline, errands, forward};
 use atomicity_ledger::onion::{Failure, FailureCode, Payload};
-use atomicity_ledger::{LedgerError, PaymentHash, RecordHash, Total, Unit, UserKey};
+use atomicity_ledger::{LedgerError, PaymentHash, RecordHash, UserKey};
 
 use super::super::event::WalletEventKind;
-use super::super::{decide, exchange, receive};
+use super::super::forward::policy;
+use super::super::{decide, receive};
 use super::{Books, Desk};
 use crate::error::ClientError;
 use crate::store::invoices::{self, InvoiceRow, Place};
 use crate::store::pairs::agent;
-use crate::store::{forwarding, relays, rules};
+use crate::store::relays;
 
 impl Desk<'_> {
     /// Looks at every promise of a friend that waits for this user to act.
@@ -100,7 +99,8 @@ impl Desk<'_> {
         let is_friend = next != *peer
             && self.load(&next).await?
             && receive::is_friend(self.books.get(&next).map(|books| &books.contact));
-        let policy = self.policy(&next, &unit).await?;
+        let now = self.change.now;
+        let policy = policy(self.change.conn(), (&next, &unit), now).await?;
         let mut tally = relays::tally(self.change.conn(), peer).await?;
         let before = tally.clone();
         let mut relay = relays::of(self.change.conn(), &errand.iou()).await?;
@@ -166,44 +166,6 @@ impl Desk<'_> {
             },
         );
         Ok(())
-    }
-
-    /// What the user allows towards one friend.
-    pub(super) async fn policy(
-        &mut self,
-        next: &UserKey,
-        unit: &Unit,
-    ) -> Result<HopPolicy, ClientError> {
-        let mut policy = HopPolicy::none();
-        let rule = forwarding::rule_for(self.change.conn(), next, unit).await?;
-        let verdict = rules::verdict(self.change.conn(), next, unit).await?;
-        let clearing = forwarding::clearing(self.change.conn())
-            .await?
-            .contains(unit)
-            && !verdict.blocked;
-        let allowed = rule.filter(|rule| rule.allowed);
-        if allowed.is_none() && !clearing {
-            return Ok(policy);
-        }
-        let plain = HopRule::allow(Some(*next), Some(unit.clone()), Total::ZERO, 0)?;
-        policy.rules.push(match allowed {
-            Some(rule) => HopRule {
-                clearing,
-                min: rule.min,
-                base: rule.base,
-                ppm: rule.ppm,
-                ceiling: verdict.issue,
-                ..plain
-            },
-            None => HopRule {
-                forward: false,
-                clearing,
-                ..plain
-            },
-        });
-        let now = self.change.now;
-        policy.exchange = exchange::in_force(self.change.conn(), now).await?;
-        Ok(policy)
     }
 
     /// Takes a promise for the invoice that it names.

@@ -8,6 +8,7 @@ use atomicity_ledger::record::{Invoice, LogProof, Reply};
 use atomicity_ledger::{Preimage, Signed, UserKey};
 
 use super::super::event::WalletEventKind;
+use super::super::forward::policy;
 use super::super::invoice::note_paid;
 use super::super::pay::{self, Plan};
 use super::super::{Direction, HistoryItem, decide};
@@ -130,7 +131,9 @@ impl Desk<'_> {
         if !self.load(&from).await? || !self.load(&to).await? {
             return Ok(());
         }
-        let policy = self.policy(&to, &relay.unit_onward().clone()).await?;
+        let unit = relay.unit_onward().clone();
+        let now = self.change.now;
+        let policy = policy(self.change.conn(), (&to, &unit), now).await?;
         let mut tally = relays::tally(self.change.conn(), &from).await?;
         let before = (relay.clone(), tally.clone());
         let (Some(mut incoming), Some(mut outgoing)) =

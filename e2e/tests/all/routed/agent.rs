@@ -1,5 +1,6 @@
 //! An agent at the plugin, engaged and followed by the program `atomicity`: phones that are off, limits, revocation, crashes, loss.
 
+mod adverts;
 mod payee;
 
 use std::process::Stdio;

@@ -205,7 +205,9 @@ async fn take_over(
                 detail: "the agent had these books in this epoch or a later one already".to_owned(),
             });
         }
-        store::set_settings(&state.pool, &owner, &peer, &settings).await?;
+        let mut tx = state.pool.begin().await?;
+        store::set_settings(&mut tx, &owner, &peer, &settings).await?;
+        tx.commit().await?;
     } else {
         let row = PairRow {
             peer,
@@ -260,6 +262,7 @@ async fn store_new(
             detail: "the agent keeps as many books for you as it may".to_owned(),
         });
     }
+    store::look_at_advert(&mut tx, &owner, &row.peer).await?;
     let tags = agreements(keeper, &row.peer, row.profile.as_deref())?;
     let bytes: Vec<[u8; 32]> = tags.iter().map(|a| *a.tag().as_bytes()).collect();
     store::put_profile(&mut tx, &owner, &row.peer, None, &bytes).await?;

@@ -331,7 +331,7 @@ pub async fn save_tallies(
 /// # Errors
 /// [`PluginError::Database`].
 pub async fn set_settings(
-    pool: &PgPool,
+    tx: &mut Transaction<'_, Postgres>,
     owner: &UserKey,
     peer: &UserKey,
     settings: &str,
@@ -342,9 +342,9 @@ pub async fn set_settings(
         peer.as_bytes(),
         settings
     )
-    .execute(pool)
+    .execute(&mut **tx)
     .await?;
-    Ok(())
+    super::look_at_advert(tx, owner, peer).await
 }
 
 /// Notes that the books were returned: the agent does not keep them any more.
