@@ -8,6 +8,7 @@ use serde_json::json;
 use super::world::{
     Person, Site, allow, befriend, engage, hand_over, hand_over_body, now, payment, total, unit,
 };
+use crate::support::plugin::b64;
 use crate::support::until;
 
 const ISSUE: &str = "/v0/me/agent/issue";
@@ -264,4 +265,31 @@ async fn an_agent_that_is_stopped_signs_nothing_more_and_its_keys_are_gone() {
     assert_eq!(view.body["state"], "stopped");
     assert_eq!(view.body["why"], "closed");
     assert_eq!(view.body["has_keys"], false);
+}
+
+#[tokio::test]
+async fn an_agent_ends_by_itself_when_its_time_is_over() {
+    let site = Site::with_log_and(&["agent.authority_poll_s=1"]).await;
+    let (owner, friend) = at_work(&site).await;
+    let body = json!({"until": now().millis() + 2_000,
+        "encryption": [{"n": 1, "secret": b64(&owner.secret_bytes)}]});
+    let shorter = owner.call(&site, Method::PUT, "/v0/me/agent", Some(body));
+    assert_eq!(shorter.await.assert_status(200).body["state"], "active");
+    let view = || owner.call(&site, Method::GET, "/v0/me/agent", None);
+    until("its time is over", || async {
+        let view = view().await;
+        view.body["state"] == "stopped" && view.body["why"] == "ended"
+    })
+    .await;
+    let before = owner.journal(&site).await.len();
+    owner
+        .call(
+            &site,
+            Method::POST,
+            ISSUE,
+            Some(payment(1, &friend.user, 1)),
+        )
+        .await
+        .assert_problem(409, "agent_stopped");
+    assert_eq!(owner.journal(&site).await.len(), before);
 }
