@@ -5,6 +5,7 @@ mod court;
 mod hours;
 mod loss;
 mod moving;
+mod neighbours;
 mod promises;
 mod strangers;
 mod village;
@@ -33,6 +34,8 @@ pub struct Stage {
     pub h2: Site,
     /// The third, once the milkman moved there.
     pub h3: Option<Site>,
+    /// The fourth, whose plugin keeps books for its users.
+    pub h4: Option<Site>,
     /// Delivers milk.
     pub milkman: Person,
     /// Bakes bread.
@@ -123,6 +126,26 @@ pub async fn play(tell: fn(&str)) -> Result<Stage> {
         pay_around_a_refusal
     );
     step!(15, "Dora sleeps, and is paid all the same", pay_who_sleeps);
+    step!(
+        16,
+        "Too much for one way: the payment is made in two parts",
+        pay_in_parts
+    );
+    step!(
+        17,
+        "Gina's phone is off: her agent passes on within her limits",
+        leave_it_to_an_agent
+    );
+    step!(
+        18,
+        "A circle of debts is cleared, and everybody owes less",
+        clear_a_circle
+    );
+    step!(
+        19,
+        "Whom Nora vouches for may owe Ben a little, and buys a coffee",
+        take_noras_word
+    );
     stage.rest_strangers().await?;
     tell("");
     tell("The story is told: every step went as it says.");
@@ -145,6 +168,7 @@ impl Stage {
             h1,
             h2,
             h3: None,
+            h4: None,
             log: None,
             strangers: None,
             world,
@@ -170,6 +194,7 @@ impl Stage {
             ("H1", Some(&self.h1)),
             ("H2", Some(&self.h2)),
             ("H3", self.h3.as_ref()),
+            ("H4", self.h4.as_ref()),
         ];
         let mut lines = Vec::new();
         for (name, site) in sites {

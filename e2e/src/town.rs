@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use futures_util::try_join;
 use serde_json::Value;
 
+use crate::guard::entry;
 use crate::people::{Person, Site, expect, string};
 use crate::promises::Cosigned;
 use crate::watch::Watch;
@@ -162,4 +163,71 @@ pub async fn router(world: &World, home: &Homeserver, seeds: &[&Person]) -> Resu
         "router.queries_per_minute=100000".to_owned(),
     ]);
     world.plugin_with("router", options).await
+}
+
+/// A homeserver with a plugin that keeps books for its users, and mirrors the log on which they rely.
+///
+/// # Errors
+/// If anything does not start.
+pub async fn agents(world: &World, names: [&str; 2], log: &Cosigned) -> Result<Site> {
+    let [home, plugin] = names;
+    let homeserver = world.homeserver(home).await?;
+    let mut options = world.plugin_options(plugin, &homeserver).await?;
+    options.more.extend(agent_settings(log));
+    let plugin = world.plugin_with(plugin, options).await?;
+    Ok(Site { homeserver, plugin })
+}
+
+/// What makes a plugin keep books: it mirrors the log, so that promises on it can be judged.
+#[must_use]
+pub fn agent_settings(log: &Cosigned) -> [String; 7] {
+    [
+        "agent.enabled=true".to_owned(),
+        "agent.file_flush_s=1".to_owned(),
+        "agent.authority_poll_s=1".to_owned(),
+        "database.max_connections=20".to_owned(),
+        "watchtower.enabled=true".to_owned(),
+        "watchtower.poll_ms=200".to_owned(),
+        format!("watchtower.logs=[{}]", entry(&log.log.key, &log.url())),
+    ]
+}
+
+/// Lets an agent keep all books of `person`, and waits until it does and the friends `with` know it.
+///
+/// # Errors
+/// If the agent does not take them.
+pub async fn engage(person: &Person, more: &[&str], with: &[&Person]) -> Result<Value> {
+    let on = [&["agent", "on"], more].concat();
+    let on = person.wallet().ok(&on).await?;
+    expect(&on, "/state", "active")?;
+    let pairs = on.pointer("/peers").and_then(Value::as_array);
+    for pair in pairs.context("no pairs")? {
+        expect(pair, "/stage", "kept")?;
+    }
+    until_known(person, with).await?;
+    Ok(on)
+}
+
+/// Waits until the friends have acknowledged who keeps the books of `person`.
+///
+/// # Errors
+/// If one does not.
+pub async fn until_known(person: &Person, with: &[&Person]) -> Result<()> {
+    wait::until("friends to know the agent", || async {
+        for friend in with {
+            friend.sync().await?;
+        }
+        let status = person.wallet().ok(&["agent", "status"]).await?;
+        let pairs = status.pointer("/peers").and_then(Value::as_array);
+        let pairs = pairs.context("no pairs")?;
+        for friend in with {
+            let pair = pairs
+                .iter()
+                .find(|pair| pair.get("user").and_then(Value::as_str) == Some(friend.key()));
+            let known = pair.and_then(|pair| pair.get("acknowledged"));
+            ensure!(known.and_then(Value::as_bool) == Some(true), "{status}");
+        }
+        Ok(())
+    })
+    .await
 }

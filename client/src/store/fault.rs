@@ -1,27 +1,45 @@
 //! Places where a test may have the process die. In a release build there are none.
 
-/// Ends the process, without any clearing up, if the environment says so: `ATOMICITY_TEST_CRASH=<place>:<n>:<file>` dies when the
-/// place is reached for the n-th time while the file exists.
+use std::panic::Location;
+
+/// So many times each commit of the program's text counts: what follows a log commits as often as the log grows.
 #[cfg(debug_assertions)]
-pub(super) fn point(place: &str) {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static REACHED: AtomicU64 = AtomicU64::new(0);
+const OF_EACH: u32 = 2;
+
+/// Ends the process, without any clearing up, if the environment says so: `ATOMICITY_TEST_CRASH=<place>:<n>:<file>` dies when the
+/// place is reached for the n-th time while the file exists. `at` is where the program asks for the commit; of each such line the
+/// first two times count.
+#[cfg(debug_assertions)]
+pub(super) fn point(place: &str, at: &'static Location<'static>) {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+    /// How often each line was here, and how many of these times count.
+    static REACHED: Mutex<(BTreeMap<(&str, u32), u32>, u64)> = Mutex::new((BTreeMap::new(), 0));
     let Ok(wanted) = std::env::var("ATOMICITY_TEST_CRASH") else {
         return;
     };
     let mut parts = wanted.splitn(3, ':');
-    let (Some(at), Some(times), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
+    let (Some(die_at), Some(times), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
         return;
     };
-    if at != place || !std::path::Path::new(file).exists() {
+    if die_at != place || !std::path::Path::new(file).exists() {
         return;
     }
-    if Ok(REACHED.fetch_add(1, Ordering::SeqCst) + 1) == times.parse() {
-        eprintln!("a test has the process die at {place}");
+    let Ok(mut reached) = REACHED.lock() else {
+        return;
+    };
+    let of_this = reached.0.entry((at.file(), at.line())).or_default();
+    *of_this += 1;
+    if *of_this > OF_EACH {
+        return;
+    }
+    reached.1 += 1;
+    if Ok(reached.1) == times.parse() {
+        eprintln!("a test has the process die at {place}, {at}");
         std::process::abort();
     }
 }
 
 /// Does nothing.
 #[cfg(not(debug_assertions))]
-pub(super) fn point(_place: &str) {}
+pub(super) fn point(_place: &str, _at: &'static Location<'static>) {}

@@ -26,6 +26,7 @@ pub(crate) mod units;
 pub(crate) mod watchtowers;
 pub(crate) mod windows;
 
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,10 +143,19 @@ impl Store {
 
 impl WriteTx {
     /// Makes everything in this transaction durable.
-    pub(crate) async fn commit(self) -> Result<(), ClientError> {
-        fault::point("before_commit");
+    #[track_caller]
+    pub(crate) fn commit(self) -> impl Future<Output = Result<(), ClientError>> + Send {
+        self.commit_for(Location::caller())
+    }
+
+    /// As [`commit`](Self::commit), asked for at `at`.
+    pub(crate) async fn commit_for(
+        self,
+        at: &'static Location<'static>,
+    ) -> Result<(), ClientError> {
+        fault::point("before_commit", at);
         self.tx.commit().await?;
-        fault::point("after_commit");
+        fault::point("after_commit", at);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Changing the books: one transaction that holds a pair, what must be sent, and the history.
 
+use std::panic::Location;
+
 use atomicity_ledger::pair::Pair;
 use atomicity_ledger::{Timestamp, UserKey};
 use sqlx::SqliteConnection;
@@ -105,10 +107,14 @@ impl Change {
     }
 
     /// Makes everything durable at once.
-    pub(crate) async fn commit(mut self) -> Result<(), ClientError> {
-        if self.signed {
-            generation::count_signature(self.tx.conn()).await?;
+    #[track_caller]
+    pub(crate) fn commit(mut self) -> impl Future<Output = Result<(), ClientError>> + Send {
+        let at = Location::caller();
+        async move {
+            if self.signed {
+                generation::count_signature(self.tx.conn()).await?;
+            }
+            self.tx.commit_for(at).await
         }
-        self.tx.commit().await
     }
 }

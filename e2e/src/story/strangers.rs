@@ -1,4 +1,4 @@
-//! Steps 13 to 16: Anna pays Dora, whom she does not know, over friends of friends.
+//! Steps 13 to 15: Anna pays Dora, whom she does not know, over friends of friends.
 
 use anyhow::{Context, Result, ensure};
 use futures_util::try_join;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{BREAD, Stage};
 use crate::people::{Person, expect, string};
-use crate::town::{befriend, invoice, live, pass_on, router, settle_at, until_owed};
+use crate::town::{befriend, invoice, live, pass_on, read_news, router, settle_at, until_owed};
 use crate::watch::Watch;
 use crate::{Plugin, wait};
 
@@ -160,6 +160,7 @@ impl Stage {
             "4.00",
         ];
         dora.wallet().ok(&allow).await?;
+        read_news(dora, &town.emma).await?;
         self.say("Dora lets Emma take up to 4.00 for her while she is away. Then she switches her phone off.");
         let gift = [
             "pay",

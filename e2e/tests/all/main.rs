@@ -8,6 +8,7 @@ mod common;
 mod conditional;
 mod cosigner;
 mod cosigner_faults;
+mod crashes;
 mod demo;
 mod discovery;
 mod exchange;

@@ -6,11 +6,10 @@ mod payee;
 use std::process::Stdio;
 
 use anyhow::ensure;
-use atomicity_e2e::guard::entry;
 use atomicity_e2e::people::{Person, Site, expect, string};
 use atomicity_e2e::postgres::{Database, OwnServer};
 use atomicity_e2e::promises::Cosigned;
-use atomicity_e2e::town::{invoice, live, over, pass_on, settle_at, until_owed};
+use atomicity_e2e::town::{self, invoice, live, over, pass_on, settle_at, until_known, until_owed};
 use atomicity_e2e::{World, wait};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -42,15 +41,7 @@ impl Place {
             options.database_url = database.url().to_string();
             options.owned_database = Some(database);
         }
-        options.more.extend([
-            "agent.enabled=true".to_owned(),
-            "agent.file_flush_s=1".to_owned(),
-            "agent.authority_poll_s=1".to_owned(),
-            "database.max_connections=20".to_owned(),
-            "watchtower.enabled=true".to_owned(),
-            "watchtower.poll_ms=200".to_owned(),
-            format!("watchtower.logs=[{}]", entry(&log.log.key, &log.url())),
-        ]);
+        options.more.extend(town::agent_settings(&log));
         let plugin = world.plugin_with("agents", options).await.unwrap();
         let agents = Site { homeserver, plugin };
         let other = Site::open(&world, "h2").await.unwrap();
@@ -81,35 +72,7 @@ impl Place {
 
 /// Lets an agent keep all books, and waits until it does and the friends know.
 pub(crate) async fn engage(person: &Person, more: &[&str], with: &[&Person]) -> Value {
-    let on = person.wallet().ok(&[&["agent", "on"], more].concat()).await;
-    let on = on.unwrap();
-    assert_eq!(on["state"], "active", "{on}");
-    for pair in on["peers"].as_array().unwrap() {
-        assert_eq!(pair["stage"], "kept", "{on}");
-    }
-    until_known(person, with).await;
-    on
-}
-
-/// Waits until the friends have acknowledged who keeps the books.
-async fn until_known(person: &Person, with: &[&Person]) {
-    wait::until("friends to know the agent", || async {
-        for friend in with {
-            friend.sync().await?;
-        }
-        let status = person.wallet().ok(&["agent", "status"]).await?;
-        for friend in with {
-            let pairs = status["peers"].as_array().unwrap().iter();
-            let pair = pairs.clone().find(|pair| pair["user"] == friend.key());
-            ensure!(
-                pair.is_some_and(|pair| pair["acknowledged"] == true),
-                "{status}"
-            );
-        }
-        Ok(())
-    })
-    .await
-    .unwrap();
+    town::engage(person, more, with).await.unwrap()
 }
 
 /// A running `agent events`.
@@ -306,7 +269,7 @@ async fn whatever_is_killed_on_the_way_nothing_is_lost() {
     })
     .await
     .unwrap();
-    until_known(&ben, &[&anna, &carl]).await;
+    until_known(&ben, &[&anna, &carl]).await.unwrap();
 
     // The plugin dies while a payment passes through it.
     let _carl_runs = live(&carl).await.unwrap();
