@@ -146,6 +146,11 @@ pub async fn play(tell: fn(&str)) -> Result<Stage> {
         "Whom Nora vouches for may owe Ben a little, and buys a coffee",
         take_noras_word
     );
+    step!(
+        20,
+        "Fritz pays with hours what is asked for in bread",
+        pay_with_hours
+    );
     stage.rest_strangers().await?;
     tell("");
     tell("The story is told: every step went as it says.");

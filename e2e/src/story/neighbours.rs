@@ -1,10 +1,10 @@
-//! Steps 16 to 19: what else people do for each other over friends: parts, an agent, a circle of debts, a friend's word.
+//! Steps 16 to 20: what else people do for each other over friends: parts, an agent, a circle of debts, a friend's word, another unit.
 
 use anyhow::{Context, Result, ensure};
 use futures_util::try_join;
 use serde_json::Value;
 
-use super::{BREAD, Stage};
+use super::{BREAD, HOURS, Stage};
 use crate::people::{Person, amount, expect, string};
 use crate::promises::Cosigned;
 use crate::town::{agents, befriend, engage, invoice, live, pass_on, read_news, settle_at};
@@ -194,8 +194,7 @@ impl Stage {
         let before = (owed(dora, carl).await?, owed(carl, ben).await?);
         let (link, _) = invoice(dora, "2.00 BREAD/2", "a coffee").await?;
         let paid = wait::until("a way over Ben and Carl", || async {
-            let pay = ["pay", link.as_str(), "--avoid", "emma"];
-            let paid = xaver.wallet().ok(&pay).await?;
+            let paid = xaver.wallet().ok(&["pay", &link]).await?;
             expect(&paid, "/state", "paid")?;
             Ok(paid)
         })
@@ -208,6 +207,52 @@ impl Stage {
         let list = ben.wallet().ok(&["rule", "list"]).await?;
         let taken = string(&list, "/rules/0/taken")?;
         ensure!(taken == "500", "{list}");
+        dora_runs.stop().await
+    }
+
+    /// Step 20.
+    pub(super) async fn pay_with_hours(&mut self) -> Result<()> {
+        let town = self.strangers()?;
+        let (ben, carl, dora) = (&town.ben, &town.carl, &town.dora);
+        let fritz = settle_at(
+            &self.world,
+            "fritz",
+            (&self.h2, HOURS),
+            self.log_of_all()?,
+        )
+        .await?;
+        ben.wallet().ok(&["unit", "open", HOURS]).await?;
+        befriend(&fritz, ben, "10.00 HOUR/2").await?;
+        let offer = [
+            "exchange", "offer", "4", BREAD, "for", "1", HOURS, "--max", "10",
+        ];
+        ben.wallet().ok(&offer).await?;
+        self.say("Fritz counts in hours. Ben, his friend, takes 1 HOUR for 4 BREAD: `atomicity exchange offer`.");
+        let dora_runs = live(dora).await?;
+        let before = (owed(dora, carl).await?, owed(carl, ben).await?);
+        let (link, _) = invoice(dora, "2.00 BREAD/2", "a loaf").await?;
+        let pay = ["pay", link.as_str(), "--with", HOURS];
+        let dry = [&pay[..], &["--dry-run"]].concat();
+        // 2.00 and Carl's 0.02, and as much for Ben: 2.04 BREAD are 0.51 HOUR.
+        wait::until("a way over Ben's exchange", || async {
+            let ways = fritz.wallet().ok(&dry).await?;
+            expect(&ways, "/ways/0/promised", "51")
+        })
+        .await?;
+        self.say("Dora's loaf costs 2.00 BREAD. `atomicity pay LINK --with HOUR/2 --dry-run` shows rate and cost: 0.51 HOUR.");
+        let paid = [&pay[..], &["--yes", "--max", "0.51"]].concat();
+        let paid = fritz.wallet().ok(&paid).await?;
+        expect(&paid, "/state", "paid")?;
+        until_owed(dora, carl, before.0 + 200).await?;
+        until_owed(carl, ben, before.1 + 202).await?;
+        wait::until("Fritz's hours", || async {
+            ben.sync().await?;
+            let hours = amount(&ben.account(&fritz, HOURS).await?, "/net")?;
+            ensure!(hours == 51, "Ben is owed {hours}");
+            Ok(())
+        })
+        .await?;
+        self.say("Fritz owes Ben 0.51 HOUR, Ben owes Carl 2.02 BREAD more, and Dora is owed her 2.00.");
         dora_runs.stop().await
     }
 }
