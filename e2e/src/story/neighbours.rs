@@ -161,6 +161,10 @@ impl Stage {
             settle_at(&self.world, "nora", (&self.h2, BREAD), log),
             settle_at(&self.world, "xaver", (h3, BREAD), log),
         )?;
+        carl.trust(ben, "50.00 BREAD/2").await?;
+        dora.trust(carl, "50.00 BREAD/2").await?;
+        read_news(carl, dora).await?;
+        self.say("Carl lets Ben owe 50.00 from now on, and Dora lets Carl: the ways are wider.");
         ben.befriend(&nora).await?;
         let rule = [
             "rule",
@@ -214,13 +218,7 @@ impl Stage {
     pub(super) async fn pay_with_hours(&mut self) -> Result<()> {
         let town = self.strangers()?;
         let (ben, carl, dora) = (&town.ben, &town.carl, &town.dora);
-        let fritz = settle_at(
-            &self.world,
-            "fritz",
-            (&self.h2, HOURS),
-            self.log_of_all()?,
-        )
-        .await?;
+        let fritz = settle_at(&self.world, "fritz", (&self.h2, HOURS), self.log_of_all()?).await?;
         ben.wallet().ok(&["unit", "open", HOURS]).await?;
         befriend(&fritz, ben, "10.00 HOUR/2").await?;
         let offer = [
@@ -252,7 +250,9 @@ impl Stage {
             Ok(())
         })
         .await?;
-        self.say("Fritz owes Ben 0.51 HOUR, Ben owes Carl 2.02 BREAD more, and Dora is owed her 2.00.");
+        self.say(
+            "Fritz owes Ben 0.51 HOUR, Ben owes Carl 2.02 BREAD more, and Dora is owed her 2.00.",
+        );
         dora_runs.stop().await
     }
 }
