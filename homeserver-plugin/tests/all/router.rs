@@ -260,14 +260,15 @@ async fn what_expires_counts_no_more() {
     let world = World::new();
     let home = HomeServer::open(&world).await;
     let (a, b, c) = chain(&world, [&home, &home, &home]).await;
+    let plugin = router(&world, &[&a], |_| {}).await;
+    let chain = question(&a, &c, 500);
+    until_found(&plugin, &chain).await;
+    // The first one holds for a day; what replaces it does not.
     let advert = b.advert(&c.user(), 2, both(1_000), now() + 4_000);
     b.put(
         &format!("{ROUTES}{}", c.user()),
         signed::<Advert>(advert, &b.root),
     );
-    let plugin = router(&world, &[&a], |_| {}).await;
-    let chain = question(&a, &c, 500);
-    until_found(&plugin, &chain).await;
     until("it has expired", || async {
         ask(&plugin, &chain).await.status != 200
     })
