@@ -1,4 +1,4 @@
-//! Writing the users' channel files, and their adverts ([`adverts`]): copies of the books on the homeservers, so that nothing hangs on this plugin. On a timer, coalesced:
+//! Writing the users' channel files, and their adverts (`adverts`): copies of the books on the homeservers, so that nothing hangs on this plugin. On a timer, coalesced:
 //! the public event feed of a homeserver must not trace payments.
 //!
 //! The user gave the agent's key a grant for this. It is access to a directory, and no authority to sign.
