@@ -141,16 +141,6 @@ pub async fn play(tell: fn(&str)) -> Result<Stage> {
         "A circle of debts is cleared, and everybody owes less",
         clear_a_circle
     );
-    step!(
-        19,
-        "Whom Nora vouches for may owe Ben a little, and buys a coffee",
-        take_noras_word
-    );
-    step!(
-        20,
-        "Fritz pays with hours what is asked for in bread",
-        pay_with_hours
-    );
     stage.rest_strangers().await?;
     tell("");
     tell("The story is told: every step went as it says.");
