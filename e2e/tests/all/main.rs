@@ -8,7 +8,6 @@ mod common;
 mod conditional;
 mod cosigner;
 mod cosigner_faults;
-mod crashes;
 mod demo;
 mod discovery;
 mod exchange;
