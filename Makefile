@@ -10,8 +10,9 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 WITH_POSTGRES := e2e/postgres.sh run
 BENCHES := --bench agent --bench apply --bench hops --bench inbox --bench log --bench route --bench sync
 
-# Each end-to-end test starts several homeservers and plugins, with a dozen connections to Postgres each.
-export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
+# Each end-to-end test starts several homeservers and plugins, with a dozen connections to Postgres each, and mostly waits for logs and
+# deadlines: twice as many at once as there are processors.
+export RUST_TEST_THREADS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 8 ? n : 8)))
 
 .PHONY: help demo test bench sim sim-planted fuzz lint docs build
 .DEFAULT_GOAL := help
@@ -23,12 +24,14 @@ build:
 	@e2e/tools.sh build
 	$(CARGO) build --locked --workspace --bins
 
-demo: build ## plays the story on real homeservers, a real DHT and a real Postgres
+demo: build ## plays the story on real homeservers, a real DHT, a real Postgres and real Lightning nodes
+	@e2e/tools.sh lightning >/dev/null || [ -z "$$CI" ]
 	@$(WITH_POSTGRES) "$$(e2e/tools.sh bin-dir)/atomicity-demo"
 
 test: build ## runs every test of the workspace
 	@e2e/tools.sh jose >/dev/null || [ -z "$$CI" ]
 	@e2e/tools.sh browser >/dev/null || [ $$? -eq 3 ] || [ -z "$$CI" ]
+	@e2e/tools.sh lightning >/dev/null || [ -z "$$CI" ]
 	$(WITH_POSTGRES) $(CARGO) test --locked --workspace
 
 bench: ## prints the numbers of docs/PERFORMANCE.md

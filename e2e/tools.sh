@@ -9,10 +9,13 @@
 #   tools.sh browser   a Chromium, for the test of the pages; prints its program; ends with 3 if the
 #                      package manager has none
 #   tools.sh fuzz      cargo-fuzz
+#   tools.sh lightning btcd and lnd, built from the sources that e2e/lightning names; prints where they are.
+#                      Minutes, the first time
 set -euo pipefail
 
 TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 readonly TREE
+readonly LIGHTNING="${CARGO_TARGET_DIR:-$TREE/target}/lightning"
 readonly JOSE_VENV="${CARGO_TARGET_DIR:-$TREE/target}/jose"
 
 say() { printf '%s\n' "tools.sh: $*" >&2; }
@@ -92,6 +95,78 @@ fuzz_tools() {
     cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz >&2 || die "cargo-fuzz is missing"
 }
 
+# The oldest Go that builds lnd, as its module says.
+go_needed() { sed -n 's/^go //p' "$TREE/e2e/lightning/go.mod"; }
+
+# Whether the Go at $1 is at least $2. Asked outside any module, so that it does not fetch a newer one first.
+go_is_at_least() {
+    local version
+    version=$(cd / && GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null) || return 1
+    printf '%s\n%s\n' "$2" "${version#go}" | sort -C -V
+}
+
+# Prints a Go that is new enough: one that is here, or one fetched as a module by a Go that is too old.
+go_program() {
+    local needed name any=
+    needed=$(go_needed)
+    for name in go /usr/local/go/bin/go /usr/lib/go/bin/go "$LIGHTNING/go"; do
+        have "$name" || continue
+        if go_is_at_least "$name" "$needed"; then command -v "$name"; return; fi
+        [ "$name" = "$LIGHTNING/go" ] || any=$name
+    done
+    if [ -z "$any" ]; then
+        apt_install golang-go ca-certificates || die "no Go: lnd needs at least $needed"
+        any=/usr/bin/go
+    fi
+    go_is_at_least "$any" "$needed" && { echo "$any"; return; }
+    fetch_go "$any" "$needed"
+}
+
+# Go's own toolchains are modules too, checked like any other. A Go of before 1.21 takes them for plain
+# files: they lack the right to run, and their go.mod files have a name that does not make modules of them.
+fetch_go() {
+    local arch root modules="$LIGHTNING/toolchain"
+    case $(uname -sm) in
+        "Linux x86_64") arch=linux-amd64 ;;
+        "Linux aarch64") arch=linux-arm64 ;;
+        *) die "please install Go $2 or newer" ;;
+    esac
+    say "fetching Go $2"
+    rm -rf "$modules"
+    mkdir -p "$modules"
+    (cd "$modules" && echo 'module toolchain' >go.mod &&
+        GOFLAGS=-modcacherw GOMODCACHE=$modules/mod "$1" mod download "golang.org/toolchain@v0.0.1-go$2.$arch") >&2 </dev/null ||
+        die "could not fetch Go $2"
+    root=$modules/mod/golang.org/toolchain@v0.0.1-go$2.$arch
+    chmod -R u+w "$root"
+    chmod +x "$root"/bin/* "$root"/pkg/tool/*/*
+    find "$root" -name _go.mod -execdir cp _go.mod go.mod ';'
+    ln -sf "$root/bin/go" "$LIGHTNING/go"
+    go_is_at_least "$LIGHTNING/go" "$2" || die "the fetched Go $2 does not run"
+    echo "$LIGHTNING/go"
+}
+
+# Nothing is built if the programs are there and the sources are the same.
+lightning() {
+    local stamp go
+    mkdir -p "$LIGHTNING"
+    exec 9>"$LIGHTNING/.lock"
+    have flock && flock 9
+    stamp=$(cat "$TREE"/e2e/lightning/go.{mod,sum} | cksum)
+    if [ -x "$LIGHTNING/lnd" ] && [ -x "$LIGHTNING/btcd" ] &&
+        [ "$(cat "$LIGHTNING/built-from" 2>/dev/null)" = "$stamp" ]; then
+        echo "$LIGHTNING"
+        return
+    fi
+    go=$(go_program) || exit 1
+    say "building btcd and lnd by $("$go" version)"
+    (cd "$TREE/e2e/lightning" && CGO_ENABLED=0 nice "$go" build -p "${GO_PARALLEL:-2}" -trimpath -buildvcs=false -ldflags='-s -w' \
+        -tags=chainrpc,invoicesrpc,signrpc,walletrpc -o "$LIGHTNING/" \
+        github.com/btcsuite/btcd github.com/lightningnetwork/lnd/cmd/lnd) >&2 </dev/null || die "could not build btcd and lnd"
+    echo "$stamp" >"$LIGHTNING/built-from"
+    echo "$LIGHTNING"
+}
+
 case ${1:-} in
     build) build_tools ;;
     lint) lint_tools ;;
@@ -99,5 +174,6 @@ case ${1:-} in
     bin-dir) echo "${CARGO_TARGET_DIR:-$TREE/target}/debug" ;;
     browser) browser ;;
     fuzz) fuzz_tools ;;
+    lightning) lightning ;;
     *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

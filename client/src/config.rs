@@ -1,12 +1,15 @@
 //! Settings: from a flag, else the environment, else `config.toml`, else a default.
 
 mod file;
+mod rates;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::net::ServiceKey;
 use crate::net::plugin::PluginAddress;
+
+pub use rates::RateConfig;
 
 /// Environment variable naming the wallet's folder.
 pub const ENV_HOME: &str = "ATOMICITY_HOME";
@@ -78,6 +81,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// What commands assume if they are not told.
     pub defaults: Defaults,
+    /// What is worth how much: the sources of rates.
+    pub rates: Vec<RateConfig>,
 }
 
 /// What commands assume if they are not told.
@@ -216,6 +221,7 @@ impl Config {
             home,
             network,
             defaults: file::defaults_of(file.defaults, &place)?,
+            rates: rates::rates_of(file.rates, &place)?,
         })
     }
 

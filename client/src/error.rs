@@ -1,6 +1,7 @@
 //! What can go wrong, in words that say what to do about it.
 
 mod detail;
+mod exit;
 
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ pub use detail::{EvidenceFault, LimitDetail};
 use crate::config::ConfigError;
 use crate::keys::KeyFileError;
 use crate::net::NetError;
-use crate::wallet::PaymentFault;
+use crate::wallet::{PaymentFault, RequestFault, SettleFault};
 
 /// Why an operation of the wallet did not happen.
 ///
@@ -202,6 +203,14 @@ pub enum ClientError {
     #[error(transparent)]
     Payment(#[from] PaymentFault),
 
+    /// A debt can't be paid off outside, or was not.
+    #[error(transparent)]
+    Settle(#[from] SettleFault),
+
+    /// A request can't be made, or paid.
+    #[error(transparent)]
+    Request(#[from] RequestFault),
+
     /// No agent keeps books for this user.
     #[error("no agent keeps books for this wallet")]
     NoAgent,
@@ -218,6 +227,19 @@ pub enum ClientError {
         /// Its words.
         detail: String,
     },
+
+    /// The agent of the owner of a payment account says no.
+    #[error("the payment account refuses: {detail}")]
+    AccountRefused {
+        /// The agent's own code.
+        code: &'static str,
+        /// Its words.
+        detail: String,
+    },
+
+    /// There is no payment account of this name.
+    #[error("there is no payment account {0:?}")]
+    UnknownAccount(String),
 
     /// The agent keeps these books, and this can only be done where they are kept.
     #[error("the agent keeps the books with {0}: this needs them here")]
@@ -276,9 +298,12 @@ impl ClientError {
             Self::NothingToPublish(_) => "nothing_to_publish",
             Self::Log(e) => e.code(),
             Self::Payment(fault) => fault.code(),
+            Self::Settle(fault) => fault.code(),
+            Self::Request(fault) => fault.code(),
             Self::NoAgent => "no_agent",
             Self::AgentAway(_) => "agent_away",
-            Self::AgentRefused { code, .. } => code,
+            Self::AgentRefused { code, .. } | Self::AccountRefused { code, .. } => code,
+            Self::UnknownAccount(_) => "unknown_account",
             Self::WithAgent(_) => "with_agent",
             Self::EvidenceInvalid(fault) => fault.code,
             Self::Usage(_) => "usage",
@@ -338,6 +363,8 @@ impl ClientError {
             Self::WithAgent(friend) => format!("`atomicity agent take-back {friend}` brings them here"),
             Self::Net(e) => return net_hint(e),
             Self::Payment(fault) => return fault.hint(),
+            Self::Settle(fault) => return fault.hint(),
+            Self::Request(fault) => return fault.hint(),
             _ => return None,
         };
         Some(hint)
@@ -361,6 +388,8 @@ impl ClientError {
             | Self::Usage(_) => 2,
             Self::Ledger(e) => ledger_exit_code(e),
             Self::Payment(fault) => fault.exit_code(),
+            Self::Settle(fault) => fault.exit_code(),
+            Self::Request(fault) => fault.exit_code(),
             Self::LimitExceeded(_)
             | Self::NoCreditLine { .. }
             | Self::UnitNotOpen(_)
@@ -370,7 +399,9 @@ impl ClientError {
             | Self::LogInUse(_)
             | Self::NothingToPublish(_) => 3,
             Self::NoAgent => 2,
-            Self::AgentRefused { code, .. } => agent_exit_code(code),
+            Self::AgentRefused { code, .. } => exit::of_agent(code),
+            Self::AccountRefused { code, .. } => exit::of_account(code),
+            Self::UnknownAccount(_) => 2,
             Self::WithAgent(_) => 5,
             Self::LogUnreadable { .. } | Self::AgentAway(_) => 4,
             Self::Net(e) if e.is_network() => 4,
@@ -401,30 +432,6 @@ impl ClientError {
     }
 }
 
-fn agent_exit_code(code: &str) -> u8 {
-    match code {
-        "limit_exceeded"
-        | "day_limit_exceeded"
-        | "below_minimum"
-        | "terms_refused"
-        | "no_slot"
-        | "not_releasable"
-        | "total_overflow"
-        | "channel_frozen"
-        | "cap_above_authority" => 3,
-        "agent_stopped"
-        | "books_restored"
-        | "book_not_acknowledged"
-        | "no_pen"
-        | "epoch_ended"
-        | "key_revoked"
-        | "authority_expired"
-        | "not_authorized"
-        | "book_not_for_agent" => 5,
-        _ => 1,
-    }
-}
-
 fn net_hint(error: &NetError) -> Option<String> {
     if let Some(wait) = error.retry_after() {
         return Some(format!("try again in {} seconds", wait.as_secs().max(1)));
@@ -450,6 +457,7 @@ fn ledger_exit_code(error: &LedgerError) -> u8 {
         | LedgerError::TermsRefused { .. }
         | LedgerError::NoSlot { .. }
         | LedgerError::NotReleasable { .. }
+        | LedgerError::CannotSettle { .. }
         | LedgerError::TotalOverflow => 3,
         LedgerError::NoPen { .. }
         | LedgerError::BookNotAcknowledged

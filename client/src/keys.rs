@@ -126,7 +126,7 @@ pub fn read_root_file(path: &Path, passphrase: &str) -> Result<Keypair, KeyFileE
 }
 
 /// Writes a temporary file beside `path`, makes it durable, and gives it its name unless the name is taken.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

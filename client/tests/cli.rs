@@ -391,3 +391,48 @@ fn a_hash_may_begin_with_a_hyphen() {
         &["secret", "publish", &hash, "--log", "x"],
     );
 }
+
+#[test]
+fn settling_says_what_is_missing_and_limits_are_kept() {
+    let wallet = Wallet::init();
+    wallet.ok(&["unit", "open", "USD/2"]);
+    wallet.fails(2, "usage", &["settle"]);
+    let ask = ["settle", "ben", "5 USD", "--invoice", "lnbc1"];
+    wallet.fails(2, "unknown_friend", &ask);
+    let unknown = "AAAAAAAAAAAAAAAAAAAAAA";
+    for what in ["show", "withdraw", "pay", "decline"] {
+        let (code, value, _) = wallet.run(&["settle", what, unknown]);
+        assert_ne!(code, 0, "{what}: {value}");
+    }
+    wallet.fails(2, "settlement_unknown", &["settle", "show", unknown]);
+    let listed = wallet.ok(&["settle", "list"]);
+    assert_eq!(listed["settlements"], serde_json::json!([]));
+
+    let auto = ["settle", "auto", "--up-to", "50 USD", "--rate", "1000sat"];
+    let rules = wallet.ok(&auto);
+    assert_eq!(rules["rules"][0]["up_to"], "5000");
+    assert_eq!(rules["rules"][0]["rate_msat"], "1000000");
+    assert_eq!(rules["rules"][0]["spread_ppm"], 10_000);
+    wallet.fails(
+        2,
+        "usage",
+        &["settle", "auto", "--up-to", "50 USD", "--rate", "5"],
+    );
+    let rules = wallet.ok(&["settle", "auto", "--off", "USD"]);
+    assert_eq!(rules["rules"], serde_json::json!([]));
+    wallet.fails(2, "usage", &["settle", "auto", "--off", "USD"]);
+
+    let nowhere = [
+        "--url",
+        "https://127.0.0.1:9",
+        "--cert",
+        "no",
+        "--macaroon",
+        "no",
+    ];
+    let add = [&["rail", "add", "lnd"][..], &nowhere].concat();
+    wallet.fails(1, "rail_config_invalid", &add);
+    wallet.fails(2, "rail_unknown", &["rail", "test", "lnd"]);
+    wallet.fails(2, "rail_unknown", &["rail", "remove", "lnd"]);
+    assert_eq!(wallet.ok(&["rail", "list"])["rails"], serde_json::json!([]));
+}

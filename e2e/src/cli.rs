@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use pubky::Keypair;
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use crate::wait;
@@ -248,13 +249,34 @@ fn quoted(word: &str) -> String {
 
 /// Runs `command` to its end.
 pub(crate) async fn finish(mut command: Command, shown: String) -> Result<Output> {
-    let run = tokio::time::timeout(wait::PATIENCE, command.output()).await;
-    let output = run.with_context(|| format!("`{shown}` does not end"))??;
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut said = child.stdout.take().context("no standard output")?;
+    let mut complained = child.stderr.take().context("no standard error")?;
+    let run = async {
+        let (_, _, status) = tokio::try_join!(
+            said.read_to_end(&mut stdout),
+            complained.read_to_end(&mut stderr),
+            child.wait()
+        )?;
+        anyhow::Ok(status)
+    };
+    let status = tokio::time::timeout(wait::PATIENCE, run).await;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&stdout), text(&stderr));
+    let Ok(status) = status else {
+        let others = crate::watch::last_words();
+        bail!("`{shown}` does not end; it said: {stdout}{stderr}{others}");
+    };
     Ok(Output {
         command: shown,
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        code: status?.code(),
+        stdout,
+        stderr,
     })
 }
 

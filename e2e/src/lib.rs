@@ -4,10 +4,12 @@
 //! Everything here is for tests: errors are [`anyhow::Error`]s that say what was being tried.
 
 pub mod cli;
+pub mod coffee;
 pub mod cosigner;
 pub mod guard;
 pub mod homeserver;
 pub mod hostile;
+pub mod lightning;
 pub mod log;
 pub mod lying_log;
 pub mod mailbox;

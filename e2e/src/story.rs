@@ -1,6 +1,7 @@
 //! The story that `make demo` tells and that a test plays: people give each other credit, on real
 //! homeservers, with the real programs. Each step checks what it says.
 
+mod coffee;
 mod court;
 mod hours;
 mod loss;
@@ -16,6 +17,7 @@ use crate::World;
 use crate::people::{self, Person, Site};
 use crate::promises::Cosigned;
 
+pub use coffee::Guests;
 pub use strangers::Strangers;
 
 /// The unit in which milkman and baker count.
@@ -46,6 +48,8 @@ pub struct Stage {
     pub log: Option<Cosigned>,
     /// People who pay over friends, once they have come.
     pub strangers: Option<Strangers>,
+    /// Who has a coffee, once they have come.
+    pub guests: Option<Guests>,
     /// Last, so that it ends last.
     world: World,
 }
@@ -141,6 +145,22 @@ pub async fn play(tell: fn(&str)) -> Result<Stage> {
         "A circle of debts is cleared, and everybody owes less",
         clear_a_circle
     );
+    step!(
+        19,
+        "Whom Nora vouches for may owe Ben a little, and buys a coffee",
+        take_noras_word
+    );
+    step!(
+        20,
+        "Fritz pays with hours what is asked for in bread",
+        pay_with_hours
+    );
+    step!(
+        21,
+        "Hanna has a coffee: Ivan, who owes her, pays the shop by Lightning",
+        have_a_coffee
+    );
+    step!(22, "Hanna hands on what Ivan owes her", hand_a_claim_on);
     stage.rest_strangers().await?;
     tell("");
     tell("The story is told: every step went as it says.");
@@ -166,6 +186,7 @@ impl Stage {
             h4: None,
             log: None,
             strangers: None,
+            guests: None,
             world,
         })
     }

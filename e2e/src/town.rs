@@ -180,11 +180,12 @@ pub async fn agents(world: &World, names: [&str; 2], log: &Cosigned) -> Result<S
 
 /// What makes a plugin keep books: it mirrors the log, so that promises on it can be judged.
 #[must_use]
-pub fn agent_settings(log: &Cosigned) -> [String; 7] {
+pub fn agent_settings(log: &Cosigned) -> [String; 8] {
     [
         "agent.enabled=true".to_owned(),
         "agent.file_flush_s=1".to_owned(),
         "agent.authority_poll_s=1".to_owned(),
+        "agent.word_poll_s=1".to_owned(),
         "database.max_connections=20".to_owned(),
         "watchtower.enabled=true".to_owned(),
         "watchtower.poll_ms=200".to_owned(),

@@ -1,7 +1,7 @@
 //! A running `atomicity watch`.
 
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,6 +11,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 
 use crate::wait;
+
+/// How many events of a wallet are shown when a test hangs.
+const LAST_WORDS: usize = 12;
 
 /// A running `atomicity watch`, whose events are collected. It is killed with this value.
 pub struct Watch {
@@ -26,6 +29,29 @@ struct Lines {
     events: Mutex<Vec<Value>>,
     errors: Mutex<String>,
     news: Notify,
+}
+
+/// All that run, so that a test that hangs can tell what they said.
+static RUNNING: Mutex<Vec<(String, Weak<Lines>)>> = Mutex::new(Vec::new());
+
+/// What the wallets said last that are running now.
+pub(crate) fn last_words() -> String {
+    let mut running = lock(&RUNNING);
+    running.retain(|(_, lines)| lines.strong_count() > 0);
+    let mut told = String::new();
+    for (name, lines) in running.iter() {
+        let Some(lines) = lines.upgrade() else {
+            continue;
+        };
+        let events = lock(&lines.events);
+        let last = events.iter().rev().take(LAST_WORDS).rev();
+        told.push_str(&format!("\n--- the watch of {name}\n"));
+        for event in last {
+            told.push_str(&format!("{event}\n"));
+        }
+        told.push_str(&lock(&lines.errors));
+    }
+    told
 }
 
 impl Watch {
@@ -48,6 +74,7 @@ impl Watch {
             errors.push_str(&line);
             errors.push('\n');
         }));
+        lock(&RUNNING).push((name.clone(), Arc::downgrade(&lines)));
         let mut watch = Self {
             name,
             child,

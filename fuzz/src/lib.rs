@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 
 /// Every type of record, and the foreign one that is read too. An input names a type by its place.
-pub const TYPES: [&str; 21] = [
+pub const TYPES: [&str; 32] = [
     "atomicity-ack",
     "atomicity-book",
     "atomicity-contacts",
@@ -31,6 +31,17 @@ pub const TYPES: [&str; 21] = [
     "atomicity-advert",
     "atomicity-rating",
     "atomicity-reply",
+    "atomicity-rates",
+    "atomicity-endpoints",
+    "atomicity-settlement",
+    "atomicity-settlement-answer",
+    "atomicity-settlement-withdrawal",
+    "atomicity-request",
+    "atomicity-request-state",
+    "atomicity-part",
+    "atomicity-part-answer",
+    "atomicity-spend",
+    "atomicity-pass",
 ];
 
 /// The secrets of the golden vectors: two users, root and book key each. An input names a key by its place.

@@ -6,6 +6,7 @@
 //!
 //! Postgres is the only truth: what is kept in memory is made of it at the start. One process at a time keeps a database.
 
+mod accounts;
 mod adverts;
 pub mod books;
 pub mod change;
@@ -30,6 +31,7 @@ pub mod queue;
 pub mod settings;
 pub mod store;
 pub mod told;
+mod words;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -50,6 +52,7 @@ use self::metrics::AgentMetrics;
 use self::numbers::Numbers;
 use self::publish::Publications;
 use self::queue::PairKey;
+use self::words::Heard;
 use crate::config::InboxConfig;
 use crate::error::PluginError;
 use crate::inbox::hub::Hub;
@@ -72,6 +75,7 @@ struct Inner {
     cleanup: Cleanup,
     hub: Hub,
     logs: Logs,
+    heard: Heard,
     mark: Mark,
     metrics: AgentMetrics,
 }
@@ -104,6 +108,7 @@ impl Agent {
             cleanup: Cleanup::default(),
             hub: Hub::new(inbox, metrics.clone()),
             logs: Logs::new(policies)?,
+            heard: Heard::default(),
             mark: Mark::new(data_dir),
             metrics: AgentMetrics::new(metrics)?,
         })))
@@ -161,6 +166,11 @@ impl Agent {
     #[must_use]
     pub fn logs(&self) -> &Logs {
         &self.0.logs
+    }
+
+    /// When friends were last heard to vouch for somebody.
+    fn heard(&self) -> &Heard {
+        &self.0.heard
     }
 
     /// The mark against a database that was restored.

@@ -5,6 +5,7 @@ pub mod envelopes;
 pub mod janitor;
 pub mod lock;
 pub mod migrate;
+pub mod patience;
 pub mod pool;
 pub mod sessions;
 pub mod snapshots;

@@ -226,7 +226,6 @@ impl PluginError {
                 Some(*retry_after)
             }
             Self::Database(error) if !is_outage(error) => None,
-            Self::Database(error) if !is_outage(error) => None,
             Self::Database(_) | Self::NotReady | Self::DatabaseInUse => {
                 Some(Duration::from_secs(2))
             }

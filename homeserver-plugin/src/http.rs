@@ -19,7 +19,7 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::OpenApi;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::error::PluginError;
@@ -44,6 +44,7 @@ use crate::{agent, cosigner, mirror, watchtower};
         (name = "account", description = "Your account at this service."),
         (name = "sessions", description = "Show that you speak for a key, once; then a token will do."),
         (name = "agent", description = "Books that are kept for you while you are away, within your limits."),
+        (name = "accounts", description = "Payment accounts: what apps may spend for a user, with a key of their own."),
         (name = "log", description = "The transparency log of preimages, if this service runs one."),
         (name = "logs", description = "Logs of others: their mirrors, cosignatures, and who was caught lying."),
         (name = "router", description = "Ways to pay strangers, if this service looks for them."),
@@ -60,10 +61,12 @@ struct SessionScheme;
 impl utoipa::Modify for SessionScheme {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        document
-            .components
-            .get_or_insert_with(Default::default)
-            .add_security_scheme("session", scheme);
+        let mut pass = ApiKeyValue::new("Authorization");
+        pass.description =
+            Some("`Atomicity <atomicity-pass>`, signed by the account's key".to_owned());
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("session", scheme);
+        components.add_security_scheme("pass", SecurityScheme::ApiKey(ApiKey::Header(pass)));
     }
 }
 

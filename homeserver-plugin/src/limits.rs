@@ -43,6 +43,7 @@ pub struct RateLimits {
     submissions: DefaultKeyedRateLimiter<AddressKey>,
     route_queries: DefaultKeyedRateLimiter<AddressKey>,
     router_hellos: DefaultKeyedRateLimiter<AddressKey>,
+    spends: DefaultKeyedRateLimiter<[u8; 32]>,
 }
 
 fn count(value: u32) -> NonZeroU32 {
@@ -82,6 +83,9 @@ impl RateLimits {
             ))),
             router_hellos: DefaultKeyedRateLimiter::keyed(Quota::per_minute(count(
                 config.router.hellos_per_minute,
+            ))),
+            spends: DefaultKeyedRateLimiter::keyed(Quota::per_minute(count(
+                config.agent.spends_per_minute,
             ))),
         }
     }
@@ -174,6 +178,14 @@ impl RateLimits {
         self.check(&self.router_hellos, &address)
     }
 
+    /// Counts a spend that the key of a payment account asks for.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn spend(&self, key: &[u8; 32]) -> Result<(), PluginError> {
+        self.check(&self.spends, key)
+    }
+
     /// Forgets keys that have used up nothing; called now and then, so that memory is bounded by recent traffic.
     pub fn forget_idle(&self) {
         self.requests.retain_recent();
@@ -185,6 +197,7 @@ impl RateLimits {
         self.submissions.retain_recent();
         self.route_queries.retain_recent();
         self.router_hellos.retain_recent();
+        self.spends.retain_recent();
     }
 }
 

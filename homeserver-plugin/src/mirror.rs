@@ -99,6 +99,8 @@ pub struct Followed {
     pub cosigned: bool,
     /// Whether it is watched.
     pub watched: bool,
+    /// Whether somebody other than the operator named the address.
+    pub stranger: bool,
     /// Since when this process has been looking at it.
     pub since: Instant,
     /// One at a time works on a mirror: others would only lose the race.
@@ -114,9 +116,21 @@ impl Followed {
             url,
             cosigned: false,
             watched: false,
+            stranger: false,
             since: Instant::now(),
             gate: Mutex::new(()),
             silent: AtomicBool::new(false),
+        }
+    }
+
+    /// The same log, read at another address: at a mirror.
+    #[must_use]
+    pub fn elsewhere(&self, url: Url, stranger: bool) -> Self {
+        Self {
+            cosigned: self.cosigned,
+            watched: self.watched,
+            stranger,
+            ..Self::new(self.key.clone(), url)
         }
     }
 

@@ -65,7 +65,11 @@ impl IntoResponse for PluginError {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self, PluginError::Unauthorized { .. }) {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            let scheme = match self.code() {
+                "pass_invalid" => "Atomicity",
+                _ => "Bearer",
+            };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         response
     }

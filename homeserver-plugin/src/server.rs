@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{self, Agent};
 use crate::announce::AnnounceMetrics;
 use crate::config::{Config, DatabaseConfig, HttpConfig};
-use crate::db::{self, lock::DatabaseLock, migrate};
+use crate::db::{self, lock::DatabaseLock, migrate, patience::patiently};
 use crate::error::PluginError;
 use crate::http::{self, Listener, client_addr::TrustedProxies};
 use crate::inbox::hub::Hub;
@@ -65,9 +65,15 @@ pub async fn run(
     };
     let pool = db::pool::open(&config.database, options);
     let metrics = Metrics::new()?;
-    let log = open_log(&config, &secrets, &pool, &metrics).await?;
+    let opened = async {
+        let log = open_log(&config, &secrets, &pool, &metrics).await?;
+        Ok::<_, PluginError>((log, open_following(&config, &secrets, &pool).await?))
+    };
+    let (log, follow) = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        opened = opened => opened?,
+    };
     let (log, start) = log.unzip();
-    let follow = open_following(&config, &secrets, &pool).await?;
     let parts = Parts {
         follow,
         pool,
@@ -78,7 +84,11 @@ pub async fn run(
     };
     let (state, writer) = assemble(config, secrets.plugin, parts, stop.child_token())?;
     if let Some(agent) = &state.agent {
-        agent::engine::open(&state, agent).await?;
+        let database = &state.config.database;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            opened = patiently(database, || agent::engine::open(&state, agent)) => opened?,
+        }
     }
     let listeners = Listeners::open(&state)?;
     let addresses = listeners.addresses;
@@ -141,12 +151,14 @@ async fn open_following(
     pool: &PgPool,
 ) -> Result<Following, PluginError> {
     let key = match &secrets.cosigner {
-        Some(secret) => Some(cosigner::keys::open(pool, secret).await?),
+        Some(secret) => {
+            Some(patiently(&config.database, || cosigner::keys::open(pool, secret)).await?)
+        }
         None => None,
     };
     let following = Following::new(secrets.follow.clone(), key, config.watchtower.enabled)?;
     for log in following.logs() {
-        mirror::store::open(pool, log).await?;
+        patiently(&config.database, || mirror::store::open(pool, log)).await?;
     }
     Ok(following)
 }

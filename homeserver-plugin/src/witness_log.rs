@@ -11,7 +11,7 @@ mod cosigners;
 pub mod create;
 mod events;
 pub mod fault;
-mod graves;
+pub mod graves;
 pub mod http;
 mod metrics;
 pub mod publication;
@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, DatabaseConfig};
-use crate::db::pool;
+use crate::db::{patience::patiently, pool};
 use crate::error::PluginError;
 use crate::metrics::Metrics;
 use crate::state::AppState;
@@ -123,7 +123,8 @@ impl WitnessLog {
         metrics: &Metrics,
     ) -> Result<(Self, Start), PluginError> {
         let id = *create::key("log", secret)?.verifier().public();
-        let stored = store::load(&mut *pool.acquire().await?, &id)
+        let load = async || store::load(&mut *pool.acquire().await?, &id).await;
+        let stored = patiently(&config.database, load)
             .await?
             .ok_or_else(|| {
                 PluginError::Config(
@@ -310,7 +311,8 @@ async fn work(state: &AppState, log: &WitnessLog, start: Start) -> Result<(), Pl
     if !publisher.compare(&head).await? {
         return Ok(());
     }
-    graves::stop_if_ended(state, log).await?;
+    let database = &state.config.database;
+    patiently(database, || graves::stop_if_ended(state, log)).await?;
     if matches!(log.status(), Status::Stopped(_)) {
         return Ok(());
     }

@@ -13,8 +13,8 @@ use crate::error::LedgerError;
 use crate::jws::{Record, Signed, Version, peek_typ};
 use crate::key::UserKey;
 use crate::record::{
-    Ack, AnyRecord, Book, ConditionalIou, CreditLine, Delegation, Payment, Publication, Refusal,
-    Release, Revocation, State,
+    Ack, AnyRecord, Book, ConditionalIou, CreditLine, Delegation, Endpoints, Payment, Publication,
+    Refusal, Release, Revocation, State,
 };
 
 /// The most delegations, grants and revocations of one side.
@@ -35,6 +35,8 @@ pub const MAX_IOUS: usize = 192;
 pub const MAX_PUBLICATIONS: usize = 64;
 /// The most refusals of one side. Older ones are left out: the states that they explain carry their amounts.
 pub const MAX_REFUSALS: usize = 64;
+/// The most lists of endpoints of one side: of several the one with the greatest serial is kept.
+pub const MAX_ENDPOINT_LISTS: usize = 1;
 /// The most bytes of a file before it is sealed.
 pub const MAX_BYTES: usize = 1024 * 1024 - 4;
 
@@ -62,6 +64,7 @@ pub struct Half {
     ious: Vec<Signed<ConditionalIou>>,
     releases: Vec<Signed<Release>>,
     publications: Vec<Signed<Publication>>,
+    endpoints: Vec<Signed<Endpoints>>,
 }
 
 impl ChannelFile {
@@ -182,7 +185,7 @@ impl ChannelFile {
             return Ok(());
         }
         let record = AnyRecord::decode(jws)?;
-        let (user, other) = parties(&record).ok_or_else(|| misplaced(record.typ()))?;
+        let (user, other) = file_parties(&record).ok_or_else(|| misplaced(record.typ()))?;
         let half = self.half(user, other)?;
         match record {
             AnyRecord::Book(r) => half.books.push(r),
@@ -194,6 +197,7 @@ impl ChannelFile {
             AnyRecord::ConditionalIou(r) => half.ious.push(r),
             AnyRecord::Release(r) => half.releases.push(r),
             AnyRecord::Publication(r) => half.publications.push(r),
+            AnyRecord::Endpoints(r) => half.endpoints.push(r),
             other => return Err(misplaced(other.typ())),
         }
         Ok(())
@@ -238,6 +242,7 @@ impl Half {
             .chain(any(&self.states))
             .chain(any(&self.payments))
             .chain(any(&self.acks))
+            .chain(any(&self.endpoints))
             .collect()
     }
 
@@ -253,6 +258,8 @@ impl Half {
         in_order(&mut self.ious, |i| (i.unit.clone(), i.number));
         in_order(&mut self.releases, |r| (r.unit.clone(), r.number));
         in_order(&mut self.publications, |p| (p.at, p.iou));
+        in_order(&mut self.endpoints, |e| e.serial);
+        keep_newest(&mut self.endpoints, MAX_ENDPOINT_LISTS);
         keep_newest(&mut self.publications, MAX_PUBLICATIONS);
         keep_newest(&mut self.payments, MAX_PAYMENTS);
         keep_newest(&mut self.refusals, MAX_REFUSALS);
@@ -268,7 +275,12 @@ impl Half {
         counted("refusals", self.refusals.len(), MAX_REFUSALS)?;
         counted("conditional IOUs", self.ious.len(), MAX_IOUS)?;
         counted("releases", self.releases.len(), MAX_IOUS)?;
-        counted("publications", self.publications.len(), MAX_PUBLICATIONS)
+        counted("publications", self.publications.len(), MAX_PUBLICATIONS)?;
+        counted(
+            "lists of endpoints",
+            self.endpoints.len(),
+            MAX_ENDPOINT_LISTS,
+        )
     }
 }
 
@@ -308,6 +320,8 @@ struct HalfJson {
     releases: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     publications: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    endpoints: Vec<String>,
 }
 
 impl From<&Half> for HalfJson {
@@ -326,6 +340,7 @@ impl From<&Half> for HalfJson {
             ious: texts(&half.ious),
             releases: texts(&half.releases),
             publications: texts(&half.publications),
+            endpoints: texts(&half.endpoints),
         }
     }
 }
@@ -358,6 +373,13 @@ impl HalfJson {
                 user,
                 other,
             )?,
+            endpoints: signed(
+                &self.endpoints,
+                "lists of endpoints",
+                MAX_ENDPOINT_LISTS,
+                user,
+                other,
+            )?,
         })
     }
 }
@@ -376,13 +398,21 @@ where
     list.iter()
         .map(|jws| {
             let signed = Signed::<T>::decode(jws)?;
-            if parties(&AnyRecord::from(signed.clone())) == Some((user, other)) {
+            if file_parties(&AnyRecord::from(signed.clone())) == Some((user, other)) {
                 Ok(signed)
             } else {
                 Err(LedgerError::ForeignChannel)
             }
         })
         .collect()
+}
+
+/// The same for records that have a place in a channel file, and bear on nothing that is owed.
+fn file_parties(record: &AnyRecord) -> Option<(UserKey, UserKey)> {
+    match record {
+        AnyRecord::Endpoints(r) => Some((r.record().from, r.record().to)),
+        record => parties(record),
+    }
 }
 
 /// Between whom a record stands: who signs it and for whom. `None` for records that are about one user.

@@ -1,6 +1,7 @@
 //! Why something was refused. Each variant has a stable code for machines and a sentence for people.
 
 use crate::key::{SignerKey, UserKey};
+use crate::record::SettleReason;
 use crate::seq::{Epoch, Seq};
 use crate::unit::Unit;
 
@@ -270,6 +271,17 @@ pub enum LedgerError {
         why: &'static str,
     },
 
+    // Settlements and requests.
+    /// A claim that can't be paid off as asked.
+    #[error("this claim can't be settled so: {}", reason.code())]
+    CannotSettle {
+        /// Why not.
+        reason: SettleReason,
+    },
+    /// A part of a request that nobody asked for.
+    #[error("no such part of this request is known here")]
+    PartUnknown,
+
     // Seals and bundles.
     /// A seal that does not open with the keys at hand.
     #[error("the seal can't be opened: {0}")]
@@ -343,6 +355,8 @@ impl LedgerError {
             Self::PromiseUnknown => "promise_unknown",
             Self::PromiseCleared { .. } => "promise_cleared",
             Self::NotReleasable { .. } => "not_releasable",
+            Self::CannotSettle { reason } => reason.code(),
+            Self::PartUnknown => "part_unknown",
             Self::SealBroken(_) => "seal_broken",
             Self::LayersInvalid(_) => "layers_invalid",
             Self::TooLarge { .. } => "too_large",

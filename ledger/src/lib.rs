@@ -5,11 +5,13 @@
 //! bring the store and the wire; what a record means is decided here, once.
 //!
 //! Where to start reading: [`record`] for what is signed, [`jws`] for how, [`authority`] for who may sign, [`pair`] for the state
-//! machine of two users, [`seal`] for who may read.
+//! machine of two users, [`settle`] for paying debts off outside, [`account`] for what apps may spend, [`seal`] for who may read.
 
+pub mod account;
 pub mod amount;
 pub mod authority;
 pub mod channel_file;
+pub mod decimal;
 pub mod digest;
 pub mod error;
 pub mod evidence;
@@ -28,11 +30,13 @@ pub mod policy;
 pub mod record;
 pub mod seal;
 pub mod seq;
+pub mod settle;
 pub mod text;
 pub mod time;
 pub mod unit;
 
 pub use amount::{Amount, Balance, Total};
+pub use decimal::{Asset, Decimal};
 pub use digest::{PaymentHash, PolicyHash, Preimage};
 pub use error::LedgerError;
 pub use jws::{MAX_RECORD_BYTES, Record, RecordHash, Signed};

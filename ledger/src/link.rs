@@ -1,6 +1,6 @@
-//! `atomicity:` links: an invoice, or whom to pay and how much, as text that fits a QR code or a button.
+//! `atomicity:` links: an invoice, a request to be paid, or whom to pay and how much, as text that fits a QR code or a button.
 //!
-//! `atomicity:<invoice>` holds a whole [`Invoice`] in compact form. `atomicity:<user>` with, if wanted, `?amount=5.00&unit=USD/2`
+//! `atomicity:<invoice>` and `atomicity:<request>` hold a whole [`Invoice`] or [`PaymentRequest`] in compact form. `atomicity:<user>` with, if wanted, `?amount=5.00&unit=USD/2`
 //! and `&memo=…` names a user; nobody signed that, so it is worth no more than the place where it was found.
 
 use std::fmt;
@@ -8,9 +8,9 @@ use std::str::FromStr;
 
 use crate::amount::Amount;
 use crate::error::LedgerError;
-use crate::jws::{MAX_RECORD_BYTES, Signed};
+use crate::jws::{MAX_RECORD_BYTES, Record as _, Signed, peek_typ};
 use crate::key::UserKey;
-use crate::record::Invoice;
+use crate::record::{Invoice, PaymentRequest};
 use crate::text::Memo;
 use crate::unit::Unit;
 
@@ -29,6 +29,8 @@ const MAX_AMOUNT_BYTES: usize = 40;
 pub enum Link {
     /// To pay this invoice. Its signature was checked; whether the key that signed may do so for the payee was not.
     Invoice(Box<Signed<Invoice>>),
+    /// To pay this request, or a part of it. What was checked of it is the same.
+    Request(Box<Signed<PaymentRequest>>),
     /// To pay a user.
     User(UserLink),
 }
@@ -56,6 +58,12 @@ pub struct Wanted {
 impl From<Signed<Invoice>> for Link {
     fn from(invoice: Signed<Invoice>) -> Self {
         Self::Invoice(Box::new(invoice))
+    }
+}
+
+impl From<Signed<PaymentRequest>> for Link {
+    fn from(request: Signed<PaymentRequest>) -> Self {
+        Self::Request(Box::new(request))
     }
 }
 
@@ -88,9 +96,12 @@ impl FromStr for Link {
             return UserLink::read(subject, query).map(Self::User);
         }
         if query.is_some() {
-            return Err(malformed("an invoice says all: nothing may follow it"));
+            return Err(malformed("a record says all: nothing may follow it"));
         }
-        Signed::decode(subject).map(Self::from)
+        if peek_typ(subject).is_ok_and(|typ| typ == PaymentRequest::TYP) {
+            return Signed::<PaymentRequest>::decode(subject).map(Self::from);
+        }
+        Signed::<Invoice>::decode(subject).map(Self::from)
     }
 }
 
@@ -98,6 +109,7 @@ impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invoice(invoice) => write!(f, "{SCHEME}:{}", invoice.jws()),
+            Self::Request(request) => write!(f, "{SCHEME}:{}", request.jws()),
             Self::User(link) => link.fmt(f),
         }
     }

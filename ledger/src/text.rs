@@ -89,6 +89,16 @@ bounded_text! {
     Address, 512, "address"
 }
 
+bounded_text! {
+    /// Where something is paid outside: an invoice, a Bitcoin address, an account.
+    TargetValue, 4096, "payment target"
+}
+
+bounded_text! {
+    /// What shows that something was paid outside: an output of a transaction, a bank's reference.
+    RailProof, 1024, "proof of a payment"
+}
+
 macro_rules! plain_text {
     ($(#[$doc:meta])* $name:ident, $max:literal, $what:literal, $rule:expr, $why:literal) => {
         $(#[$doc])*
@@ -149,6 +159,18 @@ plain_text! {
     /// Sealed layers that travel with a promise: base64url.
     Layers, 11264, "sealed layers", |b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_',
     "they must be 1 to 11264 characters of base64url"
+}
+
+plain_text! {
+    /// The name of a way to pay, as Paykit has it: `<asset>-<rail>-<format>`, such as `btc-lightning-bolt11`.
+    MethodName, 64, "payment method", |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'),
+    "it must be 1 to 64 letters, digits, '-', '_' and '.'"
+}
+
+impl fmt::Display for MethodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// Sixteen random bytes that name a payment, in base64url.

@@ -5,8 +5,8 @@ mod support;
 
 use atomicity_ledger::authority::{Authority, Credentials, Purpose, book_path};
 use atomicity_ledger::record::Scope;
-use atomicity_ledger::{Keypair, LedgerError, Serial, Signed, Timestamp};
-use support::{AT, BAKER, DAY, at, cast, delegation, grant};
+use atomicity_ledger::{AnyRecord, Keypair, LedgerError, Serial, Signed, Timestamp};
+use support::{AT, BAKER, DAY, at, cast, delegation, grant, samples};
 
 /// The baker, who lets the book key do what these scopes say, towards the milkman only.
 fn with_scopes(scopes: &[Scope]) -> Credentials {
@@ -119,4 +119,56 @@ fn the_latest_word_about_a_key_counts() {
     let signed = Signed::sign(record, &c.baker).unwrap();
     assert!(known.learn(signed.jws(), at(0)).unwrap());
     assert_eq!(code(&known, Purpose::Receive, at(1)), "not_authorized");
+}
+
+fn record(typ: &str) -> AnyRecord {
+    let sample = samples().into_iter().find(|s| s.typ == typ).unwrap();
+    AnyRecord::decode(&sample.jws).unwrap()
+}
+
+/// Whether the baker's second key may sign this, if the root gave it this scope towards the milkman.
+fn may_sign(scope: Scope, record: &AnyRecord) -> bool {
+    let purpose = match (Purpose::of(record).unwrap(), record) {
+        // The samples answer the baker; here the baker answers.
+        (_, AnyRecord::SettlementAnswer(_)) => Purpose::Book(cast().milkman.user_key()),
+        (purpose, _) => purpose,
+    };
+    judged(&with_scopes(&[scope]), purpose, at(1)).is_ok()
+}
+
+#[test]
+fn only_a_book_key_settles_and_a_key_that_receives_asks_to_be_paid() {
+    for typ in [
+        "atomicity-endpoints",
+        "atomicity-settlement",
+        "atomicity-settlement-answer",
+        "atomicity-settlement-withdrawal",
+        "atomicity-part",
+    ] {
+        let record = record(typ);
+        assert!(may_sign(Scope::Book, &record), "{typ}");
+        assert!(!may_sign(Scope::Receive, &record), "{typ}");
+        assert!(!may_sign(Scope::Request, &record), "{typ}");
+    }
+    for typ in [
+        "atomicity-request",
+        "atomicity-request-state",
+        "atomicity-part-answer",
+    ] {
+        let record = record(typ);
+        assert!(may_sign(Scope::Book, &record), "{typ}");
+        assert!(may_sign(Scope::Receive, &record), "{typ}");
+        // Where to pay stands in it: a stolen key must not be able to say that.
+        assert!(!may_sign(Scope::Request, &record), "{typ}");
+    }
+    assert_eq!(Purpose::of(&record("atomicity-state")), None);
+}
+
+#[test]
+fn a_key_of_a_web_app_may_ask_its_own_agent_towards_the_peers_it_was_given() {
+    let milkman = cast().milkman.user_key();
+    let judge = |scope, peer| judged(&with_scopes(&[scope]), Purpose::Request(peer), at(1)).is_ok();
+    let stranger = Keypair::from_secret(&[0x77; 32]).user_key();
+    assert!(judge(Scope::Request, milkman) && judge(Scope::Book, milkman));
+    assert!(!judge(Scope::Receive, milkman) && !judge(Scope::Request, stranger));
 }

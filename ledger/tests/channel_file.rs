@@ -30,6 +30,15 @@ fn between() -> Vec<String> {
                 "atomicity-rates",
                 "atomicity-rating",
                 "atomicity-reply",
+                "atomicity-settlement",
+                "atomicity-settlement-answer",
+                "atomicity-settlement-withdrawal",
+                "atomicity-request",
+                "atomicity-request-state",
+                "atomicity-part",
+                "atomicity-part-answer",
+                "atomicity-spend",
+                "atomicity-pass",
             ]
             .contains(&sample.typ)
         })
@@ -59,7 +68,12 @@ fn records_go_to_the_half_of_their_author_and_come_back() {
                 .collect::<Vec<_>>()
         })
         .collect();
+    // Of two lists of endpoints the newer one is kept.
+    let older = samples().into_iter();
+    let older = older.filter(|sample| sample.description == "endpoints for one counterparty");
+    let older: Vec<String> = older.map(|sample| sample.jws).collect();
     let mut expected = records;
+    expected.retain(|jws| !older.contains(jws));
     expected.sort();
     all.sort();
     assert_eq!(all, expected);

@@ -91,11 +91,33 @@ fn an_invoice_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn a_request_comes_back_byte_for_byte() {
+    let of_type = |sample: &support::Sample| sample.typ == "atomicity-request";
+    let requests: Vec<_> = samples().into_iter().filter(of_type).collect();
+    assert!(!requests.is_empty());
+    for jws in requests.into_iter().map(|sample| sample.jws) {
+        let text = format!("atomicity:{jws}");
+        let link = read(&text);
+        let Link::Request(request) = &link else {
+            panic!("{text} is no request")
+        };
+        assert_eq!(request.jws(), jws);
+        assert_eq!(link.to_string(), text);
+        assert_eq!(read(&format!("ATOMICITY:{jws}")), link);
+        assert!(format!("atomicity:{jws}?memo=x").parse::<Link>().is_err());
+        every_flipped_byte_is_refused(&text);
+    }
+}
+
+#[test]
 fn every_flipped_byte_of_an_invoice_link_is_refused() {
-    let text = format!("atomicity:{}", invoices().next().unwrap());
+    every_flipped_byte_is_refused(&format!("atomicity:{}", invoices().next().unwrap()));
+}
+
+fn every_flipped_byte_is_refused(text: &str) {
     for place in "atomicity".len()..text.len() {
         for mask in [0x01, 0x02, 0x20] {
-            let mut bytes = text.clone().into_bytes();
+            let mut bytes = text.as_bytes().to_vec();
             bytes[place] ^= mask;
             let changed = String::from_utf8(bytes).unwrap();
             assert!(changed.parse::<Link>().is_err(), "byte {place} ^ {mask:#x}");

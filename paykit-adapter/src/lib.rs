@@ -1,4 +1,5 @@
-//! Paykit endpoints on Pubky homeservers: publishing, listing and removing them, and the credit endpoints of Atomicity.
+//! Paykit endpoints on Pubky homeservers: publishing, listing and removing them, the credit endpoints of Atomicity, and the rails that
+//! pay by them.
 //!
 //! A Paykit endpoint is one small file on the payee's homeserver. Its name says *how* the payee can be paid
 //! (`btc-lightning-bolt11`), its content *where* (`{"value": "lno1…"}`). Several apps of one user keep their endpoints apart:
@@ -25,7 +26,11 @@
 //!
 //! [`Reader`] needs no session and serves wallets and sidecars alike; [`Publisher`] writes with the user's session. What comes
 //! from a homeserver is bounded before it is parsed, and one bad endpoint never hides a good one: see [`Listing`].
+//!
+//! What an endpoint names is paid by a *rail*, such as the operator's Lightning node: see [`rail`]. [`choose`] says which rail and which
+//! endpoint, [`rates`] what a debt is worth there.
 
+pub mod choose;
 mod credit;
 mod error;
 mod fetch;
@@ -33,6 +38,8 @@ mod name;
 mod paths;
 mod payload;
 mod publish;
+pub mod rail;
+pub mod rates;
 mod read;
 mod registry;
 

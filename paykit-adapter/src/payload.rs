@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use atomicity_ledger::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -24,6 +25,13 @@ impl Limit {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same number in Paykit's form.
+    #[must_use]
+    pub fn of_decimal(number: Decimal) -> Self {
+        // At most 19 digits, a point and 18 digits: that is always a limit.
+        Self(number.to_string())
     }
 
     /// Compares the numbers, not their spelling: `1.0` equals `1`.

@@ -3,7 +3,8 @@
 //! Times are processor time of the one thread that works, so that whatever else the machine does is not counted.
 //!
 //! `cargo bench -p atomicity-routing` prints everything for 10 k users; `ATOMICITY_BENCH_USERS=100000,1000000` sets other sizes, and
-//! `ATOMICITY_BENCH_LDK` up to which size LDK is asked as well (100,000 unless set; 0 for not at all).
+//! `ATOMICITY_BENCH_LDK` up to which size LDK is asked as well (100,000 unless set; 0 for not at all), and `ATOMICITY_BENCH_STEPS` how
+//! many steps a question may take where they are bounded.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -140,57 +141,88 @@ fn request(world: &World, from: u32, to: u32, minor: u64) -> Request {
     )
 }
 
-/// Returns the fees of each answer.
+/// Returns the fees of each answer to the standard limit.
 fn ours(world: &World) -> Vec<Option<u64>> {
     let mut searcher = Searcher::new();
-    let mut fees = Vec::new();
-    let mut times = Vec::new();
-    let (mut hops, mut none) = (0, 0);
+    let cap = std::env::var("ATOMICITY_BENCH_STEPS").ok();
+    let cap = cap.and_then(|n| n.parse().ok()).unwrap_or(USUAL_STEPS);
+    let mut standard = Vec::new();
+    for hops in [10, 6, 8, 20] {
+        let free = asked(world, &mut searcher, hops, u64::MAX);
+        let capped = asked(world, &mut searcher, hops, cap);
+        let both = free.iter().zip(&capped);
+        let inexact = capped.iter().filter(|answer| !answer.1).count();
+        let missing = both
+            .clone()
+            .filter(|(a, b)| a.0.is_some() && b.0.is_none())
+            .count();
+        let dearer = both
+            .filter(|(a, b)| matches!((a.0, b.0), (Some(a), Some(b)) if b > a))
+            .count();
+        println!(
+            "    {inexact} not certain, of which {dearer} dearer and {missing} without the answer there is"
+        );
+        if hops == 10 {
+            standard = free.into_iter().map(|answer| answer.0).collect();
+        }
+    }
+    standard
+}
+
+/// As the router has it by default.
+const USUAL_STEPS: u64 = 400_000;
+
+/// Asks all questions with a limit on edges and one on steps. Returns of each the fees, and whether they are certain.
+fn asked(
+    world: &World,
+    searcher: &mut Searcher,
+    hops: usize,
+    max_steps: u64,
+) -> Vec<(Option<u64>, bool)> {
+    let (mut times, mut steps, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut edges, mut none) = (0, 0);
     for warm in [true, false] {
-        (hops, none) = (0, 0);
-        fees.clear();
         times.clear();
+        steps.clear();
+        answers.clear();
+        (edges, none) = (0, 0);
         for (from, to, minor) in world.pairs.iter().take(if warm { 200 } else { usize::MAX }) {
-            let request = request(world, *from, *to, *minor);
+            let mut request = request(world, *from, *to, *minor);
+            request.max_hops = hops;
+            request.max_steps = max_steps;
             let start = cpu();
             let route = searcher.find(&world.graph, &request);
             times.push(cpu() - start);
+            steps.push(searcher.steps());
             match route {
                 Ok(route) => {
                     assert_eq!(route.check(&world.graph, &request), Ok(()));
-                    hops += route.hops().len();
-                    fees.push(Some(route.fee()));
+                    edges += route.hops().len();
+                    answers.push((Some(route.fee()), route.exact()));
                 }
-                Err(RouteError::NoPath | RouteError::TooNarrow { .. }) => {
+                Err(why) => {
                     none += 1;
-                    fees.push(None);
+                    answers.push((None, why != RouteError::GaveUp));
                 }
-                Err(why) => println!("  {why}"),
             }
         }
     }
+    let name = match max_steps {
+        u64::MAX => format!("  find, exact, at most {hops} edges"),
+        _ => format!("    at most {max_steps} steps"),
+    };
+    print(&name, &mut times);
+    steps.sort_unstable();
+    let at = |share: f64| steps[((steps.len() - 1) as f64 * share) as usize];
     println!(
-        "  {} questions, {none} without an answer, {:.1} edges a route",
-        times.len(),
-        hops as f64 / fees.len() as f64
+        "    {} questions, {none} without an answer, {:.1} edges a route; steps: p50 {}, p99 {}, most {}",
+        answers.len(),
+        edges as f64 / (answers.len() - none) as f64,
+        at(0.5),
+        at(0.99),
+        at(1.0)
     );
-    print("  find, exact, at most 10 edges", &mut times);
-    for (name, hops) in [
-        ("at most 6 edges", 6),
-        ("at most 8 edges", 8),
-        ("at most 20 edges", 20),
-    ] {
-        let mut times = Vec::new();
-        for (from, to, minor) in &world.pairs {
-            let mut request = request(world, *from, *to, *minor);
-            request.max_hops = hops;
-            let start = cpu();
-            let _ = searcher.find(&world.graph, &request);
-            times.push(cpu() - start);
-        }
-        print(&format!("  find, exact, {name}"), &mut times);
-    }
-    fees
+    answers
 }
 
 /// The processor time that this thread has used: other programs on the machine don't count.

@@ -45,10 +45,14 @@ pub enum RouteError {
         /// may carry a little less.
         widest: u64,
     },
+    /// The steps that the request allows ended before a way was found, or before it was certain that there is none. Also where `via`
+    /// or an exchange asks for two legs that don't touch: not every pair of them is tried.
+    #[error("no way was found with the effort that is allowed; there may be one")]
+    GaveUp,
     /// The cheapest way costs more than the request allows.
     #[error("the cheapest way costs {cheapest} minor units of fees, {allowed} are allowed")]
     FeeTooHigh {
-        /// Fees of the cheapest way, in minor units.
+        /// Fees of the cheapest way, in minor units; of the cheapest that was found where the steps allowed did not suffice for more.
         cheapest: u64,
         /// What the request allows.
         allowed: u64,
@@ -117,6 +121,7 @@ impl RouteError {
             Self::UnknownPayee => "unknown_payee",
             Self::UnknownVia => "unknown_via",
             Self::NoPath => "no_path",
+            Self::GaveUp => "gave_up",
             Self::TooNarrow { .. } => "too_narrow",
             Self::FeeTooHigh { .. } => "fee_too_high",
             Self::NoExchange => "no_exchange",

@@ -9,7 +9,7 @@ use crate::error::RouteError;
 use crate::graph::Graph;
 use crate::request::{Leg, Prepared, Request};
 use crate::route::{Route, asked_by_first};
-use crate::search::Searcher;
+use crate::search::{Effort, Searcher};
 
 /// Of how many who exchange, and can be paid over, the cheapest way is looked for: those with the best rates.
 const MOST_EXCHANGERS: usize = 16;
@@ -64,6 +64,8 @@ pub struct Exchanged {
     /// From there to the payee, in the payee's unit. Its total is what the rate is applied to: what is promised onward, and the fee
     /// of whoever exchanges.
     pub behind: Route,
+    /// Whether it is certain that nothing cheaper answers the question: see [`Searcher::find_exchanged`].
+    pub exact: bool,
 }
 
 /// The cheapest way with an exchange: see [`Searcher::find_exchanged`].
@@ -193,11 +195,12 @@ impl ExchangeRequest {
 impl Searcher {
     /// The cheapest way, in the payer's unit, on which exactly one user exchanges: for each who does, those with the best rates
     /// first, the cheapest way from them to the payee, and then the cheapest to them that shares no user with it. Payable, and the
-    /// cheapest wherever the cheapest ways to and from whoever exchanges don't touch.
+    /// cheapest wherever the cheapest ways to and from whoever exchanges don't touch; [`Exchanged::exact`] says so where that is the
+    /// case of everybody who could have been cheaper. Each who exchanges may take a quarter of the steps that are left.
     ///
     /// # Errors
-    /// [`RouteError::NoExchange`] if nobody exchanges so much; [`RouteError::NoPath`] if no way leads over any of them;
-    /// [`RouteError::TotalTooHigh`]; as [`Searcher::find`] for a request that makes no sense.
+    /// [`RouteError::NoExchange`] if nobody exchanges so much; [`RouteError::NoPath`] if no way leads over any of them, and
+    /// [`RouteError::GaveUp`] if that is not certain; [`RouteError::TotalTooHigh`]; as [`Searcher::find`] for a request that makes no sense.
     pub fn find_exchanged(
         &mut self,
         graph: &Graph,
@@ -210,24 +213,33 @@ impl Searcher {
         if exchangers.is_empty() || wanted.pay_unit == wanted.request.unit {
             return Err(RouteError::NoExchange);
         }
+        self.effort = Effort::new(wanted.request.max_steps);
         let mut best: Option<Exchanged> = None;
-        let mut found = 0;
+        let (mut found, mut looked_at) = (0, 0);
         let reachable = |(_, rate): &(u64, Rate)| wanted.has_channels(graph, &rate.by);
         let exchangers = exchangers.into_iter().filter(reachable);
-        for (least, rate) in exchangers.take(MOST_LOOKED_AT) {
+        for (least, rate) in exchangers {
             let bound = best.as_ref().map_or(MAX_MINOR, |b| b.total().minor());
             if least >= bound {
                 break;
             }
-            if let Some(cheaper) = self.over(graph, wanted, rate, bound)? {
+            if looked_at == MOST_LOOKED_AT || found == MOST_EXCHANGERS {
+                self.effort.sure = false;
+                break;
+            }
+            looked_at += 1;
+            let over = self.with_one_of(4, |search| search.over(graph, wanted, rate, bound))?;
+            if let Some(cheaper) = over {
                 best = Some(cheaper);
                 found += 1;
             }
-            if found == MOST_EXCHANGERS {
-                break;
-            }
         }
-        let best = best.ok_or(RouteError::NoPath)?;
+        let exact = self.effort.sure;
+        let best = match best {
+            Some(best) => Exchanged { exact, ..best },
+            None if exact => return Err(RouteError::NoPath),
+            None => return Err(RouteError::GaveUp),
+        };
         if best.total().minor() > wanted.max_total.minor() {
             return Err(RouteError::TotalTooHigh {
                 cheapest: best.total().minor(),
@@ -237,8 +249,9 @@ impl Searcher {
         Ok(best)
     }
 
-    /// The way over one who exchanges, if it costs less than `bound`. Where no way leads to them that is short enough and does not
-    /// touch the one behind them, a shorter one behind them is tried.
+    /// The way over one who exchanges, if it costs less than `bound`: the cheapest from them, and the cheapest to them for what that
+    /// needs, if these don't touch. Otherwise the cheapest to them that does not touch the one behind them; where none is short enough, a
+    /// shorter one behind them is tried.
     fn over(
         &mut self,
         graph: &Graph,
@@ -246,7 +259,8 @@ impl Searcher {
         rate: Rate,
         bound: u64,
     ) -> Result<Option<Exchanged>, RouteError> {
-        let mut most = wanted.request.max_hops.saturating_sub(1);
+        let all = wanted.request.max_hops.saturating_sub(1);
+        let mut most = all;
         while most > 0 {
             let Some(behind) = self.behind(graph, wanted, rate, most)? else {
                 return Ok(None);
@@ -258,13 +272,29 @@ impl Searcher {
                 return Ok(None);
             };
             let left = wanted.request.max_hops - edges;
-            let found = self.before(graph, wanted, &behind, (asked, bound), left)?;
-            if let Some(before) = found {
-                return Ok(Some(Exchanged {
-                    before,
-                    rate,
-                    behind,
-                }));
+            let over = |before: Route, behind: Route| Exchanged {
+                before,
+                rate,
+                behind,
+                exact: false,
+            };
+            if most == all {
+                let Some(before) =
+                    self.before(graph, wanted, rate.by, (asked, bound), (all, &[]))?
+                else {
+                    return Ok(None);
+                };
+                let behind_them: Vec<UserKey> = behind.users().skip(1).collect();
+                let touch = before.users().any(|user| behind_them.contains(&user));
+                if !touch && before.hops().len() <= left {
+                    return Ok(Some(over(before, behind)));
+                }
+                self.effort.sure = false;
+            }
+            let avoid: Vec<UserKey> = behind.users().skip(1).collect();
+            let before = self.before(graph, wanted, rate.by, (asked, bound), (left, &avoid))?;
+            if let Some(before) = before {
+                return Ok(Some(over(before, behind)));
             }
             most = edges - 1;
         }
@@ -294,25 +324,25 @@ impl Searcher {
         };
         let route = Route::build(&prepared, &request, &leg, &found.nodes)?;
         let onward = route.hops().first().map(|hop| hop.amount);
-        Ok(Some(route).filter(|_| onward.is_some_and(|onward| onward <= rate.max)))
+        let fits = onward.is_some_and(|onward| onward <= rate.max);
+        // A dearer way may send less onward.
+        self.effort.sure &= fits;
+        Ok(Some(route).filter(|_| fits))
     }
 
     fn before(
         &mut self,
         graph: &Graph,
         wanted: &ExchangeRequest,
-        behind: &Route,
+        by: UserKey,
         (asked, bound): (Amount, u64),
-        max_hops: usize,
+        (max_hops, avoid): (usize, &[UserKey]),
     ) -> Result<Option<Route>, RouteError> {
-        let Some(by) = behind.users().next() else {
-            return Ok(None);
-        };
         let mut request = Request {
             max_hops,
             ..wanted.before(by, asked)
         };
-        request.avoid_nodes.extend(behind.users().skip(1));
+        request.avoid_nodes.extend(avoid);
         let Some(prepared) = known(Prepared::new(graph, &request))? else {
             return Ok(None);
         };

@@ -124,6 +124,12 @@ impl Rule {
         by_hops: false,
     };
 
+    /// Hops first, fees only among ways of one length: it soon comes to some way.
+    pub(crate) const SHORTEST: Self = Self {
+        per_hop: 1 << 60,
+        by_hops: false,
+    };
+
     /// What a way weighs: below 2^72.
     #[inline]
     pub(crate) fn weight(self, cost: u64, hops: u8) -> u128 {

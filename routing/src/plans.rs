@@ -4,7 +4,7 @@ use crate::error::RouteError;
 use crate::graph::Graph;
 use crate::request::{Leg, MAX_PARTS, Prepared, Request};
 use crate::route::Route;
-use crate::search::{Found, Searcher};
+use crate::search::{Effort, Found, Searcher};
 use crate::unit_graph::Crossing;
 
 /// A round trip from a user to itself over at least three edges: it lowers what everybody on it owes to the next.
@@ -29,9 +29,23 @@ pub fn circles(graph: &Graph, request: &Request, n: usize) -> Result<Vec<Circle>
     Searcher::new().circles(graph, request, n)
 }
 
+/// Searches among which the steps that are left are shared out, at most.
+const MOST_SHARES: usize = 8;
+
+/// The two cheapest legs of a way through somebody.
+enum Legs {
+    /// They make a way.
+    Apart(Found),
+    /// They don't: they have somebody in common, or are too long.
+    Touch,
+    /// There is none on one side.
+    Missing,
+}
+
 impl Searcher {
     /// Up to `n` routes for the whole amount, each the cheapest that has no user between payer and payee in common with those
-    /// before it; once there is none left, no edge. The first is the cheapest of all.
+    /// before it; once there is none left, no edge. The first is the cheapest of all. Each says whether that is certain of it. Where the
+    /// steps allowed end, those found until then are the answer.
     ///
     /// # Errors
     /// As [`Searcher::find`] if there is not even one; [`RouteError::LimitInvalid`] for `n` above [`MAX_PARTS`].
@@ -61,18 +75,16 @@ impl Searcher {
             for node in last.iter().filter(|node| !kept.contains(&Some(**node))) {
                 apart.block(*node);
             }
+            self.effort.sure = true;
             let found = self
                 .best_way(&apart, bound)
                 .or_else(|| self.best_way(&edges_only, bound));
             let Some(Found { nodes, .. }) = found else {
                 break;
             };
-            routes.push(Route::build(
-                &edges_only,
-                request,
-                &Leg::whole(&edges_only, bound),
-                &nodes,
-            )?);
+            let leg = Leg::whole(&edges_only, bound);
+            let route = Route::build(&edges_only, request, &leg, &nodes)?;
+            routes.push(route.said(self.effort.sure));
             last = nodes;
         }
         Ok(routes)
@@ -80,10 +92,10 @@ impl Searcher {
 
     /// Up to `n` circles from `request.from`, which must be `request.to` as well, each with another last hop, the cheapest first.
     /// They come back to the user over another friend than they leave over: there and back over one channel changes nothing. One
-    /// search per friend, at most a thousand.
+    /// search per friend, at most a thousand; each may take an eighth of the steps that are left, or its share if there are fewer friends.
     ///
     /// # Errors
-    /// [`RouteError::NoPath`] if there is none; as [`Searcher::find`] for a request that makes no sense.
+    /// [`RouteError::NoPath`] if there is none, [`RouteError::GaveUp`] if that is not certain; as [`Searcher::find`] for a request that makes no sense.
     pub fn circles(
         &mut self,
         graph: &Graph,
@@ -94,11 +106,15 @@ impl Searcher {
         if request.from != request.to {
             return Err(RouteError::RouteMalformed("a circle ends where it begins"));
         }
+        self.effort = Effort::new(request.max_steps);
         let mut prepared = Prepared::new(graph, request)?;
         let untouched = prepared.taken.clone();
         let bound = request.max_fee.minor().saturating_add(1);
         let mut best: Vec<(u64, Vec<u32>)> = Vec::new();
-        for (last, needed) in last_hops(&prepared) {
+        let friends = last_hops(&prepared);
+        // Of a circle through somebody only the cheapest over each friend is looked at.
+        let all = friends.len() < MOST_FRIENDS && prepared.via.is_none();
+        for (at, (last, needed)) in friends.iter().copied().enumerate() {
             // Only what is cheaper than the last of `n` is of interest.
             let bound = if best.len() < n {
                 bound
@@ -120,10 +136,11 @@ impl Searcher {
                 max_hops: prepared.max_hops.saturating_sub(1),
                 ..Leg::whole(&prepared, bound)
             };
+            let share = (friends.len() - at).min(MOST_SHARES) as u64;
             let found = if leg.max_hops < 2 {
                 None
             } else {
-                self.leg(&prepared, &leg)
+                self.with_one_of(share, |search| search.leg(&prepared, &leg))
             };
             if let Some(mut found) = found.filter(|found| passes(&prepared, &found.nodes)) {
                 found.nodes.push(prepared.to);
@@ -134,33 +151,96 @@ impl Searcher {
             }
         }
         prepared.taken = untouched;
+        let exact = self.effort.sure && all;
         let circle = |nodes: &Vec<u32>| {
-            Route::build(&prepared, request, &Leg::whole(&prepared, bound), nodes)
+            let circle = Route::build(&prepared, request, &Leg::whole(&prepared, bound), nodes);
+            circle.map(|circle| circle.said(exact))
         };
-        if best.is_empty() {
-            Err(RouteError::NoPath)
-        } else {
-            best.iter().map(|held| circle(&held.1)).collect()
+        match best.is_empty() {
+            false => best.iter().map(|held| circle(&held.1)).collect(),
+            true if exact => Err(RouteError::NoPath),
+            true => Err(RouteError::GaveUp),
         }
     }
 
-    /// The cheapest way found through `via`: first the leg behind it, then the one before it, and once more the other way round.
-    /// Two legs that must not touch can't be searched for exactly at bearable cost; this finds the cheapest wherever the cheapest
-    /// legs don't touch.
+    /// Does something with one `n`th of the steps that are left.
+    pub(crate) fn with_one_of<T>(&mut self, n: u64, search: impl FnOnce(&mut Self) -> T) -> T {
+        let all = self.effort.allow_one_of(n);
+        let found = search(self);
+        self.effort.allow(all);
+        found
+    }
+
+    /// The cheapest way found through `via`. Two legs that must not touch can't be searched for exactly at bearable cost. Where the
+    /// cheapest legs don't touch, and are short enough together, they are the answer. Otherwise: first the leg behind it, then the one
+    /// before it, and once more the other way round, at every length; then it is not certain that nothing cheaper exists.
     pub(crate) fn by_way_of(&mut self, prepared: &Prepared, via: u32, bound: u64) -> Option<Found> {
+        if prepared.max_hops < 2 {
+            return None;
+        }
+        match self.with_one_of(2, |search| search.cheapest_legs(prepared, via, bound)) {
+            Legs::Apart(found) => return Some(found),
+            Legs::Missing if self.effort.sure => return None,
+            _ => self.effort.sure = false,
+        }
         let mut best: Option<Found> = None;
         for hops in (1..prepared.max_hops).rev() {
             for payee_first in [true, false] {
                 let bound = best.as_ref().map_or(bound, |held| held.fees);
-                let found = if payee_first {
-                    self.payee_leg_first(prepared, via, hops, bound)
-                } else {
-                    self.payer_leg_first(prepared, via, hops, bound)
-                };
+                let found = self.with_one_of(3, |search| {
+                    if payee_first {
+                        search.payee_leg_first(prepared, via, hops, bound)
+                    } else {
+                        search.payer_leg_first(prepared, via, hops, bound)
+                    }
+                });
                 best = found.or(best);
             }
         }
         best
+    }
+
+    /// The cheapest leg behind `via`, and the cheapest before it for what that needs, whether they touch or not: together they cost no
+    /// more than any way through it.
+    fn cheapest_legs(&mut self, prepared: &Prepared, via: u32, bound: u64) -> Legs {
+        let whole = Leg::whole(prepared, bound);
+        let most = prepared.max_hops - 1;
+        let mut apart = prepared.clone();
+        apart.block(prepared.from);
+        let behind = Leg {
+            from: via,
+            first_fee: true,
+            max_hops: most,
+            ..whole
+        };
+        let Some(tail) = self.with_one_of(2, |search| search.leg(&apart, &behind)) else {
+            return Legs::Missing;
+        };
+        apart = prepared.clone();
+        apart.block(prepared.to);
+        let (Some(amount), Some(left)) = (
+            prepared.amount.checked_add(tail.fees),
+            bound.checked_sub(tail.fees),
+        ) else {
+            return Legs::Missing;
+        };
+        let before = Leg {
+            to: via,
+            amount,
+            exact_last: false,
+            max_hops: most,
+            bound: left,
+            ..whole
+        };
+        let Some(head) = self.leg(&apart, &before) else {
+            return Legs::Missing;
+        };
+        let edges = head.nodes.len() + tail.nodes.len() - 2;
+        let touch = tail.nodes.iter().skip(1).any(|n| head.nodes.contains(n));
+        if touch || edges > usize::from(prepared.max_hops) {
+            return Legs::Touch;
+        }
+        joined(prepared, &whole, &head, &tail).map_or(Legs::Touch, Legs::Apart)
     }
 
     fn payee_leg_first(

@@ -69,6 +69,9 @@ pub struct Request {
     pub via: Option<UserKey>,
     /// Into how many parts [`crate::split`] may divide the amount, at most [`MAX_PARTS`].
     pub max_parts: usize,
+    /// How many steps the answer may take in all: edges looked at, and ways taken up again. What is found until then is the answer,
+    /// and says that it may not be the cheapest; without anything found it is [`RouteError::GaveUp`].
+    pub max_steps: u64,
     /// The present time: what has expired does not count.
     pub now: Timestamp,
 }
@@ -90,6 +93,7 @@ impl Request {
             hints: Vec::new(),
             via: None,
             max_parts: MAX_PARTS,
+            max_steps: u64::MAX,
             now,
         }
     }

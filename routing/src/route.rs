@@ -28,6 +28,7 @@ pub struct Route {
     hops: Vec<Hop>,
     amount: Amount,
     total: Amount,
+    exact: bool,
 }
 
 impl Route {
@@ -79,7 +80,20 @@ impl Route {
             hops,
             amount,
             total: RouteError::amount(total)?,
+            exact: false,
         })
+    }
+
+    /// The same, with what is known about whether a cheaper one exists.
+    pub(crate) fn said(self, exact: bool) -> Self {
+        Self { exact, ..self }
+    }
+
+    /// Whether it is certain that nothing cheaper answers the question: not where its steps ended first, nor where a way through
+    /// somebody could only be put together of legs that get out of each other's way. A part of several never says so.
+    #[must_use]
+    pub fn exact(&self) -> bool {
+        self.exact
     }
 
     /// The edges, from the payer on.

@@ -8,12 +8,13 @@ use crate::error::RouteError;
 use crate::graph::Graph;
 use crate::request::{Leg, Prepared, Request};
 use crate::route::{Hop, Route};
-use crate::search::Searcher;
+use crate::search::{Effort, Searcher};
 
 /// Routes that together carry an amount. No edge takes more than it can, over all parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     parts: Vec<Route>,
+    exact: bool,
 }
 
 /// Routes that together carry the amount: see [`Searcher::split`].
@@ -29,6 +30,12 @@ impl Plan {
     #[must_use]
     pub fn parts(&self) -> &[Route] {
         &self.parts
+    }
+
+    /// Whether it is one route, and certain to be the cheapest single one: see [`Route::exact`]. Of several parts that is never certain.
+    #[must_use]
+    pub fn exact(&self) -> bool {
+        self.exact
     }
 
     /// What all hops of all parts take, in minor units.
@@ -86,6 +93,9 @@ impl Plan {
     }
 }
 
+/// Parts among which the steps that are left are shared out, at most.
+const MOST_SHARES: u64 = 4;
+
 /// How large the next part is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice {
@@ -111,31 +121,68 @@ struct Attempt {
 
 impl Searcher {
     /// Routes that together carry the amount: one if one can, several that share capacities where none is wide enough, each the
-    /// cheapest for its part on what the others left. All fees together stay within `max_fee`.
+    /// cheapest for its part on what the others left. All fees together stay within `max_fee`. Half of the steps allowed are for a single
+    /// route.
     ///
     /// # Errors
     /// As [`Searcher::find`]; [`RouteError::TooNarrowInParts`] if the whole could not be placed within the limits.
     pub fn split(&mut self, graph: &Graph, request: &Request) -> Result<Plan, RouteError> {
-        let alone = match self.find(graph, request) {
-            Ok(route) => return Ok(Plan { parts: vec![route] }),
-            Err(why) => why,
-        };
+        self.effort = Effort::new(request.max_steps);
+        let share = if request.max_parts == 1 { 1 } else { 2 };
+        match self.with_one_of(share, |search| search.whole(graph, request)) {
+            Ok(route) => Ok(Plan {
+                exact: route.exact(),
+                parts: vec![route],
+            }),
+            Err(alone) => self.parts(graph, request, alone),
+        }
+    }
+
+    /// What [`split`](Self::split) does once it is known why there is no single route: for whoever has asked for one before.
+    ///
+    /// # Errors
+    /// As [`Searcher::split`].
+    pub fn split_after(
+        &mut self,
+        graph: &Graph,
+        request: &Request,
+        alone: RouteError,
+    ) -> Result<Plan, RouteError> {
+        self.effort = Effort::new(request.max_steps);
+        self.parts(graph, request, alone)
+    }
+
+    fn parts(
+        &mut self,
+        graph: &Graph,
+        request: &Request,
+        alone: RouteError,
+    ) -> Result<Plan, RouteError> {
         let worth = matches!(
             alone,
-            RouteError::NoPath | RouteError::TooNarrow { .. } | RouteError::FeeTooHigh { .. }
+            RouteError::NoPath
+                | RouteError::GaveUp
+                | RouteError::TooNarrow { .. }
+                | RouteError::FeeTooHigh { .. }
         );
         if !worth || request.max_parts == 1 {
             return Err(alone);
         }
         let prepared = Prepared::new(graph, request)?;
-        let attempts = [Choice::Cheapest, Choice::Widest]
-            .map(|choice| self.attempt(&prepared, request, choice));
+        self.effort.sure = true;
+        let attempts = [(Choice::Cheapest, 2), (Choice::Widest, 1)].map(|(choice, share)| {
+            self.with_one_of(share, |search| search.attempt(&prepared, request, choice))
+        });
         let best = attempts
             .iter()
             .min_by_key(|attempt| (attempt.missing, attempt.fees));
+        let sure = self.effort.sure;
         let Some(best) = best.filter(|best| !best.parts.is_empty()) else {
-            return Err(alone);
+            return Err(if sure { alone } else { RouteError::GaveUp });
         };
+        if best.missing > 0 && !sure {
+            return Err(RouteError::GaveUp);
+        }
         if best.missing > 0 {
             let carried = prepared.amount - best.missing;
             return Err(RouteError::TooNarrowInParts {
@@ -147,6 +194,7 @@ impl Searcher {
             |part: &Part| Route::of_parts(&prepared, request, &part.nodes, &part.sent, part.total);
         Ok(Plan {
             parts: best.parts.iter().map(part).collect::<Result<_, _>>()?,
+            exact: false,
         })
     }
 
@@ -166,7 +214,10 @@ impl Searcher {
                 .minor()
                 .saturating_sub(attempt.fees)
                 .saturating_add(1);
-            let Some(part) = self.part(&mut rest, bound, (attempt.missing, left), choice) else {
+            let part = self.with_one_of(left.min(MOST_SHARES), |search| {
+                search.part(&mut rest, bound, (attempt.missing, left), choice)
+            });
+            let Some(part) = part else {
                 break;
             };
             let amount = part.sent.last().copied().unwrap_or(0);
@@ -196,7 +247,7 @@ impl Searcher {
         let share = missing.div_ceil(left);
         let mut carries = |amount: u64| {
             rest.amount = amount;
-            let found = self.best_way(rest, bound)?;
+            let found = self.with_one_of(2, |search| search.best_way(rest, bound))?;
             Some((found, amount))
         };
         if let Some((found, amount)) = carries(missing) {

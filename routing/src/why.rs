@@ -6,8 +6,9 @@ use std::collections::{BinaryHeap, HashMap};
 use atomicity_ledger::Total;
 
 use crate::error::RouteError;
+use crate::fan::Fan;
 use crate::request::{Leg, Prepared, Request};
-use crate::search::Searcher;
+use crate::search::{Effort, Searcher};
 
 /// How many nodes the search for the widest path looks at.
 const MOST_NODES: usize = 2_000;
@@ -29,7 +30,7 @@ impl Searcher {
             amount: prepared.amount.div_ceil(2),
             ..Leg::whole(prepared, u64::MAX)
         };
-        match widest(prepared) {
+        match widest(prepared, &mut self.effort) {
             Some(widest) if widest < prepared.amount => RouteError::TooNarrow { widest },
             // Wide enough for the amount, not for the fees on top.
             Some(_) if prepared.amount > 1 && self.leg(prepared, &half).is_some() => {
@@ -44,7 +45,7 @@ impl Searcher {
 
 /// The capacity of the widest path within the limit on hops, fees and minimums left aside; `None` if there is no path, or if it
 /// takes too long to tell.
-fn widest(prepared: &Prepared) -> Option<u64> {
+fn widest(prepared: &Prepared, effort: &mut Effort) -> Option<u64> {
     let now_seconds = u32::try_from(prepared.now / 1000).unwrap_or(u32::MAX);
     let room = |from: u32, to: u32| {
         let edge = prepared.edge(from, to);
@@ -66,7 +67,7 @@ fn widest(prepared: &Prepared) -> Option<u64> {
             continue;
         }
         fewest.insert(node, hops);
-        if fewest.len() > MOST_NODES {
+        if fewest.len() > MOST_NODES || effort.is_spent() {
             return None;
         }
         if hops >= prepared.max_hops {
@@ -81,11 +82,12 @@ fn widest(prepared: &Prepared) -> Option<u64> {
                 }
             }
         };
-        for spoke in prepared
-            .graph
-            .into(node)
-            .map_or(&[][..], |fan| fan.spokes())
-        {
+        let published = prepared.graph.into(node).map_or(&[][..], Fan::spokes);
+        for spoke in published {
+            effort.count(1);
+            if effort.is_spent() {
+                return None;
+            }
             if !prepared.is_private(spoke.peer, node) {
                 let clear = spoke
                     .room(now_seconds)

@@ -252,7 +252,11 @@ impl World {
                 "{n} takes a promise of {peer} of an epoch that ended"
             ));
         }
-        self.see_limit(n, peer, &iou.unit.clone(), "a promise");
+        // The books are seen as they are after the whole step: what was given up in it is past, and a clear may have followed.
+        let kept = pair.promise_held(hash);
+        if kept.is_some_and(|promise| promise.standing() != Standing::Released) {
+            self.see_limit(n, peer, &iou.unit.clone(), "a promise");
+        }
     }
 
     /// What a friend may come to owe is within what the user accepts.

@@ -83,6 +83,25 @@ pub enum Role {
     Cosigner,
 }
 
+impl Role {
+    /// A stable, machine-readable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Cosigner => "cosigner",
+        }
+    }
+
+    /// The role with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Log, Self::Cosigner]
+            .into_iter()
+            .find(|role| role.name() == name)
+    }
+}
+
 /// What somebody did. Each has a stable name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Misdeed {

@@ -28,6 +28,7 @@ mod fork_codec;
 mod fork_verify;
 mod key;
 pub mod leaf;
+pub mod liars;
 pub mod note;
 #[cfg(feature = "planted")]
 pub mod planted;
@@ -42,6 +43,7 @@ mod signature;
 pub mod tile;
 pub mod tombstone;
 pub mod tree;
+pub mod window;
 
 pub use add_checkpoint::AddCheckpoint;
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
@@ -51,6 +53,7 @@ pub use expiry::{Expired, ExpiryProof};
 pub use follower::Follower;
 pub use fork::{Culprit, ForkProof};
 pub use leaf::Leaf;
+pub use liars::{Distrust, Liars};
 pub use note::{KeyKind, NoteSignature, SignedNote, SigningKey, VerifierKey};
 pub use policy::{CheckedCheckpoint, Policy};
 pub use proof::{PublicationProof, Published, TlogProof};
@@ -59,3 +62,4 @@ pub use sequencer::{Batch, LogState};
 pub use tile::{TilePath, TileSet};
 pub use tombstone::{Tombstone, Tombstones};
 pub use tree::{CompactRange, Hash, HashSource, MemoryTree};
+pub use window::{End, Said, Window, said};

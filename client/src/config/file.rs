@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::rates::FileRate;
 use super::{ConfigError, Defaults, NetworkConfig};
 use crate::net::ServiceKey;
 use crate::net::plugin::PluginAddress;
@@ -17,6 +18,7 @@ pub(super) struct FileConfig {
     pub(super) home: Option<PathBuf>,
     pub(super) network: FileNetwork,
     pub(super) defaults: FileDefaults,
+    pub(super) rates: Vec<FileRate>,
 }
 
 #[derive(Debug, Default, Deserialize)]

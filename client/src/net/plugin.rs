@@ -2,6 +2,7 @@
 //!
 //! A plugin is reached over TLS by its key; where that fails, at the URL that the profile names beside the key.
 
+mod accounts;
 mod agent;
 mod inbox;
 
@@ -23,6 +24,7 @@ use super::error::NetError;
 use super::session::HomeSession;
 use super::{Answer, Call, Net, ServiceKey, now_ms};
 
+pub use accounts::{AccountStanding, SpendReceipt, SpendStatus};
 pub(crate) use agent::{AgentConnection, AgentInvoice, AgentNews};
 pub use agent::{
     AgentEvent, AgentExchange, AgentOrder, AgentPair, AgentPeer, AgentSettings, AgentView, FileKey,

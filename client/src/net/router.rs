@@ -87,6 +87,13 @@ pub(crate) struct RoutesAnswer {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Route {
     pub(crate) parts: Vec<Part>,
+    /// Whether the router is certain that it knows nothing cheaper; those that don't say always are.
+    #[serde(default = "always")]
+    pub(crate) exact: bool,
+}
+
+fn always() -> bool {
+    true
 }
 
 /// A chain of promises.
@@ -156,7 +163,7 @@ impl PluginClient {
     /// Asks for ways.
     ///
     /// # Errors
-    /// The router's codes (`no_route`, `too_narrow`, `fee_too_high`, `unknown_payee`); network errors.
+    /// The router's codes (`no_route`, `gave_up`, `too_narrow`, `fee_too_high`, `unknown_payee`); network errors.
     pub(crate) async fn routes(&self, question: &RoutesQuestion) -> Result<RoutesAnswer, NetError> {
         let call = self
             .request(Method::POST, "/v0/router/routes")

@@ -251,10 +251,26 @@ pub(crate) async fn put_advert(
     Ok(())
 }
 
-/// Looks at all adverts again: the rules have changed, or the friends.
+/// Looks at all adverts again, and at once: the rules have changed, or the friends.
 pub(crate) async fn look_again(conn: &mut SqliteConnection) -> Result<(), ClientError> {
-    sqlx::query!("UPDATE advert SET pair_version = -1")
+    sqlx::query!("UPDATE advert SET pair_version = -1, written_at = 0")
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Looks at the advert about one friend again, and at once: one of the two has set a credit line. That is rare, unlike payments, and
+/// payers must not wait for what it allows.
+pub(crate) async fn line_set(
+    conn: &mut SqliteConnection,
+    user: &UserKey,
+) -> Result<(), ClientError> {
+    let user = user.to_string();
+    sqlx::query!(
+        "UPDATE advert SET pair_version = -1, written_at = 0 WHERE user = ?",
+        user
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }

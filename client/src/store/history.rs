@@ -244,6 +244,24 @@ pub(crate) async fn epoch_ended(
     Ok(())
 }
 
+/// Whether something was given to a friend with this reference beside it.
+pub(crate) async fn was_sent_for(
+    conn: &mut SqliteConnection,
+    user: &UserKey,
+    reference: &str,
+) -> Result<bool, ClientError> {
+    let user = user.to_string();
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "n!: i64" FROM history
+           WHERE user = ? AND reference = ? AND kind = 'payment' AND direction = 'out'"#,
+        user,
+        reference
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.n > 0)
+}
+
 /// Adds the description of a payment whose amount was told without one.
 pub(crate) async fn describe(
     conn: &mut SqliteConnection,

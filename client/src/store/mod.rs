@@ -4,9 +4,13 @@
 //! statement, so that two processes on one wallet take turns, each reading what the other committed. WAL with
 //! `synchronous = FULL` means that what was committed is still there after a power cut.
 
+pub(crate) mod accounts;
+pub(crate) mod confirmed;
 pub(crate) mod contacts;
+pub(crate) mod demands;
 mod fault;
 pub(crate) mod forwarding;
+pub(crate) mod hand;
 pub(crate) mod history;
 pub(crate) mod inbox;
 pub(crate) mod invoices;
@@ -17,11 +21,14 @@ pub(crate) mod pairs;
 pub(crate) mod payments;
 pub(crate) mod preimages;
 pub(crate) mod publications;
+pub(crate) mod rails;
 pub(crate) mod ratings;
 pub(crate) mod relays;
+pub(crate) mod requests;
 pub(crate) mod rules;
 pub(crate) mod services;
 pub(crate) mod settings;
+pub(crate) mod settlements;
 pub(crate) mod units;
 pub(crate) mod watchtowers;
 pub(crate) mod windows;

@@ -87,6 +87,28 @@ pub(crate) async fn of(
         .collect()
 }
 
+/// Author and verdict of every rating of one user.
+pub(crate) async fn about(
+    conn: &mut SqliteConnection,
+    subject: &UserKey,
+) -> Result<Vec<(UserKey, String)>, ClientError> {
+    let subject = subject.to_z32();
+    let rows = sqlx::query!(
+        "SELECT author, verdict FROM rating WHERE subject = ? ORDER BY author",
+        subject
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok((
+                parse_own(&row.author, "the author of a rating")?,
+                row.verdict,
+            ))
+        })
+        .collect()
+}
+
 /// Author, subject and verdict of every rating that is about a known service.
 pub(crate) async fn about_services(
     conn: &mut SqliteConnection,

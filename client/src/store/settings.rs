@@ -51,11 +51,16 @@ pub(crate) const LOGS_WANTED: &str = "logs_wanted";
 pub(crate) const CLEARING: &str = "clearing";
 /// The rates at which the user exchanges units, as they were last published (JWS).
 pub(crate) const EXCHANGE: &str = "exchange";
+/// When the user's own tags were read last for rules that call debts, Unix milliseconds.
+pub(crate) const CALL_TAGS_READ: &str = "call_tags_read";
 /// The published profile (JWS).
 pub(crate) const PROFILE: &str = "profile";
 
 /// Up to where the events and signatures of an agent that has ended were read, and at which plugin (JSON).
 pub(crate) const AGENT_READ: &str = "agent_read";
+
+/// When the agent was told last how long what rules stand on counts, Unix milliseconds.
+pub(crate) const RULES_TOLD: &str = "rules_told";
 
 /// The device's book key.
 pub(crate) const BOOK_KEY: &str = "book_key";

@@ -7,7 +7,7 @@ use atomicity_ledger::{Timestamp, UserKey};
 use sqlx::SqliteConnection;
 
 use super::access::Keys;
-use super::{Wallet, generation, now};
+use super::{Wallet, generation, now, requests};
 use crate::error::ClientError;
 use crate::store::history::{self, HistoryItem};
 use crate::store::{WriteTx, outbox, pairs, settings};
@@ -69,6 +69,7 @@ impl Change {
     pub(crate) async fn save(&mut self, pair: &Pair) -> Result<(), ClientError> {
         let body = serde_json::to_string(pair).map_err(|e| ClientError::Internal(e.to_string()))?;
         settings::set(self.tx.conn(), settings::SNAPSHOT_STALE, "1").await?;
+        requests::note_debts(self, pair).await?;
         pairs::save(self.tx.conn(), &pair.peer(), &body).await
     }
 

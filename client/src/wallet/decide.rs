@@ -1,20 +1,24 @@
 //! Deciding promises: reading the logs on which they hang, and settling each as soon as its log has spoken.
 
+mod outgoing;
+mod verdict;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use atomicity_ledger::pair::{Event, Expiry, Pair, Standing};
-use atomicity_ledger::record::{ConditionalIou, LogProof, LogTerm, View};
-use atomicity_ledger::text::ProofText;
-use atomicity_ledger::{AnyRecord, Preimage, RecordHash, Signed, UserKey};
-use atomicity_witness_log::{ExpiryProof, ForkProof, LogTerms, Policy, PublicationProof, Verdict};
+use atomicity_ledger::pair::{Expiry, Standing};
+use atomicity_ledger::record::{ConditionalIou, LogTerm};
+use atomicity_ledger::{AnyRecord, RecordHash, Signed, UserKey};
+use atomicity_witness_log::{End, Policy, Window};
 use futures_util::{StreamExt as _, stream};
-use sqlx::SqliteConnection;
+
+pub(crate) use outgoing::{concerns_logs, dispatch, want, want_logs};
+use verdict::{Decision, convict, decision};
 
 use super::books::{self, Change};
 use super::event::{WalletEvent, WalletEventKind};
-use super::logs::{End, ForkView, Log, Window};
+use super::logs::{ForkView, Log};
 use super::receive::Source;
-use super::{Fault, Wallet, history, now, promise, routed};
+use super::{Fault, Wallet, history, promise, routed};
 use crate::error::ClientError;
 use crate::net::now_ms;
 use crate::store::pairs::agent;
@@ -28,8 +32,6 @@ const SILENT_MS: u64 = 10_000;
 const KEEP_PROOFS_MS: u64 = 90 * 24 * 60 * 60 * 1000;
 /// Larger proofs of expiry are not kept.
 const MAX_KEPT_PROOF: usize = 1024 * 1024;
-/// The most checkpoints that are shown beside a promise or a publication.
-const MAX_SHOWN: usize = 8;
 
 /// A promise that is not decided.
 #[derive(Clone, Debug)]
@@ -79,12 +81,6 @@ struct Reading {
     end: Option<End>,
     news: Vec<ForkView>,
     fault: Option<Fault>,
-}
-
-/// What is to be done with a promise.
-enum Decision {
-    Published(Preimage, LogProof),
-    Expired(Vec<(String, Expiry)>),
 }
 
 impl Wallet {
@@ -390,81 +386,6 @@ impl Wallet {
     }
 }
 
-/// Puts records for the peer into the outbox; beside a promise or a proof goes what this wallet was shown of the logs.
-pub(crate) async fn dispatch(
-    change: &mut Change,
-    me: UserKey,
-    pair: &Pair,
-    records: Vec<AnyRecord>,
-) -> Result<(), ClientError> {
-    if records.is_empty() {
-        return Ok(());
-    }
-    change.signed();
-    let mut sent: Vec<String> = records.iter().map(|r| r.jws().to_owned()).collect();
-    let hangs = |record: &AnyRecord| {
-        matches!(
-            record,
-            AnyRecord::ConditionalIou(_) | AnyRecord::Publication(_)
-        )
-    };
-    if records.iter().any(hangs)
-        && let Some(view) = view_for(change, me, pair).await?
-    {
-        sent.push(view);
-    }
-    change.send(&pair.peer(), &sent).await
-}
-
-/// Whether one of these makes it necessary to read logs.
-pub(crate) fn concerns_logs(events: &[Event]) -> bool {
-    let concerns = |event: &Event| {
-        matches!(
-            event,
-            Event::Promised(_) | Event::View(_) | Event::Due { .. } | Event::Merged { .. }
-        )
-    };
-    events.iter().any(concerns)
-}
-
-/// Says that the logs have to be read.
-pub(crate) async fn want_logs(change: &mut Change) -> Result<(), ClientError> {
-    want(change.conn()).await
-}
-
-/// The same in another transaction.
-pub(crate) async fn want(conn: &mut SqliteConnection) -> Result<(), ClientError> {
-    let mark = atomicity_ledger::RecordId::from_entropy(super::entropy()).to_string();
-    settings::set(conn, settings::LOGS_WANTED, &mark).await
-}
-
-/// The newest checkpoints that this wallet relied on, signed for a friend; `None` if there are none.
-async fn view_for(
-    change: &mut Change,
-    me: UserKey,
-    pair: &Pair,
-) -> Result<Option<String>, ClientError> {
-    let rows = logs::list(change.conn()).await?;
-    let notes = rows.into_iter().filter_map(|row| row.checkpoint);
-    let fits = notes.filter(|note| note.len() <= 4096);
-    let checkpoints: Vec<ProofText> = fits
-        .filter_map(|note| ProofText::try_from(note).ok())
-        .take(MAX_SHOWN)
-        .collect();
-    if checkpoints.is_empty() {
-        return Ok(None);
-    }
-    let view = View {
-        v: atomicity_ledger::jws::Version,
-        from: me,
-        to: pair.peer(),
-        checkpoints,
-        at: now(),
-    };
-    let signed = Signed::sign(view, &change.keys.pen)?;
-    Ok(Some(signed.jws().to_owned()))
-}
-
 async fn keep_proofs(
     change: &mut Change,
     iou: &RecordHash,
@@ -479,98 +400,4 @@ async fn keep_proofs(
         preimages::expired(change.conn(), iou, (origin, &hash), &expiry.proof, at).await?;
     }
     Ok(())
-}
-
-/// What the logs have decided about a promise; `None` if nothing yet.
-fn decision(promise: &Open, readings: &BTreeMap<String, Reading>) -> Option<Decision> {
-    let terms = &promise.iou.record().terms;
-    let mut expired = Vec::new();
-    for log in &terms.logs {
-        let said = readings.get(log.origin.as_str()).and_then(|reading| {
-            let (text, policy) = reading.policies.get(&log.policy_hash.to_string())?;
-            let terms = LogTerms {
-                policy,
-                origin: log.origin.as_str(),
-                hash: terms.hash.as_bytes(),
-                from_size: log.from_size,
-                deadline_ms: terms.deadline_ms,
-            };
-            let said = said_by(reading, &terms, text);
-            if let Err(error) = &said {
-                tracing::warn!(origin = terms.origin, "no proof can be made: {error}");
-            }
-            said.ok().flatten()
-        });
-        match said {
-            Some(Decision::Expired(proofs)) => expired.extend(proofs),
-            Some(published) => return Some(published),
-            None => {}
-        }
-    }
-    (expired.len() == terms.logs.len()).then_some(Decision::Expired(expired))
-}
-
-/// What one log says, with its proof.
-fn said_by(
-    reading: &Reading,
-    terms: &LogTerms<'_>,
-    policy: &str,
-) -> Result<Option<Decision>, ClientError> {
-    let verdict = match &reading.window {
-        Some(window) => window.verdict(terms),
-        None => Verdict::Open,
-    };
-    let expiry = |proof: ExpiryProof| -> Result<Option<Decision>, ClientError> {
-        proof.verify(terms)?;
-        let expiry = Expiry {
-            policy: policy.to_owned(),
-            proof: proof.encode(),
-        };
-        Ok(Some(Decision::Expired(vec![(
-            terms.origin.to_owned(),
-            expiry,
-        )])))
-    };
-    match (verdict, &reading.window) {
-        (Verdict::Published { index }, Some(window)) => {
-            let proof = window.publication(index)?;
-            let published = proof.verify(terms)?;
-            let proof = LogProof {
-                policy: ProofText::try_from(policy.to_owned())?,
-                proof: ProofText::try_from(proof.to_string())?,
-            };
-            let preimage = Preimage::from_bytes(published.preimage);
-            Ok(Some(Decision::Published(preimage, proof)))
-        }
-        (Verdict::Expired { index }, Some(window)) => expiry(window.expiry(terms, index)?),
-        _ => match &reading.end {
-            Some(end) => end.expiry(terms)?.map_or(Ok(None), expiry),
-            None => Ok(None),
-        },
-    }
-}
-
-/// Who lied, if a proof of publication and one of expiry both hold.
-fn convict(
-    iou: &Signed<ConditionalIou>,
-    origin: &str,
-    publication: &LogProof,
-    expiry: &[u8],
-) -> Option<ForkProof> {
-    let terms = &iou.record().terms;
-    let log = terms
-        .logs
-        .iter()
-        .find(|log| log.origin.as_str() == origin)?;
-    let policy = Policy::parse(publication.policy.as_str().as_bytes()).ok()?;
-    let log_terms = LogTerms {
-        policy: &policy,
-        origin,
-        hash: terms.hash.as_bytes(),
-        from_size: log.from_size,
-        deadline_ms: terms.deadline_ms,
-    };
-    let publication = PublicationProof::parse(publication.proof.as_str().as_bytes()).ok()?;
-    let expiry = ExpiryProof::decode(expiry).ok()?;
-    ForkProof::from_contradiction(&log_terms, &publication, &expiry).ok()
 }

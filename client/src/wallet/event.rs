@@ -3,6 +3,7 @@
 use atomicity_ledger::record::ReleaseReason;
 use atomicity_ledger::{Balance, PaymentHash, Preimage, RecordHash, RecordId, Unit, UserKey};
 
+use super::settle::SettleRole;
 use crate::store::history::Direction;
 
 /// Something that happened to one friend's books, or on the way to them.
@@ -138,6 +139,57 @@ pub enum WalletEventKind {
         /// How much.
         amount: u64,
     },
+    /// A friend asks the user to pay.
+    Asked {
+        /// The request.
+        request: RecordId,
+        /// In what.
+        unit: Unit,
+        /// How much, if it says so.
+        amount: Option<u64>,
+        /// What for.
+        memo: Option<String>,
+    },
+    /// A debt of the friend was called in, by a rule.
+    Called {
+        /// The request.
+        request: RecordId,
+        /// In what.
+        unit: Unit,
+        /// What they owe.
+        amount: u64,
+    },
+    /// Somebody paid a part of a request of this user.
+    RequestPaid {
+        /// The request.
+        request: RecordId,
+        /// Who.
+        payer: Option<UserKey>,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: u64,
+        /// How much of the request is paid now.
+        filled: u64,
+    },
+    /// A request that was sent to the user is closed: paid, or taken back.
+    RequestClosed {
+        /// The request.
+        request: RecordId,
+    },
+    /// The wallet paid a part of a request.
+    PartPaid {
+        /// The request.
+        request: RecordId,
+        /// The part.
+        part: RecordId,
+        /// Which turn of it.
+        turn: Option<u32>,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: u64,
+    },
     /// A payment over friends is made.
     Paid {
         /// The payment.
@@ -168,6 +220,38 @@ pub enum WalletEventKind {
         amount: u64,
         /// Why: a code.
         why: String,
+    },
+    /// A debt that is to be paid off outside got further.
+    Settlement {
+        /// Which.
+        id: RecordId,
+        /// On which side the user is.
+        role: SettleRole,
+        /// In what the claim is.
+        unit: Unit,
+        /// By how much it falls.
+        amount: u64,
+        /// How far it is.
+        stage: &'static str,
+        /// Why it was not paid: a code.
+        reason: Option<&'static str>,
+        /// Whether the user has to say whether it is paid.
+        waits_for_user: bool,
+    },
+    /// A payment account of the user asked for something, or that got further.
+    Spend {
+        /// Which.
+        id: RecordId,
+        /// What the user calls the account.
+        account: String,
+        /// In what.
+        unit: Unit,
+        /// How much is to arrive.
+        amount: u64,
+        /// `waiting` for this wallet, `paying`, `unknown`, `paid`, `failed`.
+        state: String,
+        /// Why it failed: a code.
+        reason: Option<String>,
     },
     /// The friend took what was sent up to this state.
     Acknowledged {

@@ -105,8 +105,10 @@ impl Wallet {
             }
             Err(error) => return Err(error),
         }
-        let (posted, published) = tokio::join!(self.post_all(), self.publish());
+        let (posted, letters, published) =
+            tokio::join!(self.post_all(), self.post_letters(), self.publish());
         let posted = posted?;
+        letters?;
         let published = published?;
         report.sent = posted.sent;
         report.unreachable = posted.unreachable;

@@ -75,7 +75,7 @@ impl Wallet {
         tx.commit().await?;
         // Tried again by the next look at the agent if it does not answer now.
         self.tend_agent().await?;
-        self.publish_adverts(true).await
+        self.flush().await.map(|_| ())
     }
 
     /// Passes nothing on any more: to nobody, or not to one friend; in one unit or in all. What is promised already goes on.
@@ -117,7 +117,7 @@ impl Wallet {
         tx.commit().await?;
         // Tried again by the next look at the agent if it does not answer now.
         self.tend_agent().await?;
-        self.publish_adverts(true).await
+        self.flush().await.map(|_| ())
     }
 
     /// Agrees that debts in `unit`, to this user and of this user, are cleared round circles, from now on or no more. A rough figure of each
@@ -141,7 +141,7 @@ impl Wallet {
         agent::limits_changed(tx.conn(), None).await?;
         tx.commit().await?;
         self.tend_agent().await?;
-        self.publish_adverts(true).await
+        self.flush().await.map(|_| ())
     }
 
     /// The units in which this user agrees to have debts cleared.
@@ -184,13 +184,9 @@ impl Wallet {
         Ok(shown.collect())
     }
 
-    async fn publish_adverts(&self, at_once: bool) -> Result<(), ClientError> {
-        self.plan_adverts(at_once).await?;
-        self.flush().await.map(|_| ())
-    }
-
-    /// Plans to write the adverts that are not as the books are now. Each at most every 30 seconds, unless `at_once`.
-    pub(crate) async fn plan_adverts(&self, at_once: bool) -> Result<(), ClientError> {
+    /// Plans to write the adverts that are not as the books are now: after payments each at most every 30 seconds, at once after a change
+    /// of rules or lines.
+    pub(crate) async fn plan_adverts(&self) -> Result<(), ClientError> {
         let at = now();
         let mut conn = self.store().read().await?;
         let clears = !forwarding::clearing(&mut conn).await?.is_empty();
@@ -199,10 +195,7 @@ impl Wallet {
         }
         let soon = at.plus_millis(RENEW_BEFORE_MS).millis();
         let rewrite_ms = u64::try_from(REWRITE_EVERY.as_millis()).unwrap_or(u64::MAX);
-        let written = match at_once {
-            true => u64::MAX,
-            false => at.millis().saturating_sub(rewrite_ms),
-        };
+        let written = at.millis().saturating_sub(rewrite_ms);
         let due = forwarding::due(&mut conn, (soon, written), BATCH).await?;
         drop(conn);
         if due.is_empty() {

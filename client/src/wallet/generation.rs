@@ -230,13 +230,16 @@ impl Wallet {
     }
 
     /// Takes the lock between processes on this wallet.
+    ///
+    /// # Errors
+    /// [`ClientError::GenerationUnknown`] if another process keeps it for longer: only for now.
     pub(crate) async fn process_lock(
         &self,
         patience: Duration,
     ) -> Result<lock::WalletLock, ClientError> {
         lock::take(self.home(), patience).await?.ok_or_else(|| {
-            ClientError::Store(
-                "another process on this wallet is busy with the homeserver".to_owned(),
+            ClientError::GenerationUnknown(
+                "another process on this wallet is busy asking it".to_owned(),
             )
         })
     }

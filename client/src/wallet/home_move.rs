@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::agent::plan_delegation;
 use super::create::check_root;
 use super::signup::PluginRegistration;
-use super::{Fault, HistoryItem, RootKey, Wallet, recover};
+use super::{Fault, HistoryItem, RootKey, Wallet, accounts, recover};
 use crate::error::ClientError;
 use crate::net::ServiceKey;
 use crate::net::plugin::PluginAddress;
@@ -82,6 +82,7 @@ impl Wallet {
     async fn tell_everybody(&self) -> Result<(), ClientError> {
         let mut change = self.change().await?;
         recover::plan_revocations(change.conn()).await?;
+        accounts::plan_all(change.conn()).await?;
         if let Some(agent) = agent::get(change.conn()).await? {
             plan_delegation(change.conn(), &agent).await?;
         }

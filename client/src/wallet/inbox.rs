@@ -9,7 +9,7 @@ use atomicity_ledger::{LedgerError, Record as _, RecordHash, UserKey, jws, recor
 
 use super::event::{WalletEvent, WalletEventKind};
 use super::receive::{Received, Source, is_friend, judge_profile};
-use super::{Fault, Wallet, now};
+use super::{Fault, Wallet, now, requests};
 use crate::error::ClientError;
 use crate::net::plugin::{InboxItem, PluginClient};
 use crate::store::contacts::{self, Contact, ContactStatus};
@@ -174,13 +174,18 @@ impl Wallet {
         parcel: &Parcel,
         hash: &[u8; 32],
     ) -> Result<Received, ClientError> {
+        // What is about requests is stored first: a second copy of it changes nothing.
+        let (letters, others) = requests::sort(&parcel.records);
+        let letters = !letters.is_empty() && self.keep_letter(&parcel.from, &letters).await?;
         let contact = contacts::get(&mut *self.store().read().await?, &parcel.from).await?;
-        if !is_friend(contact.as_ref()) {
-            return self.meet(parcel, contact, hash).await;
-        }
-        let source = Source::Envelope(hash);
-        self.receive(&parcel.from, &parcel.records, &[], source)
-            .await
+        let mut received = if is_friend(contact.as_ref()) {
+            let source = Source::Envelope(hash);
+            self.receive(&parcel.from, &others, &[], source).await?
+        } else {
+            self.meet(parcel, contact, hash).await?
+        };
+        received.letters = letters;
+        Ok(received)
     }
 
     /// A stranger said hello: they are noted if a profile proves who they are. Everything else of theirs is read from their

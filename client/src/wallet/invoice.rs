@@ -12,7 +12,9 @@ use futures_util::{StreamExt as _, stream};
 use super::agent::WANTED_HERE;
 use super::books::Change;
 use super::event::WalletEventKind;
-use super::{Direction, HistoryItem, LogView, Wallet, books, entropy, logs, now, routed, secret};
+use super::{
+    Direction, HistoryItem, LogView, Wallet, books, entropy, logs, now, requests, routed, secret,
+};
 use crate::error::ClientError;
 use crate::store::contacts::{self, ContactStatus};
 use crate::store::invoices::{self, InvoiceRow, Place};
@@ -214,14 +216,18 @@ impl Wallet {
     /// [`ClientError::NoLog`] if none can be relied on; [`ClientError::UnitNotOpen`]; [`ClientError::AgentAway`],
     /// [`ClientError::AgentRefused`], and [`ClientError::NoAgent`] if the agent was named; as [`Wallet::promise`].
     pub async fn create_invoice(&self, terms: InvoiceTerms) -> Result<InvoiceView, ClientError> {
+        InvoiceView::new(&self.invoice_row(terms).await?)
+    }
+
+    /// The same, as it is stored.
+    pub(super) async fn invoice_row(&self, terms: InvoiceTerms) -> Result<InvoiceRow, ClientError> {
         let amount = terms.amount.map(Amount::minor);
         let kept_by = match terms.kept_by {
             Some(kept_by) => kept_by,
             None => self.who_collects(&terms.unit, amount).await?,
         };
         let hints = self.hints(&terms.unit, kept_by).await?;
-        let row = self.make_invoice(terms, hints, kept_by).await?;
-        InvoiceView::new(&row)
+        self.make_invoice(terms, hints, kept_by).await
     }
 
     /// Makes an invoice where it is looked after.
@@ -373,16 +379,18 @@ impl Wallet {
     }
 }
 
-/// Writes into the history that an invoice was paid. What went round a circle is told as that.
+/// Writes into the history that an invoice was paid, and counts it for the request that it was made for. What went round a circle is
+/// told as that.
 pub(super) async fn note_paid(
     change: &mut Change,
     invoice: &Invoice,
     received: u64,
-) -> Result<Option<WalletEventKind>, ClientError> {
+) -> Result<Vec<WalletEventKind>, ClientError> {
     let own = payments::standing(change.conn(), &invoice.hash).await?;
     if !own.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
+    let filled = requests::invoice_paid(change, &invoice.id, received).await?;
     let item = HistoryItem {
         unit: Some(invoice.unit.clone()),
         kind: "invoice_paid".to_owned(),
@@ -393,9 +401,11 @@ pub(super) async fn note_paid(
         ..HistoryItem::default()
     };
     change.note(item).await?;
-    Ok(Some(WalletEventKind::InvoicePaid {
+    let mut told = vec![WalletEventKind::InvoicePaid {
         invoice: invoice.id,
         unit: invoice.unit.clone(),
         amount: received,
-    }))
+    }];
+    told.extend(filled);
+    Ok(told)
 }

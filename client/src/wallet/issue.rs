@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use atomicity_ledger::pair::{Pair, PaymentNote};
-use atomicity_ledger::{LedgerError, Memo, Money, RecordId, Total, UserKey};
+use atomicity_ledger::{LedgerError, Memo, Money, RecordHash, RecordId, Total, UserKey};
 
 use super::books::Change;
 use super::flush::Delivery;
@@ -11,7 +11,7 @@ use super::view::{self, ChannelView};
 use super::{Direction, HistoryItem, Wallet, entropy, receive};
 use crate::error::{ClientError, LimitDetail};
 use crate::store::contacts::{self, Contact};
-use crate::store::{rules, units};
+use crate::store::{demands, rules, units};
 
 /// How long to look for the friend's news before paying.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -112,7 +112,7 @@ impl Wallet {
             memo: options.memo,
         };
         let payment = note.id;
-        let seq = sign(&mut change, &mut pair, &contact, &money, note).await?;
+        let (seq, _) = sign(&mut change, &mut pair, &contact, &money, note).await?;
         let channel = view::channel(change.conn(), &pair, &contact, &money.unit).await?;
         change.commit().await?;
         // From here on the payment stands; whatever fails now is only late.
@@ -162,20 +162,21 @@ impl Wallet {
     }
 }
 
-/// Signs the payment and puts everything into the transaction; returns the number of the state.
-async fn sign(
+/// Signs the payment and puts everything into the transaction; returns the number of the state, and the hash of the payment.
+pub(super) async fn sign(
     change: &mut Change,
     pair: &mut Pair,
     contact: &Contact,
     money: &Money,
     note: PaymentNote,
-) -> Result<u64, ClientError> {
+) -> Result<(u64, RecordHash), ClientError> {
     let unit = &money.unit;
     let ceiling = rules::verdict(change.conn(), &contact.user, unit)
         .await?
         .issue;
     let open = units::list(change.conn()).await?;
     let now = change.now;
+    check_reserved(change, pair, contact, money, ceiling).await?;
     let memo = note.memo.as_ref().map(ToString::to_string);
     let reference = note.reference.as_ref().map(ToString::to_string);
     let issued = pair
@@ -209,7 +210,35 @@ async fn sign(
         })
         .await?;
     change.signed();
-    Ok(seq)
+    Ok((seq, issued.payment.hash()))
+}
+
+/// What a friend was asked to pay outside is not spent meanwhile.
+async fn check_reserved(
+    change: &mut Change,
+    pair: &Pair,
+    contact: &Contact,
+    money: &Money,
+    ceiling: Option<Total>,
+) -> Result<(), ClientError> {
+    let kept = demands::reserved_of(change.conn(), &contact.user, &money.unit).await?;
+    if kept == 0 {
+        return Ok(());
+    }
+    let limits = pair.limits(&money.unit, ceiling, change.now);
+    let free = limits.can_issue.saturating_sub(kept);
+    if money.amount.minor() <= free {
+        return Ok(());
+    }
+    Err(ClientError::LimitExceeded(Box::new(LimitDetail {
+        friend: contact.name.clone(),
+        unit: money.unit.clone(),
+        amount: money.amount.minor(),
+        available: free,
+        accept: limits.line_for_me.map_or(0, Total::minor),
+        own_issue: ceiling.map(Total::minor),
+        net: limits.balance.minor(),
+    })))
 }
 
 /// The ledger's refusal with names and figures.

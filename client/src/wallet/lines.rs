@@ -105,17 +105,8 @@ impl Wallet {
         let mut change = self.change().await?;
         rules::set_accept(change.conn(), &user, &terms.unit, terms.accept).await?;
         grants::remove(change.conn(), &user, &terms.unit).await?;
-        change
-            .note(HistoryItem {
-                user: Some(user),
-                unit: Some(terms.unit.clone()),
-                kind: "line".to_owned(),
-                direction: Some(Direction::Out),
-                amount: Some(terms.accept.minor()),
-                seq,
-                ..HistoryItem::default()
-            })
-            .await?;
+        note_there(&mut change, &user, terms, (seq, None)).await?;
+        agent::limits_changed(change.conn(), Some(&user)).await?;
         change.commit().await?;
         Ok(LimitChange {
             delivery: Some(Delivery::Agent),
@@ -189,6 +180,7 @@ pub(crate) async fn give(
     let line = pair.set_line(terms, &change.keys.pen, now)?;
     let (epoch, seq) = (line.record().epoch.get(), line.record().seq.get());
     change.save(pair).await?;
+    forwarding::line_set(change.conn(), &peer).await?;
     change.send(&peer, &[line.jws().to_owned()]).await?;
     change
         .note(HistoryItem {
@@ -207,8 +199,29 @@ pub(crate) async fn give(
     Ok(seq)
 }
 
+/// Notes a line that the agent signed, with its number, and why.
+pub(super) async fn note_there(
+    change: &mut Change,
+    user: &UserKey,
+    terms: &LineTerms,
+    (seq, note): (Option<u64>, Option<String>),
+) -> Result<(), ClientError> {
+    change
+        .note(HistoryItem {
+            user: Some(*user),
+            unit: Some(terms.unit.clone()),
+            kind: "line".to_owned(),
+            direction: Some(Direction::Out),
+            amount: Some(terms.accept.minor()),
+            seq,
+            note,
+            ..HistoryItem::default()
+        })
+        .await
+}
+
 /// What a line says beside its amount.
-async fn terms_of(
+pub(super) async fn terms_of(
     change: &mut Change,
     pair: &Pair,
     (unit, accept): (&Unit, Total),

@@ -20,6 +20,7 @@
 //! ```
 
 mod access;
+mod accounts;
 mod agent;
 mod authority;
 mod books;
@@ -28,6 +29,7 @@ mod create;
 mod decide;
 mod directory;
 mod doctor;
+mod endpoints;
 mod event;
 mod evidence;
 mod exchange;
@@ -49,11 +51,13 @@ mod promise;
 mod publish;
 mod receive;
 mod recover;
+mod requests;
 mod root;
 mod routed;
 mod rules;
 mod secret;
 mod services;
+mod settle;
 mod signup;
 mod snapshot;
 mod sync;
@@ -63,12 +67,13 @@ mod units;
 mod view;
 mod watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use atomicity_ledger::{Timestamp, UserKey};
+use atomicity_paykit_adapter::rates::RateSource;
 
 use crate::config::Config;
 use crate::error::ClientError;
@@ -76,18 +81,22 @@ use crate::net::session::HomeSession;
 use crate::net::{Home, Net, now_ms};
 use crate::store::{Store, parse_own, settings};
 
+pub use crate::store::confirmed::ConfirmRule;
 pub use crate::store::contacts::{Contact, ContactStatus};
 pub use crate::store::history::{Direction, HistoryItem, HistoryQuery};
 pub use crate::store::inbox::PendingRecord;
+pub use crate::store::rails::SettleRule;
 pub use crate::store::units::OpenUnit;
 pub use crate::store::watchtowers::Watchtower;
 pub use access::parse_user;
+pub use accounts::{AccountView, MadeAccount, NewAccount, SpendStage, SpendView};
 pub use agent::{
     AgentPairView, AgentSignature, AgentStage, AgentStatus, AgentTerms, TakenBack, TakenBackBy,
 };
 pub use create::{Created, ROOT_FILE};
 pub use decide::DecideReport;
 pub use doctor::{Check, Diagnosis};
+pub use endpoints::EndpointView;
 pub use event::{WalletEvent, WalletEventKind};
 pub use evidence::{Bundle, verify_evidence};
 pub use exchange::{RATES_STAND, RatesView};
@@ -107,11 +116,20 @@ pub use pay::{
 pub use profile::PublishedProfile;
 pub use promise::{DEFAULT_DEADLINE, Hangs, MadePromise, PromiseTerms, PromiseView, standing_name};
 pub use recover::{Recovered, RecoveredFriend};
+pub use requests::{
+    ApprovalView, CallRule, CallWhen, CallWho, PART_PATIENCE, PayingStage, REQUEST_HOLD,
+    REQUEST_STANDS, RequestFault, RequestPart, RequestProgress, RequestReceipt, RequestRole,
+    RequestTerms, RequestView,
+};
 pub use root::RootKey;
 pub use rules::{GrantView, RuleView, Trial, TriedRule};
 pub use secret::{KeptSecret, PublishedSecret, SecretOrHash};
 pub use services::{
     Excluded, Rated, RatingView, Search, ServiceView, Stance, Tally, rating_kind_name, verdict_name,
+};
+pub use settle::{
+    CanSettle, DEFAULT_SETTLE_EXPIRY, OutsidePays, OutsideTerms, RailBounds, RailSettings,
+    RailView, RateView, SETTLE_PATIENCE, SettleFault, SettleRole, SettleTerms, SettlementView,
 };
 pub use signup::{PluginOutcome, PluginRegistration, SignedUp};
 pub use snapshot::SnapshotOutcome;
@@ -125,6 +143,8 @@ const MAY_SIGN_FOR: Duration = Duration::from_secs(10);
 
 /// How often the watchtowers are asked.
 const ASK_TOWERS_EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked which requests are over, and which debts are to be called in.
+const LOOK_AT_DEBTS_EVERY: Duration = Duration::from_secs(10);
 
 /// An open wallet. Cheap to clone; clones and other processes may use the same store at once.
 #[derive(Clone, Debug)]
@@ -141,9 +161,14 @@ struct Inner {
     session: tokio::sync::Mutex<Option<HomeSession>>,
     may_sign_since: Mutex<Option<Instant>>,
     towers_asked: Mutex<Option<Instant>>,
+    debts_looked: Mutex<Option<Instant>>,
     directory: Mutex<Option<Arc<directory::Directory>>>,
     /// Friends to whom a task of this process is sending.
     sending: Mutex<BTreeSet<UserKey>>,
+    /// The rails that were opened, by name.
+    rails: tokio::sync::Mutex<BTreeMap<String, settle::OpenRail>>,
+    /// The sources of rates that were opened, by their pair.
+    rates: tokio::sync::Mutex<BTreeMap<String, Arc<dyn RateSource>>>,
     /// What was remembered of homeservers when the wallet was opened.
     homes: Option<String>,
 }
@@ -176,8 +201,11 @@ impl Wallet {
                 session: tokio::sync::Mutex::new(None),
                 may_sign_since: Mutex::new(None),
                 towers_asked: Mutex::new(None),
+                debts_looked: Mutex::new(None),
                 directory: Mutex::new(None),
                 sending: Mutex::default(),
+                rails: tokio::sync::Mutex::default(),
+                rates: tokio::sync::Mutex::default(),
                 homes: remembered,
             }),
         })
@@ -228,14 +256,12 @@ impl Wallet {
 
     /// Whether the watchtowers are to be asked now, which is noted.
     fn asks_towers(&self) -> bool {
-        let Ok(mut asked) = self.inner.towers_asked.lock() else {
-            return true;
-        };
-        let due = asked.is_none_or(|at| at.elapsed() >= ASK_TOWERS_EVERY);
-        if due {
-            *asked = Some(Instant::now());
-        }
-        due
+        is_due(&self.inner.towers_asked, ASK_TOWERS_EVERY)
+    }
+
+    /// Whether all own requests and all debts are to be looked at now, which is noted.
+    fn looks_at_debts_now(&self) -> bool {
+        is_due(&self.inner.debts_looked, LOOK_AT_DEBTS_EVERY)
     }
 
     fn note_checked(&self) {
@@ -267,6 +293,18 @@ impl Wallet {
         settings::set(tx.conn(), settings::KNOWN_HOMES, &text).await?;
         tx.commit().await
     }
+}
+
+/// Whether so much time has passed since the last time, which is now then.
+fn is_due(last: &Mutex<Option<Instant>>, every: Duration) -> bool {
+    let Ok(mut last) = last.lock() else {
+        return true;
+    };
+    let due = last.is_none_or(|at| at.elapsed() >= every);
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
 }
 
 /// What an earlier run remembered; anything unreadable is only forgotten.

@@ -14,7 +14,7 @@ use super::books::{self, Change};
 use super::flush::Delivery;
 use super::logs::Log;
 use super::view::{self, ChannelView};
-use super::{Direction, HistoryItem, Wallet, decide, entropy, issue, logs, receive};
+use super::{Direction, HistoryItem, Wallet, decide, entropy, issue, logs, receive, settle};
 use crate::error::ClientError;
 use crate::net::now_ms;
 use crate::net::plugin::PluginClient;
@@ -181,7 +181,7 @@ impl Wallet {
             .filter(|contact| receive::is_friend(Some(contact)))
             .ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
         if terms.is_direct() {
-            only_direct_release(&mut change, &terms.hash).await?;
+            settle::only_direct_release(&mut change, &terms.hash).await?;
         }
         let mut pair = change.load(self.user(), *user).await?;
         let iou = sign(&mut change, &mut pair, &contact, &money, terms).await?;
@@ -225,7 +225,7 @@ impl Wallet {
     ) -> Result<MadePromise, ClientError> {
         if terms.is_direct() {
             let mut change = self.change().await?;
-            only_direct_release(&mut change, &terms.hash).await?;
+            settle::only_direct_release(&mut change, &terms.hash).await?;
         }
         let id = RecordId::from_entropy(entropy());
         let iou = self
@@ -432,29 +432,6 @@ impl Wallet {
             None => Ok(()),
         }
     }
-}
-
-/// At most one unreleased direct release on a hash, over all friends: whoever learns the secret could call for each of them.
-async fn only_direct_release(change: &mut Change, hash: &PaymentHash) -> Result<(), ClientError> {
-    for row in pairs::with_promises(change.conn()).await? {
-        let pair = books::parse(&row.body)?;
-        for unit in pair.units() {
-            let side = pair.own().unit(&unit);
-            let given = side.is_some_and(|side| {
-                side.promises().iter().any(|promise| {
-                    let terms = &promise.iou().record().terms;
-                    terms.is_direct() && terms.hash == *hash && promise.release().is_none()
-                })
-            });
-            if given {
-                return Err(atomicity_ledger::LedgerError::TermsRefused {
-                    why: "a direct release on the same hash was given already",
-                }
-                .into());
-            }
-        }
-    }
-    Ok(())
 }
 
 async fn sign(

@@ -58,7 +58,7 @@ impl Wallet {
         let Some(lock) = lock::take_publishing(self.home(), PATIENCE).await? else {
             return Ok(done);
         };
-        if let Err(error) = self.plan_adverts(false).await {
+        if let Err(error) = self.plan_adverts().await {
             done.fail(error);
         }
         if let Err(error) = self.write_planned(&session).await {
@@ -239,7 +239,7 @@ pub(crate) fn channel_file(pair: &Pair) -> Result<ChannelFile, ClientError> {
     Ok(ChannelFile::collect(pair.me(), pair.peer(), both)?)
 }
 
-fn endpoint_error(error: &atomicity_paykit_adapter::AdapterError) -> ClientError {
+pub(crate) fn endpoint_error(error: &atomicity_paykit_adapter::AdapterError) -> ClientError {
     ClientError::Malformed {
         what: "the Paykit endpoint".to_owned(),
         why: error.to_string(),

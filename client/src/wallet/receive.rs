@@ -13,11 +13,11 @@ use atomicity_ledger::{AnyRecord, LedgerError, Record as _, Signed, SignerKey, U
 
 use super::books::Change;
 use super::event::{WalletEvent, WalletEventKind};
-use super::{Wallet, decide, directory, logs, routed};
+use super::{Wallet, decide, directory, logs, routed, settle};
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact, ContactStatus};
 use crate::store::pairs::agent;
-use crate::store::{inbox, pairs, settings};
+use crate::store::{forwarding, inbox, pairs, settings};
 
 /// What became of some records of one friend.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,8 @@ pub(crate) struct Received {
     pub(crate) dropped: bool,
     /// Payments over friends went on.
     pub(crate) moved: bool,
+    /// Something about requests waits to be read.
+    pub(crate) letters: bool,
 }
 
 impl Received {
@@ -48,6 +50,7 @@ impl Received {
         self.profile_changed |= other.profile_changed;
         self.dropped |= other.dropped;
         self.moved |= other.moved;
+        self.letters |= other.letters;
     }
 }
 
@@ -289,6 +292,9 @@ impl Intake<'_> {
             Ok(record) => record,
             Err(error) => return Ok(self.refuse(&kind, &error)),
         };
+        if settle::is_one(&record) {
+            return self.take_settlement(kind, &record).await;
+        }
         if kind == ConditionalIou::TYP && self.logs.is_none() {
             self.logs = Some(logs::known(self.change.conn()).await?);
         }
@@ -300,6 +306,11 @@ impl Intake<'_> {
                 self.received.applied += 1;
                 self.ledger_events.extend(events);
                 self.replies.extend(replies);
+                if kind == ConditionalIou::TYP {
+                    let (change, pair) = (&mut *self.change, &mut self.pair);
+                    let answers = settle::release_came(change, pair, &record.hash()).await?;
+                    self.replies.extend(answers);
+                }
                 Ok(Fate::Done)
             }
             Ok(Outcome::Duplicate | Outcome::Stale) => {
@@ -309,6 +320,34 @@ impl Intake<'_> {
             Ok(Outcome::Pending(reason)) => Ok(self.wait(kind, reason)),
             Err(error) => Ok(self.refuse(&kind, &error)),
         }
+    }
+
+    /// A request to settle, an answer to one, or its withdrawal.
+    async fn take_settlement(
+        &mut self,
+        kind: String,
+        record: &AnyRecord,
+    ) -> Result<Fate, ClientError> {
+        match settle::take(self.change, &mut self.pair, record).await? {
+            settle::Taken::Applied { replies, told } => {
+                self.received.applied += 1;
+                self.replies.extend(replies);
+                told.into_iter().for_each(|event| self.push(event));
+            }
+            settle::Taken::Again(replies) => {
+                self.received.duplicates += 1;
+                self.replies.extend(replies);
+            }
+            settle::Taken::Waits { reason, lookup } => {
+                self.received.lookups.extend(lookup);
+                return Ok(Fate::Waits { kind, reason });
+            }
+            settle::Taken::Refused { code, why } => {
+                self.received.refused += 1;
+                self.fault(code, &format!("a {kind} record was refused: {why}"));
+            }
+        }
+        Ok(Fate::Done)
     }
 
     fn wait(&mut self, kind: String, reason: PendingReason) -> Fate {
@@ -411,6 +450,9 @@ impl Intake<'_> {
             decide::dispatch(self.change, self.me, &self.pair, replies).await?;
         }
         let events = std::mem::take(&mut self.ledger_events);
+        if events.iter().any(|event| matches!(event, Event::Line(_))) {
+            forwarding::line_set(self.change.conn(), &user).await?;
+        }
         if decide::concerns_logs(&events) || self.waits_for_logs {
             decide::want_logs(self.change).await?;
         }

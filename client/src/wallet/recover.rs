@@ -426,6 +426,8 @@ impl Wallet {
         records.push(recovered.book.jws().to_owned());
         records.extend(recovered.lines.iter().map(|line| line.jws().to_owned()));
         records.extend(recovered.acks.iter().map(|ack| ack.jws().to_owned()));
+        let endpoints = recovered.endpoints.iter();
+        records.extend(endpoints.map(|list| list.jws().to_owned()));
         change.send(&user, &records).await?;
         change
             .note(HistoryItem {

@@ -17,6 +17,7 @@ use super::{Fault, Wallet, directory, now};
 use crate::error::ClientError;
 use crate::net::{Body, NetError, Target};
 use crate::store::contacts::{self, Contact, ContactStatus};
+use crate::store::requests::letters;
 use crate::store::{inbox, outbox, pairs};
 
 /// How old a friend's profile may be before it is looked at again, milliseconds.
@@ -111,6 +112,7 @@ impl Wallet {
         let mut report = SyncReport::default();
         let mut tx = self.store().write().await?;
         outbox::retry_now(tx.conn(), now().millis()).await?;
+        letters::retry_now(tx.conn(), now().millis()).await?;
         tx.commit().await?;
         let tended = self.tend_agent().await?;
         report.events.extend(tended.events);
@@ -127,12 +129,19 @@ impl Wallet {
         self.take_inbox(read?, &mut report).await?;
         let ruled = self.apply_rules(false).await?;
         report.events.extend(ruled);
+        let settled = self.settle_all().await?;
+        report.events.extend(settled);
+        let asked = self.drive_requests().await?;
+        report.events.extend(asked);
+        self.drive_spends().await?;
         let decided = self.decide().await?;
         report.applied += decided.applied;
         report.decided = decided.decided;
         report.undecided = decided.open;
         report.unreadable_logs = decided.unreadable;
         report.events.extend(decided.events);
+        // What was decided now is told now.
+        self.drive_spends().await?;
         let flushed = self.flush().await?;
         report.sent = flushed.sent;
         report.queued = flushed.queued;

@@ -1,6 +1,9 @@
 //! Two wallets that hand each other what their outboxes hold: no network, everything else is real.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod requests;
+mod settlements;
+
 use std::path::Path;
 
 use atomicity_ledger::seal::Parcel;
@@ -30,6 +33,7 @@ pub(super) fn config(home: &Path) -> Config {
             ..NetworkConfig::default()
         },
         defaults: crate::config::Defaults::default(),
+        rates: Vec::new(),
     }
 }
 
@@ -476,4 +480,15 @@ async fn a_wallet_reads_back_what_it_stored() {
     let mut conn = again.store().read().await.unwrap();
     let row = pairs::get(&mut conn, &baker.key()).await.unwrap().unwrap();
     assert_eq!(RecordHash::of(&row.body), RecordHash::of(&before.0));
+}
+
+#[tokio::test]
+async fn a_process_that_asks_the_homeserver_for_long_holds_up_others_only_for_now() {
+    let milkman = Person::new("milkman").await;
+    let held = milkman.wallet.process_lock(Duration::ZERO).await.unwrap();
+    let error = milkman.wallet.process_lock(Duration::ZERO).await;
+    let error = error.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    drop(held);
+    milkman.wallet.process_lock(Duration::ZERO).await.unwrap();
 }

@@ -22,6 +22,7 @@ use crate::error::ClientError;
 use crate::net::plugin::{InboxEvent, InboxItem, PluginClient};
 use crate::net::watch::Hint;
 use crate::store::contacts::{self, ContactStatus};
+use crate::store::requests::letters;
 use crate::store::{outbox, pairs, settings};
 use work::{Done, Work};
 
@@ -29,6 +30,11 @@ use work::{Done, Work};
 const TICK: Duration = Duration::from_millis(500);
 /// How long to wait before an inbox that could not be read in full is read again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How often requests to be paid are looked at: what has come is looked at when it comes.
+const REQUESTS_EVERY: Duration = Duration::from_secs(1);
+/// Friends' requests to settle that are worked on at the same time.
+const SETTLED_AT_ONCE: u32 = 16;
 
 /// How often undecided promises are looked at while a deadline is near, and else; and the watchtowers, if there are none.
 const DECIDE_OFTEN: Duration = Duration::from_secs(1);
@@ -74,6 +80,8 @@ struct Watcher<'a, F> {
     decide_at: Instant,
     /// When it is looked again whether adverts are to be written anew.
     adverts_at: Instant,
+    /// When requests to be paid are looked at again.
+    requests_at: Instant,
     /// The logs that could not be read the last time.
     silent_logs: BTreeSet<String>,
     /// Whether the agent could not be asked the last time.
@@ -106,6 +114,7 @@ impl Wallet {
             wanted: None,
             decide_at: Instant::now(),
             adverts_at: Instant::now(),
+            requests_at: Instant::now(),
             silent_logs: BTreeSet::new(),
             agent_away: false,
             reported: None,
@@ -250,15 +259,29 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
             }
             Done::Decided(Ok(report)) => {
                 self.decided(report);
+                self.work.spend();
                 Ok(())
             }
             Done::Ruled(Ok(events)) => {
                 self.tell_all(events);
                 Ok(())
             }
-            Done::Ruled(Err(error)) => self.bear(error),
+            Done::Spent(Ok(())) => {
+                self.work.flush_if_idle();
+                Ok(())
+            }
+            Done::Ruled(Err(error))
+            | Done::Settled(Err(error))
+            | Done::Asked(Err(error))
+            | Done::Spent(Err(error)) => self.bear(error),
+            Done::Settled(Ok(events)) | Done::Asked(Ok(events)) => {
+                self.tell_all(events);
+                self.work.flush();
+                Ok(())
+            }
             Done::Tended(Ok(tended)) => {
                 self.tended(tended);
+                self.work.spend();
                 Ok(())
             }
             Done::Tended(Err(error)) => self.bear(error),
@@ -266,7 +289,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
                 self.decide_at = Instant::now() + DECIDE_RARELY;
                 self.bear(error)
             }
-            Done::Acknowledged(Ok(())) => Ok(()),
+            Done::Nothing | Done::Acknowledged(Ok(())) => Ok(()),
             // It is applied; reading it again changes nothing, and then it is acknowledged.
             Done::Acknowledged(Err(_)) => {
                 self.read_again();
@@ -309,13 +332,23 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
             self.decide_at = Instant::now();
             self.work.decide();
         }
+        if received.letters {
+            self.work.ask(true);
+        }
     }
 
     async fn tick(&mut self) -> Result<(), ClientError> {
+        self.work.confirm();
+        self.work
+            .settle(self.wallet.discharges_due(SETTLED_AT_ONCE).await?);
         if self.adverts_at <= Instant::now() {
             self.adverts_at = Instant::now() + forward::REWRITE_EVERY;
             self.work.rule();
             self.work.flush_if_idle();
+        }
+        if self.requests_at <= Instant::now() {
+            self.requests_at = Instant::now() + REQUESTS_EVERY;
+            self.work.ask(false);
         }
         let (waits, friends) = {
             let mut conn = self.wallet.store().read().await?;
@@ -328,7 +361,8 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
                 self.decide_at = Instant::now();
                 self.wanted.clone_from(&wanted);
             }
-            let waits = !due.is_empty() || !unwritten.is_empty();
+            let posts = letters::due(&mut conn, false, now().millis(), 1).await?;
+            let waits = !due.is_empty() || !unwritten.is_empty() || !posts.is_empty();
             (waits, friends)
         };
         if waits {

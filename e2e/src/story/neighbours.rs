@@ -1,11 +1,11 @@
-//! Steps 16 to 18: what else people do for each other over friends: parts, an agent, a circle of debts.
+//! Steps 16 to 20: what else people do for each other over friends: parts, an agent, a circle of debts, a friend's word, another unit.
 
 use anyhow::{Context, Result, ensure};
 use futures_util::try_join;
 use serde_json::Value;
 
-use super::{BREAD, Stage};
-use crate::people::{Person, amount, expect};
+use super::{BREAD, HOURS, Stage};
+use crate::people::{Person, amount, expect, string};
 use crate::promises::Cosigned;
 use crate::town::{agents, befriend, engage, invoice, live, pass_on, read_news, settle_at};
 use crate::wait;
@@ -149,6 +149,112 @@ impl Stage {
         self.say("`atomicity clear BREAD/2`: each of the four debts fell by 5.00, and nobody paid a fee.");
         try_join!(dora_runs.stop(), anna_runs.stop())?;
         Ok(())
+    }
+
+    /// Step 19.
+    pub(super) async fn take_noras_word(&mut self) -> Result<()> {
+        let town = self.strangers()?;
+        let (ben, carl, dora) = (&town.ben, &town.carl, &town.dora);
+        let log = self.log_of_all()?;
+        let h3 = self.h3.as_ref().context("there is no H3")?;
+        let (nora, xaver) = try_join!(
+            settle_at(&self.world, "nora", (&self.h2, BREAD), log),
+            settle_at(&self.world, "xaver", (h3, BREAD), log),
+        )?;
+        carl.trust(ben, "50.00 BREAD/2").await?;
+        dora.trust(carl, "50.00 BREAD/2").await?;
+        read_news(carl, dora).await?;
+        self.say("Carl lets Ben owe 50.00 from now on, and Dora lets Carl: the ways are wider.");
+        ben.befriend(&nora).await?;
+        let rule = [
+            "rule",
+            "add",
+            "friend-of",
+            "nora",
+            "5",
+            BREAD,
+            "each",
+            "--total",
+            "8",
+            BREAD,
+        ];
+        let rule = ben.wallet().ok(&rule).await?;
+        expect(&rule, "/about", "friend of nora")?;
+        self.say("Nora is new; Ben trusts her judgement: `atomicity rule add friend-of nora 5 BREAD/2 each --total 8`.");
+        xaver.befriend(ben).await?;
+        xaver.sync().await?;
+        let word = ["rate", xaver.key(), "good", "--as", "user"];
+        nora.wallet().ok(&word).await?;
+        self.say("Xaver, whom Ben does not know, says hello. Nora publishes that he is good.");
+        wait::until("Ben to let Xaver in", || async {
+            ben.wallet().ok(&["rule", "apply"]).await?;
+            xaver.sync().await?;
+            let sheet = xaver.wallet().ok(&["balance", "ben"]).await?;
+            expect(&sheet, "/balances/0/line_for_me", "500")
+        })
+        .await?;
+        self.say("By the rule Xaver may owe Ben 5.00. All whom Nora vouches for together: 8.00, and never more.");
+        let dora_runs = live(dora).await?;
+        let before = (owed(dora, carl).await?, owed(carl, ben).await?);
+        let (link, _) = invoice(dora, "2.00 BREAD/2", "a coffee").await?;
+        let paid = wait::until("a way over Ben and Carl", || async {
+            let pay = ["pay", &link, "--max-fee", "0.04"];
+            let paid = xaver.wallet().ok(&pay).await?;
+            expect(&paid, "/state", "paid")?;
+            Ok(paid)
+        })
+        .await?;
+        expect(&paid, "/fee", "4")?;
+        until_owed(dora, carl, before.0 + 200).await?;
+        until_owed(carl, ben, before.1 + 202).await?;
+        until_owed(ben, &xaver, 204).await?;
+        self.say("He buys a coffee for 2.00 from Dora, who takes what Carl is good for: Xaver owes Ben 2.04.");
+        let list = ben.wallet().ok(&["rule", "list"]).await?;
+        let taken = string(&list, "/rules/0/taken")?;
+        ensure!(taken == "500", "{list}");
+        dora_runs.stop().await
+    }
+
+    /// Step 20.
+    pub(super) async fn pay_with_hours(&mut self) -> Result<()> {
+        let town = self.strangers()?;
+        let (ben, carl, dora) = (&town.ben, &town.carl, &town.dora);
+        let fritz = settle_at(&self.world, "fritz", (&self.h2, HOURS), self.log_of_all()?).await?;
+        ben.wallet().ok(&["unit", "open", HOURS]).await?;
+        befriend(&fritz, ben, "10.00 HOUR/2").await?;
+        let offer = [
+            "exchange", "offer", "4", BREAD, "for", "1", HOURS, "--max", "10",
+        ];
+        ben.wallet().ok(&offer).await?;
+        self.say("Fritz counts in hours. Ben, his friend, takes 1 HOUR for 4 BREAD: `atomicity exchange offer`.");
+        let dora_runs = live(dora).await?;
+        let before = (owed(dora, carl).await?, owed(carl, ben).await?);
+        let (link, _) = invoice(dora, "2.00 BREAD/2", "a loaf").await?;
+        let pay = ["pay", link.as_str(), "--with", HOURS];
+        let dry = [&pay[..], &["--dry-run"]].concat();
+        // 2.00 and Carl's 0.02, and as much for Ben: 2.04 BREAD are 0.51 HOUR.
+        wait::until("a way over Ben's exchange", || async {
+            let ways = fritz.wallet().ok(&dry).await?;
+            expect(&ways, "/ways/0/promised", "51")
+        })
+        .await?;
+        self.say("Dora's loaf costs 2.00 BREAD. `atomicity pay LINK --with HOUR/2 --dry-run` shows rate and cost: 0.51 HOUR.");
+        let paid = [&pay[..], &["--yes", "--max", "0.51"]].concat();
+        let paid = fritz.wallet().ok(&paid).await?;
+        expect(&paid, "/state", "paid")?;
+        until_owed(dora, carl, before.0 + 200).await?;
+        until_owed(carl, ben, before.1 + 202).await?;
+        wait::until("Fritz's hours", || async {
+            ben.sync().await?;
+            let hours = amount(&ben.account(&fritz, HOURS).await?, "/net")?;
+            ensure!(hours == 51, "Ben is owed {hours}");
+            Ok(())
+        })
+        .await?;
+        self.say(
+            "Fritz owes Ben 0.51 HOUR, Ben owes Carl 2.02 BREAD more, and Dora is owed her 2.00.",
+        );
+        dora_runs.stop().await
     }
 }
 

@@ -229,3 +229,42 @@ async fn an_agent_exchanges_while_the_phone_is_off() {
     let refused = anna.wallet().fails(3, &again).await.unwrap();
     assert_eq!(refused["code"], "no_exchange", "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_exchanges_may_be_a_stranger_to_the_payer_and_to_the_payee() {
+    let town = Town::found(EUR).await.unwrap();
+    let [anna, ben, carl, dora] = people(&town).await;
+    let zoe = town.person("zoe", 1).await.unwrap();
+    let open = ["unit", "open", USD];
+    zoe.wallet().ok(&open).await.unwrap();
+    town::befriend(&zoe, &anna, "50.00 USD/2").await.unwrap();
+    town::pass_on(&anna, USD, "0.01").await.unwrap();
+    town::pass_on(&ben, USD, "0.01").await.unwrap();
+    offer(&ben, "1.08").await;
+    let home = &town.sites[0].homeserver;
+    let router = town::router(&town.world, home, &[&anna, &ben, &carl])
+        .await
+        .unwrap();
+    let mut running = Vec::new();
+    for person in [&anna, &ben, &carl, &dora] {
+        running.push(town::live(person).await.unwrap());
+    }
+    let (link, _) = town::invoice(&dora, "5.00 EUR/2", "coffee").await.unwrap();
+    let with = ["pay", &link, "--with", USD, "--router", router.key()];
+    // Ben is promised 5.45 as ever; Anna takes 0.01 and a thousandth of it, rounded up.
+    wait::until("the router to know the way", || async {
+        let dry = [&with[..], &["--dry-run"]].concat();
+        let dry = zoe.wallet().ok(&dry).await?;
+        expect(&dry, "/ways/0/promised", "547")?;
+        expect(&dry, "/ways/0/exchange/num", "108")
+    })
+    .await
+    .unwrap();
+    let yes = [&with[..], &["--yes", "--max", "5.47"]].concat();
+    let paid = zoe.wallet().ok(&yes).await.unwrap();
+    expect(&paid, "/state", "paid").unwrap();
+    owed(&anna, &zoe, USD, 547).await;
+    owed(&ben, &anna, USD, 545).await;
+    owed(&carl, &ben, EUR, 502).await;
+    owed(&dora, &carl, EUR, 500).await;
+}

@@ -323,6 +323,10 @@ async fn a_hop_that_refuses_is_passed_by_and_an_amount_too_wide_for_one_way_is_d
     })
     .await
     .unwrap();
+    // A way that costs too much is called dear, not narrow.
+    let cheap = ["pay", &link, "--router", &key, "--max-fee", "0.01"];
+    let dear = wallet.fails(3, &cheap).await.unwrap();
+    assert_eq!(dear["code"], "fee_too_high", "{dear}");
     pass_on(&ben, "0.90").await;
     let pay = ["pay", &link, "--router", &key, "--max-fee", "0.20"];
     let paid = wallet.ok(&pay).await.unwrap();

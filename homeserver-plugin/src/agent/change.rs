@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use atomicity_ledger::hop::{CollectionStage, Relay, Tally};
 use atomicity_ledger::pair::{Event, Pair};
-use atomicity_ledger::{AnyRecord, PaymentHash, RecordHash, Timestamp, UserKey};
+use atomicity_ledger::record::Spend;
+use atomicity_ledger::{AnyRecord, PaymentHash, RecordHash, Signed, Timestamp, UserKey};
 use serde_json::Value;
 use sqlx::{Postgres, Transaction};
 
@@ -14,7 +15,7 @@ use super::hanging::{self, Hanging};
 use super::keeper::{Keeper, Leave};
 use super::numbers::Reserved;
 use super::settings::PeerSettings;
-use super::store::{self, EventRow, InvoiceRow, JournalRow, SavedPair};
+use super::store::{self, EventRow, InvoiceRow, JournalRow, SavedPair, SpendRow};
 use super::{Agent, publish, told};
 use crate::clock;
 use crate::error::PluginError;
@@ -242,6 +243,33 @@ impl Change {
         self.events.push(EventRow {
             peer: None,
             kind: "invoice",
+            body: body.to_string(),
+        });
+    }
+
+    /// Notes what the key of a payment account asked to be paid to `payee`.
+    pub fn note_spend(&mut self, payee: UserKey, spend: &Signed<Spend>) {
+        let record = spend.record();
+        self.journal.push(JournalRow {
+            peer: payee,
+            what: "spend",
+            unit: Some(record.unit.to_string()),
+            amount: i64::try_from(record.amount.minor()).ok(),
+            hash: *spend.hash().as_bytes(),
+            record: spend.jws().to_owned(),
+        });
+    }
+
+    /// Notes how far a spend of the account of this name is.
+    pub fn tell_of_spend(&mut self, name: &str, row: &SpendRow) {
+        let body = serde_json::json!({
+            "id": row.id, "account": row.key, "name": name, "unit": row.unit,
+            "amount": row.amount.to_string(), "state": row.state, "direct": row.direct,
+            "reason": row.reason,
+        });
+        self.events.push(EventRow {
+            peer: None,
+            kind: "spend",
             body: body.to_string(),
         });
     }

@@ -33,6 +33,10 @@ pub struct AgentConfig {
     pub log_poll_ms: u64,
     /// How often the users' delegations are looked at, in seconds.
     pub authority_poll_s: u64,
+    /// How many spends one payment account may ask for in a minute.
+    pub spends_per_minute: u32,
+    /// How often friends are asked for the words on which lines by rules stand, in seconds.
+    pub word_poll_s: u64,
     /// How long events are kept, in days.
     pub event_days: u32,
     /// How long the journal of signatures is kept, in days.
@@ -70,6 +74,8 @@ impl Default for AgentConfig {
             file_flush_s: 30,
             log_poll_ms: 250,
             authority_poll_s: 300,
+            spends_per_minute: 120,
+            word_poll_s: 600,
             event_days: 30,
             journal_days: 400,
             forward_undecided: 16,
@@ -100,6 +106,12 @@ impl AgentConfig {
             return refuse(
                 "agent.file_flush_s, agent.log_poll_ms and agent.authority_poll_s must be above 0",
             );
+        }
+        if self.spends_per_minute == 0 {
+            return refuse("agent.spends_per_minute must be above 0");
+        }
+        if self.word_poll_s == 0 {
+            return refuse("agent.word_poll_s must be above 0");
         }
         if self.logs.len() > MAX_LOGS {
             return refuse("agent.logs must be at most 64");

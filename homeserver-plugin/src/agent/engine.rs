@@ -13,6 +13,7 @@ use super::queue::{PairKey, Queue};
 use super::store::AgentRow;
 use super::{
     Agent, agreements, change, deliver, files, intake, keys, logs, lookup, mark, publish, store,
+    words,
 };
 use crate::clock;
 use crate::db::envelopes;
@@ -385,6 +386,10 @@ async fn run_sweeper(state: AppState, agent: Agent) {
         if let Err(error) = store::wipe_idle(&state.pool, now).await {
             tracing::warn!(%error, "keys of stopped agents were not wiped; tried again later");
         }
+        let spends = store::forget_spends(&state.pool, before(config.journal_days), now);
+        if let Err(error) = spends.await {
+            tracing::warn!(%error, "old spends were not cleared away; tried again later");
+        }
         if let Err(error) = swept.await {
             tracing::warn!(%error, "old rows of the agent were not cleared away; tried again later");
         }
@@ -403,6 +408,7 @@ pub fn spawn(state: &AppState, agent: &Agent, tasks: &mut JoinSet<()>) {
     tasks.spawn(run_sweeper(state.clone(), agent.clone()));
     tasks.spawn(lookup::run(state.clone(), agent.clone()));
     tasks.spawn(logs::run(state.clone(), agent.clone()));
+    tasks.spawn(words::run(state.clone(), agent.clone()));
     tasks.spawn(mark::run(state.clone(), agent.clone()));
     tasks.spawn(publish::run(state.clone(), agent.clone()));
     tasks.spawn(files::run(state.clone(), agent.clone()));

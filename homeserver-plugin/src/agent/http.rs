@@ -1,9 +1,11 @@
-//! The routes of the agent. All need the user's session.
+//! The routes of the agent. All need the user's session, but those on which the keys of payment accounts ask.
 
+mod accounts;
 mod ask;
 mod events;
 mod invoices;
 mod pairs;
+mod spends;
 mod user;
 
 use atomicity_ledger::{LedgerError, UserKey};
@@ -19,8 +21,8 @@ use crate::state::AppState;
 const USER_BODY: usize = 640 * 1024;
 /// Body limit of books that are handed over.
 const PAIR_BODY: usize = 4 * 1024 * 1024;
-/// Body limit of invoices that are handed over.
-const INVOICE_BODY: usize = 80 * 1024;
+/// Body limit of one record that is handed over.
+const RECORD_BODY: usize = 80 * 1024;
 
 /// Adds the routes to those with small and those with large bodies.
 #[must_use]
@@ -39,13 +41,23 @@ pub fn routes(
         .routes(routes!(ask::release))
         .routes(routes!(ask::line))
         .routes(routes!(invoices::list, invoices::create))
-        .routes(routes!(invoices::one, invoices::withdraw));
+        .routes(routes!(invoices::one, invoices::withdraw))
+        .routes(routes!(accounts::list))
+        .routes(routes!(accounts::revoke))
+        .routes(routes!(accounts::spends))
+        .routes(routes!(accounts::report))
+        .routes(routes!(spends::one))
+        .routes(routes!(spends::account));
     let user = OpenApiRouter::new().routes(routes!(user::put));
     let pairs = OpenApiRouter::new().routes(routes!(pairs::hand_over));
     let promises = OpenApiRouter::new().routes(routes!(ask::promise));
     let invoices = OpenApiRouter::new().routes(routes!(invoices::hand_over));
+    let accounts = OpenApiRouter::new().routes(routes!(accounts::put));
+    let spends = OpenApiRouter::new().routes(routes!(spends::spend));
     let large = large
-        .merge(bounded(invoices, INVOICE_BODY, "body_too_large"))
+        .merge(bounded(accounts, RECORD_BODY, "body_too_large"))
+        .merge(bounded(spends, RECORD_BODY, "body_too_large"))
+        .merge(bounded(invoices, RECORD_BODY, "body_too_large"))
         .merge(bounded(user, USER_BODY, "body_too_large"))
         .merge(bounded(pairs, PAIR_BODY, "body_too_large"))
         .merge(bounded(promises, USER_BODY, "body_too_large"));

@@ -41,6 +41,8 @@ struct After {
     peer: Option<UserKey>,
     lookups: BTreeSet<SignerKey>,
     waits_for_logs: bool,
+    /// Checkpoints that the peer relied on.
+    views: Vec<String>,
     new_tags: Option<Vec<atomicity_ledger::seal::Agreement>>,
 }
 
@@ -203,6 +205,7 @@ impl After {
         if self.waits_for_logs {
             agent.logs().wait((owner, peer));
         }
+        logs::compare(state, agent, self.views);
         for key in self.lookups {
             lookup::authority(state, agent, (owner, peer), key);
         }
@@ -459,6 +462,10 @@ impl Intake<'_> {
     async fn finish(mut self) -> Result<After, PluginError> {
         let (owner, peer) = (self.change.keeper.owner, self.peer);
         for event in std::mem::take(&mut self.events) {
+            if let Event::View(view) = &event {
+                let shown = view.checkpoints.iter().map(|note| note.as_str().to_owned());
+                self.after.views.extend(shown);
+            }
             self.tell(&event);
         }
         if let Some(tags) = &self.after.new_tags {

@@ -4,6 +4,8 @@
 //! deadline has passed by the log's own clock. What a message costs does not depend on how many others wait.
 
 mod decide;
+mod fates;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,15 +20,21 @@ use atomicity_witness_log::{Checkpoint, Leaf, LogError, Policy, SignedNote};
 
 use self::decide::leaves;
 pub use self::decide::{Decision, decisions};
+use self::fates::Fates;
+use self::views::Shown;
+pub use self::views::compare;
 use super::queue::PairKey;
 use super::settings::AgentSettings;
 use super::{Agent, store};
+use crate::clock;
 use crate::error::PluginError;
 use crate::mirror;
 use crate::state::AppState;
 
 /// Entries that are looked at in one go; beyond, every promise that hangs on the log is looked at instead.
 const BITE: u64 = 65_536;
+/// A log of which nothing newer is here is not alive, in milliseconds.
+const LIVING_MS: u64 = 60_000;
 /// Every so many looks, whatever is overdue is looked at again.
 const AGAIN: u64 = 60;
 
@@ -75,7 +83,8 @@ pub struct Logs {
     parsed: Mutex<HashMap<PolicyHash, Arc<Known>>>,
     waiting: Mutex<BTreeSet<PairKey>>,
     recent: Mutex<HashMap<String, Recent>>,
-    convicted: Mutex<BTreeSet<String>>,
+    fates: Fates,
+    shown: Shown,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -100,7 +109,8 @@ impl Logs {
             parsed: Mutex::default(),
             waiting: Mutex::default(),
             recent: Mutex::default(),
-            convicted: Mutex::default(),
+            fates: Fates::default(),
+            shown: Shown::default(),
         })
     }
 
@@ -136,16 +146,16 @@ impl Logs {
             self.see(&log.origin(), published.signed.note());
         }
         let policies = self.policies(state, settings);
-        let convicted = lock(&self.convicted).clone();
         let mut newest = lock(&self.newest);
         let mut logs: BTreeMap<String, KnownLog> = BTreeMap::new();
         for known in &policies {
             for log in known.policy.logs() {
                 let origin = log.key.name();
                 let entry = logs.entry(origin.to_owned()).or_default();
-                entry.policies.insert(known.hash);
-                let by_user = settings.logs_refused.iter().any(|no| no == origin);
-                entry.refused = by_user || convicted.contains(origin);
+                if !self.fates.is_over(origin, known) {
+                    entry.policies.insert(known.hash);
+                }
+                entry.refused = settings.logs_refused.iter().any(|no| no == origin);
                 if let Some(seen) = newest.get_mut(origin) {
                     let size = seen.size;
                     let note = seen.note.clone();
@@ -166,7 +176,31 @@ impl Logs {
         Arc::new(all)
     }
 
-    /// The logs that count for a user and have shown a checkpoint that counts, with where they are read.
+    /// The policies that name a log: the operator's, that of the plugin's own log, and with a mark those of users at work.
+    fn naming(&self, state: &AppState, agent: &Agent, origin: &str) -> Vec<(Arc<Known>, bool)> {
+        let mut found: BTreeMap<PolicyHash, (Arc<Known>, bool)> = BTreeMap::new();
+        let mut add = |policies: Vec<Arc<Known>>, stranger: bool| {
+            let names = |known: &Arc<Known>| known.policy.log(origin).is_some();
+            for known in policies.into_iter().filter(names) {
+                found.entry(known.hash).or_insert((known, stranger));
+            }
+        };
+        add(self.policies(state, &AgentSettings::default()), false);
+        for keeper in agent.keepers() {
+            add(self.policies(state, &keeper.settings), true);
+        }
+        found.into_values().collect()
+    }
+
+    /// Whether a log has shown something new lately.
+    fn is_alive(&self, origin: &str) -> bool {
+        let now = u64::try_from(clock::now_ms()).unwrap_or(0);
+        let recent = lock(&self.recent);
+        let seen = recent.get(origin);
+        seen.is_some_and(|recent| recent.time_ms.saturating_add(LIVING_MS) >= now)
+    }
+
+    /// The logs that count for a user and have shown a checkpoint that counts, lately, with where they are read.
     #[must_use]
     pub fn usable(&self, state: &AppState, settings: &AgentSettings) -> Vec<InvoiceLog> {
         let known = self.known(state, settings);
@@ -183,9 +217,10 @@ impl Logs {
                     true => Some(crate::witness_log::url(&state.keypair)),
                     false => followed,
                 };
-                let read = known
-                    .get(&origin)
-                    .is_some_and(|log| log.newest_size > 0 && !log.refused);
+                let good = |log: &KnownLog| {
+                    log.newest_size > 0 && !log.refused && log.policies.contains(&policy.hash)
+                };
+                let read = known.get(&origin).is_some_and(good) && self.is_alive(name);
                 if let Some(url) = url.filter(|_| read) {
                     usable.push(InvoiceLog {
                         origin,
@@ -200,9 +235,10 @@ impl Logs {
 
     /// Takes a checkpoint that a log has shown. Returns whether it is news.
     fn see(&self, origin: &str, note: &SignedNote) -> bool {
-        let Ok(size) = Checkpoint::parse(note.text()).map(|c| c.size) else {
+        let Ok(Checkpoint { size, root, .. }) = Checkpoint::parse(note.text()) else {
             return false;
         };
+        self.shown.add(origin, (size, root));
         let mut newest = lock(&self.newest);
         if newest.get(origin).is_some_and(|seen| seen.size >= size) {
             return false;
@@ -219,11 +255,6 @@ impl Logs {
 
     fn newest(&self, origin: &str) -> Option<Newest> {
         lock(&self.newest).get(origin).cloned()
-    }
-
-    /// It is proven that this log contradicted itself: nothing more may hang on it.
-    fn convict(&self, origin: &str) {
-        lock(&self.convicted).insert(origin.to_owned());
     }
 
     /// Remembers the entries `[from, size)`, the newest that were looked at.
@@ -282,10 +313,10 @@ async fn newest_note(
     if let Some(log) = own.filter(|log| log.origin() == origin) {
         return Ok(log.published().map(|p| p.signed.note().clone()));
     }
-    let heads = mirror::store::heads(&state.pool, &mirror::log_id(origin)).await?;
-    if heads.as_ref().is_some_and(|heads| heads.forked) {
-        agent.logs().convict(origin);
-    }
+    let id = mirror::log_id(origin);
+    let heads = mirror::store::heads(&state.pool, &id).await?;
+    let liars = mirror::proofs::liars(&state.pool, &id).await?;
+    agent.logs().fates.convict(origin, liars);
     let published = heads.and_then(|heads| heads.published);
     Ok(published.and_then(|text| SignedNote::parse(text.as_bytes()).ok()))
 }
@@ -371,6 +402,9 @@ pub async fn run(state: AppState, agent: Agent) {
             match look(&state, &agent, origin, position).await {
                 Ok(news) => grown |= news,
                 Err(error) => tracing::debug!(origin, %error, "a log could not be looked at"),
+            }
+            if position.begun {
+                fates::attend(&state, &agent, origin, position.time_ms);
             }
         }
         if grown {

@@ -10,7 +10,7 @@ use atomicity_ledger::{
 
 use super::keeper::Keeper;
 use super::queue::PairKey;
-use super::{Agent, change, store};
+use super::{Agent, accounts, change, store};
 use crate::error::PluginError;
 use crate::resolve::Fetched;
 use crate::state::AppState;
@@ -44,7 +44,11 @@ pub fn serial_of(jws: &str) -> Option<Serial> {
 }
 
 /// A small public file of a user; none if there is none.
-async fn read(state: &AppState, user: &UserKey, path: &str) -> Result<Option<String>, PluginError> {
+pub(super) async fn read(
+    state: &AppState,
+    user: &UserKey,
+    path: &str,
+) -> Result<Option<String>, PluginError> {
     let fetched = state
         .resolver
         .get_public(user, path, None, MAX_RECORD_BYTES)
@@ -99,12 +103,11 @@ async fn check(state: &AppState, agent: &Agent, keeper: &Keeper) -> Result<(), P
         return stop(state, agent, &keeper.owner, "ended").await;
     }
     let key = keeper.pen.signer_key();
-    let Some(found) = read(state, &keeper.owner, &delegation_path(&key)).await? else {
-        return Ok(());
-    };
     let mut credentials = keeper.credentials.clone();
-    // What lies there and is no word of the root changes nothing.
-    let _ = credentials.learn(found.trim(), now);
+    if let Some(found) = read(state, &keeper.owner, &delegation_path(&key)).await? {
+        // What lies there and is no word of the root changes nothing.
+        let _ = credentials.learn(found.trim(), now);
+    }
     match credentials.judge(key, Purpose::Report, now) {
         Err(LedgerError::KeyRevoked { .. }) => stop(state, agent, &keeper.owner, "revoked").await,
         Err(LedgerError::AuthorityExpired { .. }) => {
@@ -147,6 +150,9 @@ pub async fn run(state: AppState, agent: Agent) {
                     code = error.code(),
                     "a user's own delegation was not looked up"
                 );
+            }
+            if let Err(error) = accounts::tend(&state, &keeper).await {
+                tracing::debug!(code = error.code(), "payment accounts were not tended");
             }
         }
     }

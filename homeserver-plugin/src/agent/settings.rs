@@ -10,6 +10,8 @@ use super::config::AgentConfig;
 
 /// Most units towards one peer, and most logs of one user.
 pub const MAX_UNITS: usize = 64;
+/// Most friends on whose word a line stands.
+const MAX_WORDS: usize = 64;
 /// Most policies of logs of one user.
 pub const MAX_LOGS: usize = 16;
 
@@ -61,6 +63,9 @@ impl AgentSettings {
 pub struct PeerSettings {
     /// By unit. In a unit that is not listed the agent issues nothing.
     pub units: Vec<UnitSettings>,
+    /// Lines that a rule about many gave, by unit, and on what they stand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_rule: Vec<RuleLine>,
     /// Whether the agent publishes what it passes on to this peer, with the grant for storage.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub adverts: bool,
@@ -71,6 +76,25 @@ pub struct PeerSettings {
     /// allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<u32>,
+}
+
+/// A line that a rule about many gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleLine {
+    /// The unit.
+    #[schema(value_type = String)]
+    pub unit: Unit,
+    /// How much it gave, in minor units: as much is set aside for it within the caps.
+    #[schema(value_type = String)]
+    pub line: Total,
+    /// The friends on whose word it stands, at most 64; one is enough. None: it stands on something else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub words: Vec<UserKey>,
+    /// How long what the wallet has heard counts, Unix ms.
+    #[schema(value_type = u64)]
+    pub until: Timestamp,
 }
 
 /// What the user allows towards one peer in one unit.
@@ -178,8 +202,16 @@ impl PeerSettings {
         let mut units: Vec<&Unit> = self.units.iter().map(|known| &known.unit).collect();
         units.sort();
         let distinct = units.windows(2).all(|pair| pair.first() != pair.last());
+        let mut lines: Vec<&Unit> = self.by_rule.iter().map(|line| &line.unit).collect();
+        lines.sort();
+        let once = lines.windows(2).all(|pair| pair.first() != pair.last());
+        let bounded = lines.len() <= MAX_UNITS
+            && self
+                .by_rule
+                .iter()
+                .all(|line| line.words.len() <= MAX_WORDS);
         let fees = |known: &UnitSettings| known.forward.as_ref().is_none_or(|f| f.ppm <= 1_000_000);
-        distinct && units.len() <= MAX_UNITS && self.units.iter().all(fees)
+        once && bounded && distinct && units.len() <= MAX_UNITS && self.units.iter().all(fees)
     }
 }
 

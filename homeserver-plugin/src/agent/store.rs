@@ -1,10 +1,13 @@
 //! What is stored of agents.
 
+mod accounts;
 mod adverts;
 mod agents;
 mod invoices;
 mod pairs;
 mod records;
+mod rules;
+mod spends;
 mod waiting;
 
 use atomicity_ledger::pair::Pair;
@@ -13,6 +16,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 
+pub use self::accounts::{
+    AccountRow, account, account_checked, active_accounts, count_spent, give_back, list_accounts,
+    lock_account, put_account, revoke_account,
+};
 pub use self::adverts::{AdvertRow, advert, advert_shown, adverts_due, look_at_advert, put_advert};
 pub use self::agents::{
     AgentRow, all, count, find, is_restored, lock, mark, put, raise_mark, set_restored, set_status,
@@ -31,6 +38,11 @@ pub use self::records::{
     EventRow, EventView, JournalRow, JournalView, add_events, add_journal, add_outbox, answer_of,
     events, forget_old, journal, keep_answer, last_number, outbox, pairs_to_deliver, remove_sent,
     spend, spent,
+};
+pub use self::rules::lines_by_rule;
+pub use self::spends::{
+    SpendRow, Wanted, add_spend, expire_spends, forget_spends, list_spends, locked_spend,
+    open_spends, put_spend, spend_of,
 };
 pub use self::waiting::{
     Held, PromiseRow, bodies, change_promises, due, envelopes_waiting, held, hold, mark_seen,

@@ -4,11 +4,12 @@ mod cache;
 mod endpoints;
 mod own;
 mod profile;
+mod requests;
 mod units;
 
 use std::sync::Arc;
 
-use atomicity_ledger::UserKey;
+use atomicity_ledger::{RecordId, UserKey};
 use axum::Extension;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,6 +21,8 @@ use crate::state::AppState;
 /// What all kept profiles, and all kept pages of endpoints, may weigh, in bytes.
 const MAX_PROFILES: usize = 32 * 1024 * 1024;
 const MAX_ENDPOINT_PAGES: usize = 32 * 1024 * 1024;
+/// What all kept requests may weigh, in bytes.
+const MAX_REQUESTS: usize = 16 * 1024 * 1024;
 
 /// Which page of whose endpoints: user, `after`, `limit`.
 type PageKey = (UserKey, Option<String>, usize);
@@ -28,6 +31,7 @@ type PageKey = (UserKey, Option<String>, usize);
 struct Memory {
     profiles: Cache<UserKey, profile::Kept>,
     endpoints: Cache<PageKey, endpoints::EndpointsPage>,
+    requests: Cache<(UserKey, RecordId), requests::Kept>,
 }
 
 /// The routes of this module.
@@ -35,10 +39,12 @@ pub fn routes() -> OpenApiRouter<AppState> {
     let memory = Memory {
         profiles: Cache::new(MAX_PROFILES),
         endpoints: Cache::new(MAX_ENDPOINT_PAGES),
+        requests: Cache::new(MAX_REQUESTS),
     };
     OpenApiRouter::new()
         .routes(routes!(profile::get))
         .routes(routes!(endpoints::get))
+        .routes(routes!(requests::get))
         .routes(routes!(units::of_user))
         .routes(routes!(units::mine, units::choose))
         .routes(routes!(own::balances))

@@ -1,11 +1,11 @@
 //! Proofs that somebody lied, checked before they are stored.
 
 use atomicity_witness_log::fork::{Culprit, Role};
-use atomicity_witness_log::{ForkProof, KeyKind};
+use atomicity_witness_log::{ForkProof, KeyKind, Liars};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 
-use super::{Following, log_id};
+use super::{Following, LogId, log_id};
 use crate::clock;
 use crate::error::PluginError;
 use crate::state::AppState;
@@ -45,13 +45,6 @@ pub struct Recorded {
     pub new: bool,
     /// Whom it convicts.
     pub culprit: Culprit,
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::Log => "log",
-        Role::Cosigner => "cosigner",
-    }
 }
 
 /// Whether we have anything to do with this key. Anybody can make a key and catch it lying, so proofs about others are not kept.
@@ -123,7 +116,7 @@ async fn store(
         &log[..],
         &culprit.origin,
         &key,
-        role(culprit.role),
+        culprit.role.name(),
         culprit.what.code(),
         via.name(),
         clock::now_ms(),
@@ -206,6 +199,26 @@ pub async fn get(pool: &PgPool, id: i64) -> Result<Option<Vec<u8>>, PluginError>
             .fetch_optional(pool)
             .await?,
     )
+}
+
+/// Who was proven to lie about a log.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn liars(pool: &PgPool, id: &LogId) -> Result<Liars, PluginError> {
+    let rows = sqlx::query!(
+        "SELECT DISTINCT culprit, role FROM fork_proofs WHERE log = $1 LIMIT 1000",
+        &id[..]
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut liars = Liars::default();
+    for row in rows {
+        if let (Some(role), Ok(key)) = (Role::named(&row.role), row.culprit.parse()) {
+            liars.add(role, &key);
+        }
+    }
+    Ok(liars)
 }
 
 /// Whether a proof with this digest is stored, or its culprit has as many as are kept.

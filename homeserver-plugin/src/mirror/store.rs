@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use atomicity_witness_log::tile::{TileKind, decode_bundle, encode_bundle};
-use atomicity_witness_log::{Follower, LogError, TilePath};
+use atomicity_witness_log::{Follower, LogError, SignedNote, TilePath, Tombstone};
 use sqlx::{PgPool, Postgres, Transaction};
 
 use super::{Followed, LogId, MirrorError};
+use crate::clock;
 use crate::error::PluginError;
 
 /// A mirror as it stands.
@@ -285,8 +286,6 @@ pub struct Heads {
     pub published: Option<String>,
     /// The newest checkpoint that was accepted, with the log's signature alone.
     pub head: Option<String>,
-    /// Whether it is proven that the log contradicted itself.
-    pub forked: bool,
 }
 
 /// The heads of a mirror; `None` if there is no such mirror.
@@ -295,9 +294,7 @@ pub struct Heads {
 /// [`PluginError::Database`].
 pub async fn heads(pool: &PgPool, id: &LogId) -> Result<Option<Heads>, PluginError> {
     let row = sqlx::query!(
-        r#"SELECT size, published, head,
-                  EXISTS (SELECT 1 FROM fork_proofs p WHERE p.log = m.log AND p.role = 'log' AND p.culprit = m.vkey) AS "forked!"
-           FROM mirrors m WHERE log = $1"#,
+        "SELECT size, published, head FROM mirrors WHERE log = $1",
         &id[..]
     )
     .fetch_optional(pool)
@@ -306,7 +303,6 @@ pub async fn heads(pool: &PgPool, id: &LogId) -> Result<Option<Heads>, PluginErr
         size: unsigned(row.size),
         published: row.published,
         head: row.head,
-        forked: row.forked,
     }))
 }
 
@@ -336,6 +332,48 @@ pub async fn tombstones(pool: &PgPool) -> Result<Vec<(String, u64, String)>, Plu
         .into_iter()
         .map(|row| (row.origin, unsigned(row.size), row.note))
         .collect())
+}
+
+/// Keeps a verified tombstone that was seen: of each cosigner the smallest, which promises the most, and of at most 512 cosigners of one
+/// log.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn keep_tombstone(
+    pool: &PgPool,
+    id: &LogId,
+    cosigner: &[u8; 32],
+    stone: &Tombstone,
+    note: &SignedNote,
+) -> Result<(), PluginError> {
+    sqlx::query!(
+        "INSERT INTO tombstones_seen (log, cosigner, size, note, seen_at)
+         SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM tombstones_seen WHERE log = $1 AND cosigner <> $2) < 512
+         ON CONFLICT (log, cosigner) DO UPDATE SET size = excluded.size, note = excluded.note, seen_at = excluded.seen_at
+         WHERE excluded.size < tombstones_seen.size",
+        &id[..],
+        &cosigner[..],
+        i64::try_from(stone.size).unwrap_or(i64::MAX),
+        note.to_string(),
+        clock::now_ms()
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The tombstones of a log that were seen, or signed here.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn tombstones_of(pool: &PgPool, id: &LogId) -> Result<Vec<String>, PluginError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT note AS "note!" FROM tombstones_seen WHERE log = $1
+           UNION ALL SELECT tombstone FROM mirrors WHERE log = $1 AND tombstone IS NOT NULL"#,
+        &id[..]
+    )
+    .fetch_all(pool)
+    .await?)
 }
 
 /// The error for a tile that must be there.

@@ -37,10 +37,11 @@ async fn get(
         body: None,
         max_bytes,
     };
-    let answer = resolver
-        .call(&call)
-        .await
-        .map_err(|error| MirrorError::Unserved(error.to_string()))?;
+    let answer = match log.stranger {
+        true => resolver.call_stranger(&call).await,
+        false => resolver.call(&call).await,
+    };
+    let answer = answer.map_err(|error| MirrorError::Unserved(error.to_string()))?;
     Ok((answer.status, answer.body))
 }
 
@@ -49,10 +50,22 @@ async fn get(
 /// # Errors
 /// [`MirrorError::Unserved`], [`MirrorError::Log`] if it is no note.
 pub async fn checkpoint(resolver: &Resolver, log: &Followed) -> Result<SignedNote, MirrorError> {
-    match get(resolver, log, "checkpoint", MAX_CHECKPOINT).await? {
+    note(resolver, log, "checkpoint").await
+}
+
+/// The newest checkpoint that a mirror accepted. Not verified.
+///
+/// # Errors
+/// As [`checkpoint`].
+pub async fn head(resolver: &Resolver, mirror: &Followed) -> Result<SignedNote, MirrorError> {
+    note(resolver, mirror, "head").await
+}
+
+async fn note(resolver: &Resolver, log: &Followed, what: &str) -> Result<SignedNote, MirrorError> {
+    match get(resolver, log, what, MAX_CHECKPOINT).await? {
         (200, body) => Ok(SignedNote::parse(&body)?),
         (status, _) => Err(MirrorError::Unserved(format!(
-            "its checkpoint, with status {status}"
+            "its {what}, with status {status}"
         ))),
     }
 }

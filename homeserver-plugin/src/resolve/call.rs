@@ -69,7 +69,7 @@ impl Resolver {
         Ok(outcome.map_err(|_| Failure::TimedOut)??)
     }
 
-    /// Posts JSON to a server that a stranger named: only to addresses that strangers may name. Takes at most
+    /// Sends a request, with a body in JSON if any, to a server that a stranger named: only to addresses that strangers may name. Takes at most
     /// `network.fetch_timeout_ms`.
     ///
     /// # Errors
@@ -82,11 +82,11 @@ impl Resolver {
                 if !web || !permitted_domain(host, self.inner.policy) {
                     return Err(Failure::NoRoute);
                 }
-                return self.inner.fetcher.post_json(None, call).await;
+                return self.inner.fetcher.ask(None, call).await;
             };
             let mut last = Failure::NoRoute;
             for route in self.routes(&key, ResolvePolicy::CacheFirst).await? {
-                match self.inner.fetcher.post_json(Some(&route), call).await {
+                match self.inner.fetcher.ask(Some(&route), call).await {
                     Ok(answer) => return Ok(answer),
                     Err(failure @ (Failure::Unreachable | Failure::NoRoute)) => last = failure,
                     Err(failure) => return Err(failure),

@@ -176,8 +176,8 @@ impl Fetcher {
         answer(request, call.max_bytes).await
     }
 
-    /// Posts JSON along `route`, or to the address in the URL, which was judged; its name is judged when it is looked up.
-    pub(super) async fn post_json(
+    /// Sends a request, with a body in JSON if any, along `route`, or to the address in the URL, which was judged; its name is judged when it is looked up.
+    pub(super) async fn ask(
         &self,
         route: Option<&Route>,
         call: &Call<'_>,
@@ -190,10 +190,13 @@ impl Fetcher {
             Some(route) => (&self.by_domain, along(route, call.url)?),
             None => (&self.by_domain, call.url.clone()),
         };
-        let request = client
-            .post(url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(call.body.unwrap_or_default().to_vec());
+        let request = match call.body {
+            Some(body) => client
+                .post(url)
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body.to_vec()),
+            None => client.get(url),
+        };
         answer(request, call.max_bytes).await
     }
 

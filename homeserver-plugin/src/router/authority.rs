@@ -123,9 +123,7 @@ impl KeyFile {
         match credentials.judge(key, purpose, now)? {
             Authority::Root => Ok(u64::MAX),
             Authority::Delegation(delegation) => Ok(delegation.not_after.millis()),
-            Authority::Grant { .. } => {
-                Ok(grant.map_or(0, |grant| grant.claims().exp.saturating_mul(1_000)))
-            }
+            Authority::Grant { exp, .. } => Ok(exp.saturating_mul(1_000)),
         }
     }
 }

@@ -183,6 +183,9 @@ pub struct RouteView {
     pub fee: String,
     /// The parts; one unless the amount is divided.
     pub parts: Vec<PartView>,
+    /// Whether it is certain that nothing cheaper is known here; of alternatives, that shares as little with those before. Not where the
+    /// work for the question ended first, nor where the amount is divided.
+    pub exact: bool,
 }
 
 /// A chain of promises.
@@ -225,10 +228,11 @@ impl From<&Route> for PartView {
 
 impl From<&Way> for RouteView {
     fn from(way: &Way) -> Self {
-        let fee = way.iter().map(Route::fee).fold(0, u64::saturating_add);
+        let fees = way.parts.iter().map(Route::fee);
         Self {
-            fee: fee.to_string(),
-            parts: way.iter().map(PartView::from).collect(),
+            fee: fees.fold(0, u64::saturating_add).to_string(),
+            parts: way.parts.iter().map(PartView::from).collect(),
+            exact: way.exact,
         }
     }
 }
@@ -312,7 +316,7 @@ impl RoutesRequest {
     responses(
         (status = 200, body = RoutesAnswer),
         (status = 400, description = "`body_malformed`, `question_invalid`", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`unknown_payee`, `unknown_payer`, `unknown_via`, `no_route`, `no_exchange`", body = RouteProblem, content_type = "application/problem+json"),
+        (status = 404, description = "`unknown_payee`, `unknown_payer`, `unknown_via`, `no_route`, `no_exchange`, `gave_up`", body = RouteProblem, content_type = "application/problem+json"),
         (status = 409, description = "`too_narrow`: `widest` is the most that can be carried; `fee_too_high`, `cost_too_high`: `cheapest` is the least that it costs", body = RouteProblem, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`overloaded`, `router_starting`", body = Problem, content_type = "application/problem+json"),
@@ -328,7 +332,7 @@ async fn find(
     let (routes, users): (Vec<RouteView>, BTreeSet<UserKey>) =
         match query::answer(router, question).await? {
             Ok(Found::Ways(ways)) => {
-                let hops = ways.iter().flatten().flat_map(Route::hops);
+                let hops = ways.iter().flat_map(|way| &way.parts).flat_map(Route::hops);
                 let users = hops.map(|hop| hop.to).collect();
                 (ways.iter().map(RouteView::from).collect(), users)
             }

@@ -49,7 +49,22 @@ pub struct Question {
 }
 
 /// One way to pay: parts that belong together.
-pub type Way = Vec<Route>;
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// The parts.
+    pub parts: Vec<Route>,
+    /// Whether it is certain that nothing cheaper answers the question.
+    pub exact: bool,
+}
+
+impl From<Route> for Way {
+    fn from(route: Route) -> Self {
+        Self {
+            exact: route.exact(),
+            parts: vec![route],
+        }
+    }
+}
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -58,6 +73,16 @@ pub enum Found {
     Ways(Vec<Way>),
     /// A way on which somebody exchanges.
     Exchanged(Box<Exchanged>),
+}
+
+impl Found {
+    fn outcome(&self) -> &'static str {
+        let exact = match self {
+            Self::Ways(ways) => ways.first().is_some_and(|way| way.exact),
+            Self::Exchanged(found) => found.exact,
+        };
+        if exact { "routes" } else { "routes_inexact" }
+    }
 }
 
 impl Question {
@@ -78,33 +103,47 @@ impl Question {
             capacity: *capacity,
             min: Total::ZERO,
         };
+        request.max_steps = config.steps_per_query;
         let own = self.first.as_ref();
         request.first_hops = own.map(|hops| hops.iter().map(first).collect());
         request
     }
 }
 
-/// Several ways for the whole amount, or else one in parts.
+/// Several ways for the whole amount, or else one in parts. Half of the steps allowed are kept for parts, if there may be any.
 fn search(
     searcher: &mut Searcher,
     graph: &Graph,
     request: &Request,
     alternatives: usize,
 ) -> Result<Vec<Way>, RouteError> {
+    let mut request = request.clone();
+    let all = request.max_steps;
+    if request.max_parts > 1 {
+        request.max_steps = all.div_ceil(2);
+    }
     let whole = match alternatives {
-        0 | 1 => searcher.find(graph, request).map(|route| vec![route]),
-        several => searcher.alternatives(graph, request, several),
+        0 | 1 => searcher.find(graph, &request).map(|route| vec![route]),
+        several => searcher.alternatives(graph, &request, several),
     };
     match whole {
-        Ok(routes) => Ok(routes.into_iter().map(|route| vec![route]).collect()),
+        Ok(routes) => Ok(routes.into_iter().map(Way::from).collect()),
         Err(error) if request.max_parts > 1 => {
-            let plan = searcher.split(graph, request);
+            request.max_steps = all.saturating_sub(searcher.steps());
+            let plan = searcher.split_after(graph, &request, error.clone());
+            let way = plan.map(|plan| Way {
+                exact: plan.exact(),
+                parts: plan.parts().to_vec(),
+            });
             let better = |in_parts: RouteError| match (&error, &in_parts) {
                 // What one path takes says more than that no parts were tried.
-                (RouteError::FeeTooHigh { .. }, RouteError::TooNarrowInParts { .. }) => error,
+                (
+                    RouteError::FeeTooHigh { .. },
+                    RouteError::TooNarrowInParts { .. } | RouteError::GaveUp,
+                ) => error,
                 _ => in_parts,
             };
-            plan.map(|plan| vec![plan.parts().to_vec()]).map_err(better)
+            way.map(|way| vec![way]).map_err(better)
         }
         Err(error) => Err(error),
     }
@@ -141,7 +180,7 @@ pub async fn answer(
             }
         };
         drop(map);
-        let outcome = found.as_ref().map_or_else(RouteError::code, |_| "routes");
+        let outcome = found.as_ref().map_or_else(RouteError::code, Found::outcome);
         router.metrics.query(outcome, started.elapsed());
         router.give_back(searcher);
         found

@@ -74,6 +74,22 @@ pub async fn shown(state: &AppState, note: &SignedNote) -> Result<Finding, Plugi
     }
 }
 
+/// Keeps a checkpoint that somebody relied on, if the log signed it; it is compared at the next look at the log.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn remember(state: &AppState, note: &SignedNote) -> Result<(), PluginError> {
+    let Ok(signed) = SignedCheckpoint::new(note.clone()) else {
+        return Ok(());
+    };
+    let Checkpoint { origin, size, .. } = signed.checkpoint();
+    let log = state.follow.by_origin(origin).filter(|log| log.watched);
+    match log.filter(|log| signed.verify_log(&log.key).is_ok()) {
+        Some(log) => keep(state, log, note, *size).await,
+        None => Ok(()),
+    }
+}
+
 async fn compare(state: &AppState, log: &Followed, note: &SignedNote) -> Result<View, MirrorError> {
     let view = look(state, log, note, Via::Client).await?;
     let by_cosigner = cosigners(state, log, note).await?;

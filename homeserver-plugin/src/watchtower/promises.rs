@@ -4,7 +4,6 @@ use atomicity_witness_log::tombstone::HEADER;
 use atomicity_witness_log::{ForkProof, SignedNote, Tombstone, VerifierKey};
 
 use super::examine::Finding;
-use crate::clock;
 use crate::error::PluginError;
 use crate::mirror::proofs::{self, Recorded, Via};
 use crate::mirror::{Followed, MirrorError, store};
@@ -36,7 +35,7 @@ pub async fn shown(state: &AppState, note: &SignedNote) -> Result<Finding, Plugi
         let detail = "no cosigner that is watched here signed this tombstone".to_owned();
         return useless("cosigner_unknown", detail);
     };
-    keep(state, log, key, &stone, note).await?;
+    store::keep_tombstone(&state.pool, &log.id, key.public(), &stone, note).await?;
     let heads = store::heads(&state.pool, &log.id).await?;
     let published = heads
         .and_then(|heads| heads.published)
@@ -46,28 +45,6 @@ pub async fn shown(state: &AppState, note: &SignedNote) -> Result<Finding, Plugi
         None => None,
     };
     Ok(broken.map_or(Finding::Kept, |recorded| Finding::Lied(Box::new(recorded))))
-}
-
-async fn keep(
-    state: &AppState,
-    log: &Followed,
-    key: &VerifierKey,
-    stone: &Tombstone,
-    note: &SignedNote,
-) -> Result<(), PluginError> {
-    sqlx::query!(
-        "INSERT INTO tombstones_seen (log, cosigner, size, note, seen_at) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (log, cosigner) DO UPDATE SET size = excluded.size, note = excluded.note, seen_at = excluded.seen_at
-         WHERE excluded.size < tombstones_seen.size",
-        &log.id[..],
-        &key.public()[..],
-        i64::try_from(stone.size).unwrap_or(i64::MAX),
-        note.to_string(),
-        clock::now_ms()
-    )
-    .execute(&state.pool)
-    .await?;
-    Ok(())
 }
 
 /// Holds all tombstones of a log that were seen against a checkpoint and the cosignatures that it bears.

@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 use super::store::{self, AppendError, Placed, Wanted};
 use super::{WitnessLog, fault, tiles};
 use crate::clock;
+use crate::db::patience::patiently;
 use crate::error::PluginError;
 use crate::state::AppState;
 
@@ -66,15 +67,15 @@ impl Sequencer {
         log: WitnessLog,
         jobs: mpsc::Receiver<Job>,
     ) -> Result<Self, PluginError> {
-        let mut connection = state.pool.acquire().await?;
-        let stored = store::load(&mut connection, log.id()).await?;
-        drop(connection);
-        let head = stored
+        let database = &state.config.database;
+        let load = async || store::load(&mut *state.pool.acquire().await?, log.id()).await;
+        let head = patiently(database, load)
+            .await?
             .ok_or_else(|| PluginError::Internal("the log's row is gone".to_owned()))?
             .head;
         let mut found = HashMap::new();
         for path in LogState::needed(head.size) {
-            if let Some(bytes) = log.tiles().read(&path).await? {
+            if let Some(bytes) = patiently(database, || log.tiles().read(&path)).await? {
                 found.insert(path, bytes.to_vec());
             }
         }

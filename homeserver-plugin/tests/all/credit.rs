@@ -12,7 +12,7 @@ use crate::support::world::{File, HomeServer, World};
 
 const PROFILE: &str = "/pub/atomicity/v0/profile";
 
-async fn neighbour(world: &World) -> Plugin {
+pub(super) async fn neighbour(world: &World) -> Plugin {
     Plugin::start_with(|config| {
         world.join(config);
         // Every request asks the homeserver.
@@ -38,7 +38,7 @@ fn x25519(n: u8) -> String {
         .to_string()
 }
 
-async fn get(plugin: &Plugin, path: &str) -> Answer {
+pub(super) async fn get(plugin: &Plugin, path: &str) -> Answer {
     Answer::of(plugin.request(Method::GET, path)).await
 }
 

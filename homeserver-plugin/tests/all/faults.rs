@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use atomicity_plugin::db::lock::LOCK_NUMBER;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::support::database::Database;
 use crate::support::plugin::{Answer, Plugin, b64, tag};
@@ -309,6 +310,44 @@ async fn what_was_answered_with_success_survives_the_databases_sudden_death() {
     let (database, outcome) = plugin.stop().await;
     outcome.unwrap();
     drop(database);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_slow_while_the_plugin_starts_is_waited_for() {
+    let (home, database) = (Home::new(), Database::create().await);
+    let first = Running::start(&home, &database);
+    first.signal("TERM");
+    assert_eq!(first.wait().code(), Some(0));
+    let mut holder = database.connect().await;
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query("LOCK TABLE agent_mark IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let mut command = home.run_command(&database);
+    command.args(["--set", "agent.enabled=true"]);
+    command.args(["--set", "database.statement_timeout_ms=300"]);
+    let starting = tokio::task::spawn_blocking(|| Running::spawn(command));
+    // Two attempts, so the first one has failed.
+    let attempts = Mutex::new(BTreeSet::<String>::new());
+    let looking = tokio::sync::Mutex::new(database.connect().await);
+    until("the start is tried again", || async {
+        let waiting: Vec<String> = sqlx::query_scalar(
+            "SELECT query_start::text FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_all(&mut *looking.lock().await)
+        .await
+        .unwrap();
+        let mut attempts = attempts.lock().unwrap();
+        attempts.extend(waiting);
+        attempts.len() >= 2
+    })
+    .await;
+    held.rollback().await.unwrap();
+    let second = starting.await.unwrap();
+    second.signal("TERM");
+    assert_eq!(second.wait().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

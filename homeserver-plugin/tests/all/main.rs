@@ -21,6 +21,7 @@ mod logs;
 mod openapi;
 mod operating;
 mod pubky_tls;
+mod requests;
 mod router;
 mod sessions;
 mod slow;

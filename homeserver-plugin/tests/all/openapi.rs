@@ -28,6 +28,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("get", "/v0/users/{user}/units"),
     ("get", "/v0/users/{user}/profile"),
     ("get", "/v0/users/{user}/endpoints"),
+    ("get", "/v0/users/{user}/requests/{id}"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
     ("get", "/metrics"),

@@ -1,6 +1,7 @@
 //! The router: what it takes in, what it answers, what it survives. Homeservers here do as the test tells them.
 
 mod circles;
+mod effort;
 mod exchange;
 mod people;
 
@@ -28,6 +29,7 @@ async fn a_chain_is_found_from_one_end_with_exact_fees_and_profiles() {
     assert_eq!(users_of(&answer), [b.user().to_z32(), c.user().to_z32()]);
     let route = &answer.body["routes"][0];
     assert_eq!(route["fee"], "4");
+    assert_eq!(route["exact"], true);
     assert_eq!(route["parts"][0]["hops"][0]["amount"], "504");
     assert_eq!(route["parts"][0]["hops"][1]["amount"], "500");
     assert!(answer.body["as_of"].as_i64().unwrap() > 0);

@@ -127,7 +127,9 @@ impl Credentials {
         now: Timestamp,
     ) -> Result<Authority, LedgerError> {
         let path = match purpose {
-            Purpose::Book(_) | Purpose::Report | Purpose::Receive => book_path(&key),
+            Purpose::Book(_) | Purpose::Report | Purpose::Receive | Purpose::Request(_) => {
+                book_path(&key)
+            }
             Purpose::Profile => PROFILE_PATH.to_owned(),
             Purpose::Revoke(revoked) => revoke_path(&revoked),
         };
@@ -155,6 +157,7 @@ impl Credentials {
         }
         Ok(Authority::Grant {
             iat: grant.claims.iat,
+            exp: grant.claims.exp,
         })
     }
 }
@@ -171,9 +174,12 @@ pub(super) fn uncovered(delegation: &Delegation, purpose: Purpose) -> Option<&'s
         (Purpose::Book(_) | Purpose::Report, _) if !has(Scope::Book) => {
             Some("its delegation does not let it keep books")
         }
-        (Purpose::Book(peer), Some(peers)) if !peers.contains(&peer) => {
+        (Purpose::Request(_), _) if !has(Scope::Book) && !has(Scope::Request) => {
+            Some("its delegation does not let it ask for payments")
+        }
+        (Purpose::Book(peer) | Purpose::Request(peer), Some(peers)) if !peers.contains(&peer) => {
             Some("its delegation does not cover this peer")
         }
-        (Purpose::Book(_) | Purpose::Report | Purpose::Receive, _) => None,
+        (Purpose::Book(_) | Purpose::Report | Purpose::Receive | Purpose::Request(_), _) => None,
     }
 }

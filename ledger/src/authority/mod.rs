@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::Total;
 use crate::jws::{RecordHash, Signed, stored};
 use crate::key::{SignerKey, UserKey};
-use crate::record::{Delegation, Revocation};
+use crate::record::{AnyRecord, Delegation, Revocation};
 use crate::time::Timestamp;
 use crate::unit::Unit;
 
@@ -48,8 +48,29 @@ pub enum Purpose {
     Revoke(SignerKey),
     /// Signing a balance snapshot, an evidence manifest or a rating: any book key of the user may.
     Report,
-    /// Signing an invoice: any book key of the user may, and any key that is there to receive only.
+    /// Signing an invoice or a request to be paid: any book key of the user may, and any key that is there to receive only.
     Receive,
+    /// Asking the agent of the user, who keeps the books, to pay this peer or to have them pay: what a web app's key may. To others
+    /// it is worth nothing.
+    Request(UserKey),
+}
+
+impl Purpose {
+    /// What the key of a record about endpoints, settlements and requests must be good for.
+    #[must_use]
+    pub fn of(record: &AnyRecord) -> Option<Self> {
+        Some(match record {
+            AnyRecord::Endpoints(r) => Self::Book(r.record().to),
+            AnyRecord::Settlement(r) => Self::Book(r.record().issuer),
+            AnyRecord::SettlementAnswer(r) => Self::Book(r.record().to),
+            AnyRecord::SettlementWithdrawal(r) => Self::Book(r.record().to),
+            AnyRecord::PaymentRequest(_)
+            | AnyRecord::RequestState(_)
+            | AnyRecord::PartAnswer(_) => Self::Receive,
+            AnyRecord::Part(_) => Self::Report,
+            _ => return None,
+        })
+    }
 }
 
 /// When somebody last looked for a revocation of a key.
@@ -81,10 +102,12 @@ pub enum Authority {
     Root,
     /// A delegation.
     Delegation(Box<Delegation>),
-    /// A grant, issued at this Unix second.
+    /// A grant.
     Grant {
         /// Issued at, Unix seconds.
         iat: u64,
+        /// Valid until, exclusive, Unix seconds.
+        exp: u64,
     },
 }
 
@@ -95,7 +118,7 @@ impl Authority {
         match self {
             Self::Root => (true, 0),
             Self::Delegation(delegation) => (false, delegation.serial.get()),
-            Self::Grant { iat } => (false, *iat),
+            Self::Grant { iat, .. } => (false, *iat),
         }
     }
 
@@ -131,6 +154,12 @@ impl Credentials {
     #[must_use]
     pub fn user(&self) -> UserKey {
         self.user
+    }
+
+    /// What the delegation of `key` that is in force says, if there is one; whether it counts now is judged by [`Credentials::judge`].
+    #[must_use]
+    pub fn delegation(&self, key: SignerKey) -> Option<&Delegation> {
+        self.delegation_of(key).map(Signed::record)
     }
 
     fn delegations_of(&self, key: SignerKey) -> impl Iterator<Item = &Signed<Delegation>> {

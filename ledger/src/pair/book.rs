@@ -70,7 +70,7 @@ impl Pair {
         // Whoever is named must have the root's word too: there are no chains.
         for key in [signed.kid(), book.key] {
             if let pending @ Key::Pending(_) = self.judge_keeper(key, now)? {
-                return Ok((Authority::Grant { iat: 0 }, pending));
+                return Ok((Authority::Grant { iat: 0, exp: 0 }, pending));
             }
         }
         let keeper = self

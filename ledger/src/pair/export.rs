@@ -27,9 +27,12 @@ impl Pair {
             own.extend(unit.payments.iter().map(jws));
         }
         own.extend(acks_given(&self.theirs));
+        own.extend(self.own.endpoints.iter().map(jws));
         // What the peer would only like to see here (lines, notes) stays out: nobody else decides how large this file gets.
         let mut held = debts(&self.theirs);
         held.extend(acks_given(&self.own));
+        // One record of a size that is known: without it the owner would not know where to pay after a loss.
+        held.extend(self.theirs.endpoints.iter().map(jws));
         // A proof lies with whoever handed it over.
         for signed in [&self.own, &self.theirs].into_iter().flat_map(publications) {
             if signed.record().from == self.me {

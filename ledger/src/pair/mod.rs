@@ -9,6 +9,7 @@
 
 mod book;
 mod book_ack;
+mod endpoints;
 mod epoch;
 mod event;
 mod export;

@@ -69,6 +69,7 @@ impl Pair {
             AnyRecord::CreditLine(r) => self.addressed(r.record().to)?.receive_line(r, now),
             AnyRecord::Refusal(r) => self.addressed(r.record().to)?.receive_refusal(r, now),
             AnyRecord::Ack(r) => self.addressed(r.record().to)?.receive_ack(r, now),
+            AnyRecord::Endpoints(r) => self.addressed(r.record().to)?.receive_endpoints(r, now),
             AnyRecord::Profile(_)
             | AnyRecord::Snapshot(_)
             | AnyRecord::Contacts(_)
@@ -76,7 +77,16 @@ impl Pair {
             | AnyRecord::Invoice(_)
             | AnyRecord::Advert(_)
             | AnyRecord::Rates(_)
-            | AnyRecord::Rating(_) => Err(LedgerError::WrongType {
+            | AnyRecord::Rating(_)
+            | AnyRecord::Settlement(_)
+            | AnyRecord::SettlementAnswer(_)
+            | AnyRecord::SettlementWithdrawal(_)
+            | AnyRecord::PaymentRequest(_)
+            | AnyRecord::RequestState(_)
+            | AnyRecord::Part(_)
+            | AnyRecord::PartAnswer(_)
+            | AnyRecord::Spend(_)
+            | AnyRecord::Pass(_) => Err(LedgerError::WrongType {
                 expected: "a record for the books of two users",
                 found: record.typ().to_owned(),
             }),

@@ -10,7 +10,7 @@ use crate::amount::Total;
 use crate::error::LedgerError;
 use crate::jws::Signed;
 use crate::key::{Keypair, UserKey};
-use crate::record::{Ack, AckItem, AnyRecord, Book, CreditLine};
+use crate::record::{Ack, AckItem, AnyRecord, Book, CreditLine, Endpoints};
 use crate::seq::Epoch;
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -26,6 +26,8 @@ pub struct Recovered {
     pub lines: Vec<Signed<CreditLine>>,
     /// The acks that were found, signed anew: the peer takes none of the old key any more.
     pub acks: Vec<Signed<Ack>>,
+    /// Where the owner told the peer that they can be paid, signed anew: show it, a thief might have changed it.
+    pub endpoints: Option<Signed<Endpoints>>,
 }
 
 impl Recovered {
@@ -125,11 +127,13 @@ impl Pair {
             lines.push(pair.set_line(terms, pen, now)?);
         }
         let acks = pair.renew_acks(pen, now)?;
+        let endpoints = pair.restore_endpoints((mine, held), pen, now)?;
         Ok(Recovered {
             pair,
             book,
             lines,
             acks,
+            endpoints,
         })
     }
 

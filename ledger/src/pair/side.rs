@@ -9,7 +9,7 @@ use crate::amount::Total;
 use crate::authority::Credentials;
 use crate::jws::{Signed, stored};
 use crate::key::{SignerKey, UserKey};
-use crate::record::{Ack, Book, ConditionalIou, CreditLine, Payment, Refusal, State};
+use crate::record::{Ack, Book, ConditionalIou, CreditLine, Endpoints, Payment, Refusal, State};
 use crate::seq::{Epoch, IouNumber, Seq};
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -51,6 +51,13 @@ pub struct Side {
     #[serde(with = "stored::option")]
     pub(super) book_ack: Option<Signed<Ack>>,
     pub(super) units: BTreeMap<Unit, UnitSide>,
+    /// Where this side's user can be paid outside by the other.
+    #[serde(
+        default,
+        with = "stored::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) endpoints: Option<Signed<Endpoints>>,
 }
 
 /// One direction in one unit.
@@ -175,6 +182,7 @@ impl Side {
             pending_books: Vec::new(),
             book_ack: None,
             units: BTreeMap::new(),
+            endpoints: None,
         }
     }
 

@@ -58,7 +58,8 @@ pub struct Delegation {
 pub struct DelegationLimit {
     /// The unit.
     pub unit: Unit,
-    /// The most net debt towards any one peer, in minor units: no book of this key may name a higher cap.
+    /// The most net debt towards any one peer, in minor units: no book of this key may name a higher cap. For a key that may only ask
+    /// ([`Scope::Request`]): the most that it has paid in all.
     pub per_peer: Total,
     /// The most that may be issued in a day, in minor units, where somebody else enforces it; unlimited if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

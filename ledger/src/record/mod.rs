@@ -7,8 +7,10 @@ mod conditional_iou;
 mod contacts;
 mod credit_line;
 mod delegation;
+mod endpoints;
 mod invoice;
 mod manifest;
+mod part;
 mod payment;
 mod profile;
 mod publication;
@@ -17,8 +19,13 @@ mod rating;
 mod refusal;
 mod release;
 mod reply;
+mod request;
+mod settlement;
+mod settlement_answer;
 mod snapshot;
+mod spend;
 mod state;
+mod target;
 mod view;
 
 pub use ack::{Ack, AckItem, BookAck, IouAck, MAX_HELD, StateAck, UnitBase};
@@ -28,8 +35,10 @@ pub use conditional_iou::{ConditionalIou, LogTerm, MAX_TERM_LOGS, Terms};
 pub use contacts::{Contact, Contacts};
 pub use credit_line::{CreditLine, Unattended};
 pub use delegation::{Delegation, DelegationLimit, Revocation, Scope};
+pub use endpoints::{Endpoint, Endpoints, MAX_ENDPOINTS};
 pub use invoice::{Hint, Invoice, InvoiceLog};
 pub use manifest::{MAX_RECORDS as MAX_BUNDLE_RECORDS, Manifest, ManifestEntry};
+pub use part::{Part, PartAnswer, PartReason, PartSaid};
 pub use payment::Payment;
 pub use profile::{EncryptionKeyEntry, Inbox, Profile};
 pub use publication::{LogProof, Publication};
@@ -38,8 +47,15 @@ pub use rating::{Rating, RatingKind, Verdict, rating_path};
 pub use refusal::Refusal;
 pub use release::{Release, ReleaseReason};
 pub use reply::Reply;
+pub use request::{
+    Every, Goal, MAX_TURNS, PaymentRequest, Period, RequestState, request_path, request_state_path,
+};
+pub use settlement::{ClaimRef, Settlement};
+pub use settlement_answer::{SettleReason, SettlementAnswer, SettlementSaid, SettlementWithdrawal};
 pub use snapshot::{Snapshot, SnapshotChannel};
+pub use spend::{Pass, Spend, SpendTo};
 pub use state::State;
+pub use target::{LIGHTNING_INVOICE, MAX_TARGETS, MILLISATOSHI_PLACES, Pays, Target};
 pub use view::View;
 
 use crate::error::LedgerError;
@@ -118,9 +134,14 @@ any_record!(
     Contacts,
     CreditLine,
     Delegation,
+    Endpoints,
     Invoice,
     Manifest,
+    Part,
+    PartAnswer,
+    Pass,
     Payment,
+    PaymentRequest,
     Profile,
     Publication,
     Rates,
@@ -128,8 +149,13 @@ any_record!(
     Refusal,
     Release,
     Reply,
+    RequestState,
     Revocation,
+    Settlement,
+    SettlementAnswer,
+    SettlementWithdrawal,
     Snapshot,
+    Spend,
     State,
     View,
 );

@@ -1,10 +1,12 @@
 //! Hostile records: each must be refused, with the code that says why. Stored for other implementations in `refused.json`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod accounts;
 mod fields;
 mod forms;
 mod lists;
 mod routes;
+mod settlements;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -62,6 +64,8 @@ fn cases() -> Vec<Case> {
     all.extend(contradictions());
     all.push(weak_key_signs_anything());
     all.extend(routes::cases());
+    all.extend(settlements::cases());
+    all.extend(accounts::cases());
     all
 }
 
@@ -141,6 +145,14 @@ fn the_sound_record_behind_the_cases_is_accepted() {
         "atomicity-rates",
         "atomicity-rating",
         "atomicity-reply",
+        "atomicity-endpoints",
+        "atomicity-settlement",
+        "atomicity-settlement-answer",
+        "atomicity-settlement-withdrawal",
+        "atomicity-request",
+        "atomicity-request-state",
+        "atomicity-part",
+        "atomicity-part-answer",
     ] {
         let (json, secret) = sound(typ);
         AnyRecord::decode(&raw_jws(&header(typ, &secret), &json, &secret)).unwrap();

@@ -22,12 +22,12 @@ pub fn cases() -> Vec<Case> {
     all
 }
 
-fn contradiction(typ: &str, from: &str, to: &str, why: &str) -> Case {
+pub fn contradiction(typ: &str, from: &str, to: &str, why: &str) -> Case {
     case(why, spoilt(typ, from, to), "contradiction")
 }
 
 /// `typ` with the list `name` instead of its own.
-fn with(typ: &str, name: &str, list: &[String]) -> String {
+pub fn with(typ: &str, name: &str, list: &[String]) -> String {
     let (json, secret) = sound(typ);
     let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
     let list = format!("[{}]", list.join(","));

@@ -1,8 +1,10 @@
 //! Fixed keys and a record of every type, for tests, vectors and seeds.
 #![allow(dead_code)]
 
+mod accounts;
 mod promises;
 mod routes;
+pub mod settlements;
 
 use std::path::PathBuf;
 
@@ -197,6 +199,8 @@ pub fn samples() -> Vec<Sample> {
     all.extend(user_samples());
     all.extend(promises::promise_samples());
     all.extend(routes::route_samples());
+    all.extend(settlements::settlement_samples());
+    all.extend(accounts::account_samples());
     all
 }
 

@@ -13,17 +13,19 @@ const HEAVIEST: u64 = 1 << 60;
 impl Searcher {
     /// The cheapest path within the limit on hops, where the cheapest of all is too long: exact, since the dearer but shorter labels
     /// are kept. Every edge weighs something besides its fee, so that short paths come up early; how much only decides how soon the
-    /// search ends. Three times what an edge of the cheapest path costs is about right, unless the limit is close to the least number
-    /// of edges that lead there: then that search is given up, and some others find a better weight.
-    pub(super) fn short_enough(&mut self, ends: &Ends, cheapest: Option<(u64, usize)>) {
+    /// search ends. About right is what an edge of the cheapest path costs, the more often the more edges it has too many, unless the
+    /// limit is close to the least number of edges that lead there: then that search is given up, and some others find a better weight. Returns whether the last one came
+    /// to its end.
+    pub(super) fn short_enough(&mut self, ends: &Ends, cheapest: Option<(u64, usize)>) -> bool {
         if let Some((cost, hops)) = cheapest {
-            let per_hop = slope(cost.saturating_add(1), hops).saturating_mul(3);
+            let too_many = hops.saturating_sub(usize::from(ends.leg.max_hops));
+            let per_hop = slope(cost.saturating_add(1), hops).saturating_mul(2 + too_many as u64);
             let rule = Rule {
                 per_hop: per_hop.min(HEAVIEST),
                 by_hops: true,
             };
             if self.run_for(ends, rule, self.steps.saturating_mul(PATIENCE)) {
-                return;
+                return true;
             }
         }
         let per_hop = self.good_weight(ends, cheapest);
@@ -33,7 +35,7 @@ impl Searcher {
                 per_hop,
                 by_hops: true,
             },
-        );
+        )
     }
 
     /// Searches that are not exact, to find out what weight leads to paths of the right length, and to have one such path as a bound.
@@ -50,7 +52,8 @@ impl Searcher {
                 per_hop,
                 by_hops: false,
             };
-            let Some(lightest) = self.run(ends, rule) else {
+            let certain = self.run(ends, rule);
+            let Some(lightest) = self.lightest.filter(|_| certain) else {
                 break;
             };
             if lightest.1 > most {

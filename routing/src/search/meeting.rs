@@ -86,8 +86,8 @@ impl Searcher {
     }
 
     /// From every meeting point back to the payer with exact amounts, over the edges that the payer's side has seen, in the order
-    /// of what the whole path costs at least.
-    pub(super) fn close_gap(&mut self, ends: &Ends) {
+    /// of what the whole path costs at least. Returns whether it came to its end.
+    pub(super) fn close_gap(&mut self, ends: &Ends) -> bool {
         self.back.clear();
         for met in std::mem::take(&mut self.met) {
             self.queue_gap(met);
@@ -101,11 +101,17 @@ impl Searcher {
                 continue;
             };
             let mut arc = self.places.get(label.node).map_or(NONE, |place| place.arcs);
+            self.effort.count(1);
             while let Some(over) = self.arcs.get(arc as usize).copied() {
+                if self.effort.is_spent() {
+                    return false;
+                }
+                self.effort.count(1);
                 self.cross_gap(ends, at, &label, over);
                 arc = over.next;
             }
         }
+        !self.overfull
     }
 
     pub(super) fn cross_gap(&mut self, ends: &Ends, at: u32, label: &Label, over: Arc) {
@@ -140,11 +146,14 @@ impl Searcher {
             return;
         }
         if from == ends.leg.to
-            || self.backward.len() >= MAX_LABELS
             || self
                 .backward
                 .has_better(place.backward, self.rule, cost, hops)
         {
+            return;
+        }
+        if self.backward.len() >= MAX_LABELS {
+            self.overfull = true;
             return;
         }
         let fresh = Label {

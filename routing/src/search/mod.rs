@@ -15,17 +15,20 @@ use atomicity_ledger::amount::MAX_MINOR;
 
 use crate::edges::OutEdge;
 use crate::error::RouteError;
-use crate::fan::{Floor, width_down};
+use crate::fan::{Fan, Floor, WIDTH, width_down};
 use crate::graph::Graph;
 use crate::labels::{Arc, Item, Label, Labels, NEVER, NONE, Places, Queue, Rule};
 use crate::request::{Leg, Prepared, Request};
 use crate::route::Route;
 use crate::unit_graph::Crossing;
 
+mod effort;
 mod length;
 mod meeting;
 mod payee;
 mod payer;
+
+pub(crate) use effort::Effort;
 
 /// The longest path that is followed where hops don't count.
 const LONGEST: u8 = 250;
@@ -64,6 +67,10 @@ pub struct Searcher {
     steps: usize,
     /// A path became too long to be followed.
     dropped: bool,
+    /// A label found no place any more.
+    overfull: bool,
+    /// What the whole question has taken, and may take.
+    pub(crate) effort: Effort,
     /// The amount and the present time, as edges are compared with them.
     width: u16,
     age: u32,
@@ -77,25 +84,37 @@ impl Searcher {
         Self::default()
     }
 
-    /// The cheapest route within the limits of the request; of two that cost the same, any.
+    /// How many steps the last question took: see [`Request::max_steps`], which it may exceed by a few dozen.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.effort.taken()
+    }
+
+    /// The cheapest route within the limits of the request; of two that cost the same, any. Where the steps allowed end before that
+    /// is certain, the cheapest that was found: see [`Route::exact`].
     ///
     /// # Errors
     /// Says why there is none: an unknown user or unit, [`RouteError::NoPath`], [`RouteError::TooNarrow`],
-    /// [`RouteError::FeeTooHigh`]; [`RouteError::ToOneself`] and [`RouteError::LimitInvalid`] for a request that makes no sense.
+    /// [`RouteError::FeeTooHigh`], or that it is not known, [`RouteError::GaveUp`]; [`RouteError::ToOneself`] and
+    /// [`RouteError::LimitInvalid`] for a request that makes no sense.
     pub fn find(&mut self, graph: &Graph, request: &Request) -> Result<Route, RouteError> {
+        self.effort = Effort::new(request.max_steps);
+        self.whole(graph, request)
+    }
+
+    /// The same, as a part of a larger question.
+    pub(crate) fn whole(&mut self, graph: &Graph, request: &Request) -> Result<Route, RouteError> {
         if request.from == request.to {
             return Err(RouteError::ToOneself);
         }
         let prepared = Prepared::new(graph, request)?;
         let bound = request.max_fee.minor().saturating_add(1);
+        let leg = Leg::whole(&prepared, bound);
         match self.best_way(&prepared, bound) {
-            Some(found) => Route::build(
-                &prepared,
-                request,
-                &Leg::whole(&prepared, bound),
-                &found.nodes,
-            ),
-            None => Err(self.why_none(&prepared, request)),
+            Some(found) => Route::build(&prepared, request, &leg, &found.nodes)
+                .map(|route| route.said(self.effort.sure)),
+            None if self.effort.sure => Err(self.why_none(&prepared, request)),
+            None => Err(RouteError::GaveUp),
         }
     }
 
@@ -107,38 +126,55 @@ impl Searcher {
         }
     }
 
-    /// The cheapest path of a leg with fees below its bound.
+    /// The cheapest path of a leg with fees below its bound, or the cheapest that was found; then it is not `sure` any more. A quarter
+    /// of the steps that are left is kept for finding any way at all.
     pub(crate) fn leg(&mut self, prepared: &Prepared, leg: &Leg) -> Option<Found> {
         self.best = None;
         self.bound = leg.bound.min(MAX_MINOR - leg.amount + 1);
-        self.dropped = false;
         let ends = Ends {
             prepared,
             leg,
             plain: prepared.is_plain(),
         };
-        let cheapest = self.run(&ends, Rule::CHEAPEST);
-        match cheapest {
-            // The cheapest of all is short enough, or there is none at all.
-            Some((_, hops)) if hops <= usize::from(leg.max_hops) => {}
-            None if !self.dropped => {}
-            _ => self.short_enough(&ends, cheapest),
+        let all = self.effort.keep_back_a_quarter();
+        let certain = self.cheapest(&ends);
+        self.effort.allow(all);
+        if !certain {
+            self.effort.sure = false;
+            if self.best.is_none() {
+                self.run(&ends, Rule::SHORTEST);
+            }
         }
         self.best.take()
     }
 
-    /// One search by one rule. Leaves the cheapest path within the limit on hops in `best`, and returns cost and hops of the path of
-    /// the least weight, whatever its length.
-    fn run(&mut self, ends: &Ends, rule: Rule) -> Option<(u64, usize)> {
-        self.run_for(ends, rule, usize::MAX);
-        self.lightest
+    /// Leaves the cheapest path in `best`. Returns whether that is certain.
+    fn cheapest(&mut self, ends: &Ends) -> bool {
+        if !self.run(ends, Rule::CHEAPEST) {
+            return false;
+        }
+        match self.lightest {
+            // The cheapest of all is short enough, or there is none at all.
+            Some((_, hops)) if hops <= usize::from(ends.leg.max_hops) => true,
+            None if !self.dropped => true,
+            lightest => self.short_enough(ends, lightest),
+        }
     }
 
-    /// The same, given up after so many steps; whether it came to its end. What it has found until then counts.
+    /// One search by one rule. Leaves the cheapest path within the limit on hops in `best`, and cost and hops of the path of the least
+    /// weight, whatever its length, in `lightest`. Returns whether it came to its end.
+    fn run(&mut self, ends: &Ends, rule: Rule) -> bool {
+        self.run_for(ends, rule, usize::MAX)
+    }
+
+    /// The same, given up after so many steps. What it has found until then counts.
     fn run_for(&mut self, ends: &Ends, rule: Rule, most_steps: usize) -> bool {
         self.start(ends, rule);
         self.steps = 0;
         loop {
+            if self.effort.is_spent() {
+                return false;
+            }
             let (front, back) = (self.front.top(), self.back.top());
             if front == NEVER || back == NEVER || front + back >= self.limit {
                 break;
@@ -147,6 +183,7 @@ impl Searcher {
                 return false;
             }
             self.steps += 1;
+            self.effort.count(1);
             // The side that has looked at fewer edges.
             if self.seen.0 <= self.seen.1 {
                 self.step_forward(ends, back);
@@ -154,8 +191,7 @@ impl Searcher {
                 self.step_backward(ends, front);
             }
         }
-        self.close_gap(ends);
-        true
+        self.close_gap(ends)
     }
 
     /// From which cost on a way of so many edges is of no use, while the other side still brings at least `other`.
@@ -182,6 +218,8 @@ impl Searcher {
         self.arcs.clear();
         self.met.clear();
         self.lightest = None;
+        self.dropped = false;
+        self.overfull = false;
         self.rule = rule;
         self.most_hops = if rule.by_hops { leg.max_hops } else { LONGEST };
         self.limit = rule.weight(self.bound, self.most_hops);
@@ -204,8 +242,12 @@ impl Searcher {
         let front = self.forward.push(label(leg.from));
         self.places.entry(leg.from).forward = front;
         // The first edges are free: the other side can't count on their fees, so all of them are looked at before it begins.
-        if let Some(fan) = ends.published_out(leg.from) {
-            self.relax_forward(ends, front, fan.spokes(), 0);
+        let first = ends.published_out(leg.from).map_or(&[][..], Fan::spokes);
+        for some in first.chunks(WIDTH) {
+            if self.effort.is_spent() {
+                return;
+            }
+            self.relax_forward(ends, front, some, 0);
         }
         self.hints_forward(ends, front, 0);
         self.seen = (0, 0);
@@ -229,7 +271,7 @@ struct Cut {
 
 impl Ends<'_> {
     /// Published edges that begin at a node, unless only the payer's own knowledge counts.
-    fn published_out(&self, node: u32) -> Option<&crate::fan::Fan<OutEdge>> {
+    fn published_out(&self, node: u32) -> Option<&Fan<OutEdge>> {
         let own = self.prepared.own_first && node == self.prepared.from;
         if own {
             None

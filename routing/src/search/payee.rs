@@ -21,6 +21,7 @@ impl Searcher {
                 };
                 if level > 0 {
                     let (first, floors) = fan.floors(level - 1, Some(index as usize));
+                    self.effort.count(floors.len());
                     let amount = ends.leg.amount + label.cost;
                     self.rule.queue_blocks(
                         &mut self.back,
@@ -48,6 +49,7 @@ impl Searcher {
                 self.relax_backward(ends, at, fan.spokes(), other);
             } else {
                 let (first, floors) = fan.floors(levels - 1, None);
+                self.effort.count(floors.len());
                 let amount = ends.leg.amount + label.cost;
                 self.rule.queue_blocks(
                     &mut self.back,
@@ -77,6 +79,7 @@ impl Searcher {
         let needed = ends.leg.amount + to.cost;
         let exact = ends.leg.exact_last && to.node == ends.leg.to;
         self.seen.1 += edges.len();
+        self.effort.count(edges.len());
         let mut cut = self.cut(to.hops + 1, other);
         for edge in edges {
             // Edges of the payer are left to the other side, so whoever sends takes a fee.
@@ -123,9 +126,11 @@ impl Searcher {
         }
         let place = self.places.entry(node);
         let (head, forward) = (place.backward, place.forward);
-        if self.backward.len() >= MAX_LABELS
-            || self.backward.has_better(head, self.rule, cost, hops)
-        {
+        if self.backward.has_better(head, self.rule, cost, hops) {
+            return false;
+        }
+        if self.backward.len() >= MAX_LABELS {
+            self.overfull = true;
             return false;
         }
         let new = self.backward.push(Label {

@@ -20,6 +20,7 @@ impl Searcher {
                 };
                 if level > 0 {
                     let (first, floors) = fan.floors(level - 1, Some(index as usize));
+                    self.effort.count(floors.len());
                     let amount = ends.leg.amount;
                     self.rule.queue_blocks(
                         &mut self.front,
@@ -47,6 +48,7 @@ impl Searcher {
                 self.relax_forward(ends, at, fan.spokes(), other);
             } else {
                 let (first, floors) = fan.floors(levels - 1, None);
+                self.effort.count(floors.len());
                 let amount = ends.leg.amount;
                 self.rule.queue_blocks(
                     &mut self.front,
@@ -83,6 +85,7 @@ impl Searcher {
             return;
         };
         self.seen.0 += edges.len();
+        self.effort.count(edges.len());
         let mut cut = self.cut(from.hops + 1, other);
         for edge in edges {
             let over = ends.first_free(&from, (edge.base_low, edge.ppm));
@@ -131,8 +134,11 @@ impl Searcher {
         });
         place.arcs = arc;
         let (head, backward) = (place.forward, place.backward);
-        if self.forward.len() >= MAX_LABELS || self.forward.has_better(head, self.rule, cost, hops)
-        {
+        if self.forward.has_better(head, self.rule, cost, hops) {
+            return false;
+        }
+        if self.forward.len() >= MAX_LABELS {
+            self.overfull = true;
             return false;
         }
         let new = self.forward.push(Label {

@@ -70,7 +70,7 @@ async fn amounts(wallet: &Wallet, texts: &[String]) -> Result<Vec<(Unit, u64)>, 
 }
 
 /// Reads `30d` from now, or the end of a day.
-fn until(text: &str) -> Result<u64, ClientError> {
+pub fn until(text: &str) -> Result<u64, ClientError> {
     if let Some(begin) = day_millis(text) {
         return Ok(begin.saturating_add(86_400_000));
     }
@@ -206,6 +206,7 @@ fn signature_value(signed: &AgentSignature) -> Value {
         "amount": signed.amount.map(|amount| amount.to_string()),
         "amount_text": amount_text(signed),
         "text": words(signed),
+        "account": signed.account,
         "record": signed.record,
     })
 }
@@ -236,6 +237,10 @@ fn words(signed: &AgentSignature) -> String {
         "view" => format!("showed {friend} how logs stand"),
         "invoice" => format!("asked to be paid {amount}").trim_end().to_owned(),
         "advert" => format!("published what can go to and from {friend}"),
+        "spend" => match &signed.account {
+            Some(account) => format!("was asked by {account} to pay {friend} {amount}"),
+            None => format!("was asked to pay {friend} {amount}"),
+        },
         "reply" => format!("handed {friend} an answer for somebody who pays"),
         other => format!("signed for {friend}: {other} {amount}")
             .trim_end()

@@ -1,20 +1,33 @@
 //! The command line: what can be asked, in which words.
 
+mod account;
 mod agent;
 mod payments;
 mod promises;
+mod requests;
 mod rules;
 mod services;
+mod settle;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use account::{AccountCommand, AccountNew, AccountSpend};
 pub use agent::{AgentCommand, AgentOn};
-pub use payments::{Clear, ExchangeCommand, ForwardCommand, ForwardOn, Invoice};
+pub use payments::{
+    Clear, EndpointCommand, ExchangeCommand, ForwardCommand, ForwardOn, Invoice, Reassign,
+};
 pub use promises::{LogCommand, PromiseCommand, Promises, SecretCommand, WatchtowerCommand};
 
+pub use requests::{CallCommand, RequestCommand, RequestNew, RequestPay};
+
 pub use rules::{Block, RuleAdd, RuleCommand, Says};
+
+pub use settle::{
+    LightningArgs, RailAdd, RailAddBitcoind, RailAddCln, RailAddLnd, RailCommand, RailLimits,
+    Settle, SettleAuto, SettleAutoConfirm, SettleCommand,
+};
 
 pub use services::{Offer, Opinion, Rate, RatedAs, ServiceCommand, Services};
 
@@ -94,6 +107,11 @@ pub enum Command {
     Forward(ForwardCommand),
     /// Clear circles of debts: what you owe falls, and what you are owed, and nobody pays for it
     Clear(Clear),
+    /// Hand on what a friend owes you: they owe it to somebody else then, all or nothing
+    Reassign(Box<Reassign>),
+    /// Where you can be paid outside: Lightning, on-chain, a bank account
+    #[command(subcommand)]
+    Endpoint(EndpointCommand),
     /// Rules about whom you did not add: friends of friends, tags, distance
     #[command(subcommand)]
     Rule(RuleCommand),
@@ -104,9 +122,23 @@ pub enum Command {
     /// An agent at your plugin that keeps books while this device is off
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Payment accounts: let apps spend for you up to a limit, with a key of their own
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// Exchange units for payments that you pass on, at rates that you publish
     #[command(subcommand)]
     Exchange(ExchangeCommand),
+    /// Have a friend who owes you pay an invoice for you: atomicity settle ben "5.00 USD" --invoice lnbc…
+    Settle(Box<Settle>),
+    /// Ask to be paid, once or again and again, by one or by many together; pay what others ask for
+    #[command(subcommand)]
+    Request(RequestCommand),
+    /// Debts that are called in by themselves once they are too large or too old
+    #[command(subcommand)]
+    Call(CallCommand),
+    /// What pays for you outside, such as a Lightning node
+    #[command(subcommand)]
+    Rail(RailCommand),
     /// Promises that may become due, and what has become of them
     Promises(Promises),
     /// Secrets that promises hang on

@@ -1,6 +1,8 @@
 //! Events, as JSON and in words.
 
-use atomicity_client::wallet::{Direction, WalletEvent, WalletEventKind};
+mod requests;
+
+use atomicity_client::wallet::{Direction, SettleRole, WalletEvent, WalletEventKind};
 use atomicity_ledger::Unit;
 use serde_json::{Map, Value, json};
 
@@ -50,6 +52,25 @@ fn event_fields(kind: &WalletEventKind, put: &mut impl FnMut(&str, Value)) -> &'
             money(put, "fee", unit, *fee);
             "passed_on"
         }
+        WalletEventKind::Settlement {
+            id,
+            role,
+            unit,
+            amount,
+            stage,
+            reason,
+            waits_for_user,
+        } => {
+            put("settlement", json!(id.to_string()));
+            put("role", json!(role.as_str()));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            put("stage", json!(stage));
+            put("reason", json!(reason));
+            put("waits_for_you", json!(waits_for_user));
+            "settlement"
+        }
+        WalletEventKind::Spend { .. } => crate::account::event_fields(kind, put),
         WalletEventKind::InvoicePaid {
             invoice,
             unit,
@@ -252,7 +273,7 @@ fn event_fields(kind: &WalletEventKind, put: &mut impl FnMut(&str, Value)) -> &'
             put("message", json!(message));
             "error"
         }
-        _ => "other",
+        other => requests::fields(other, put).unwrap_or("other"),
     }
 }
 
@@ -286,6 +307,28 @@ pub fn event_text(event: &WalletEvent) -> String {
             minor_text(unit, *amount),
             minor_text(unit, *fee)
         ),
+        WalletEventKind::Settlement {
+            id,
+            role,
+            unit,
+            amount,
+            stage,
+            reason,
+            waits_for_user,
+        } => {
+            let money = minor_text(unit, *amount);
+            let what = match role {
+                SettleRole::Holder => format!("settlement {id}: {friend} pays for you, {money}"),
+                SettleRole::Issuer => format!("settlement {id}: you pay for {friend}, {money}"),
+            };
+            let why = reason.map(|why| format!(" ({why})")).unwrap_or_default();
+            let ask = match waits_for_user {
+                true => format!("; agree with: atomicity settle pay {id}"),
+                false => String::new(),
+            };
+            format!("{what}: {stage}{why}{ask}")
+        }
+        kind @ WalletEventKind::Spend { .. } => crate::account::event_text(kind),
         WalletEventKind::InvoicePaid {
             invoice,
             unit,
@@ -440,7 +483,8 @@ pub fn event_text(event: &WalletEvent) -> String {
         }
         WalletEventKind::Reachable { what, who } => format!("{what} {who} can be reached again"),
         WalletEventKind::Error { message, .. } => message.clone(),
-        _ => "something happened that this version has no words for".to_owned(),
+        other => requests::text(other, friend)
+            .unwrap_or_else(|| "something happened that this version has no words for".to_owned()),
     };
     format!("{}  {what}", time_text(event.at))
 }

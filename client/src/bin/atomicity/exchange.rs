@@ -122,10 +122,20 @@ pub fn of(way: &Way) -> Option<&WayExchange> {
 /// What a way with an exchange costs, in words.
 pub fn quote(way: &Way, exchange: &WayExchange) -> String {
     format!(
-        "with {} in all, at a rate of {}:",
+        "with {} in all, at a rate of {}{}:",
         minor_text(&exchange.rate.take, way.promised()),
-        rate_words(&exchange.rate)
+        rate_words(&exchange.rate),
+        doubt(way)
     )
+}
+
+/// What is to be said where nobody looked to the end.
+pub fn doubt(way: &Way) -> &'static str {
+    if way.exact {
+        ""
+    } else {
+        " (perhaps not the cheapest)"
+    }
 }
 
 /// The unit to pay with, and the most of it.

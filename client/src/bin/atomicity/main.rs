@@ -3,10 +3,13 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use, 3 refused by a limit, 4 nothing could be reached, 5 this copy must not sign, 6 the
 //! root key can't be opened, 7 the wallet can't be written.
 
+mod account;
 mod agent;
 mod args;
+mod call;
 mod clear;
 mod doctor;
+mod endpoint;
 mod events;
 mod evidence;
 mod exchange;
@@ -20,10 +23,14 @@ mod pay;
 mod payment;
 mod profile;
 mod promise;
+mod rail;
+mod reassign;
 mod recover;
+mod request;
 mod rule;
 mod secrets;
 mod services;
+mod settle;
 mod sync;
 mod unit;
 
@@ -142,11 +149,18 @@ async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
         Command::Receipt { payment } => payment::receipt(context, &payment).await,
         Command::Forward(command) => forward::run(context, command).await,
         Command::Clear(args) => clear::run(context, &args).await,
+        Command::Endpoint(command) => endpoint::run(context, command).await,
+        Command::Reassign(args) => reassign::run(context, &args).await,
         Command::Rule(command) => rule::run(context, command).await,
         Command::Block(args) => rule::block(context, &args, true).await,
         Command::Unblock(args) => rule::block(context, &args, false).await,
         Command::Agent(command) => agent::run(context, command).await,
+        Command::Account(command) => account::run(context, command).await,
         Command::Exchange(command) => exchange::run(context, command).await,
+        Command::Settle(args) => settle::run(context, *args).await,
+        Command::Request(command) => request::run(context, command).await,
+        Command::Call(command) => call::run(context, command).await,
+        Command::Rail(command) => rail::run(context, command).await,
         Command::Promises(args) => promise::promises(context, args).await,
         Command::Secret(command) => promise::secret(context, command).await,
         Command::Log(command) => log::run(context, command).await,

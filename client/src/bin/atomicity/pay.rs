@@ -255,6 +255,7 @@ fn item_text(item: &HistoryItem, friend: Option<&str>) -> String {
         "expired" => format!("{friend}'s promise of {amount} has expired, by proof"),
         "released" if outward => format!("{friend} gave up your promise of {amount}"),
         "released" => format!("you gave up {friend}'s promise of {amount}"),
+        "spend" => format!("{friend} is to be paid {amount}"),
         "published" => format!("you published a secret on which a promise of {friend} hung"),
         "log_caught" => "a log was caught in a lie".to_owned(),
         kind => format!("{kind} {friend} {amount}").trim_end().to_owned(),

@@ -147,6 +147,7 @@ async fn dry_run(
         });
         json!({
             "fee": way.fee().to_string(),
+            "exact": way.exact,
             "fee_text": minor_text(unit, way.fee()),
             "promised": way.promised().to_string(),
             "exchange": exchange::of(way).map(|e| exchange::rate_value(&e.rate)),
@@ -169,7 +170,11 @@ async fn dry_run(
     for way in &ways {
         lines.push(match exchange::of(way) {
             Some(exchange) => exchange::quote(way, exchange),
-            None => format!("for a fee of {}:", minor_text(unit, way.fee())),
+            None => format!(
+                "for a fee of {}{}:",
+                minor_text(unit, way.fee()),
+                exchange::doubt(way)
+            ),
         });
         for part in &way.parts {
             let mut names = Vec::new();

@@ -99,6 +99,33 @@ pub(crate) async fn put_vouch(
     Ok(())
 }
 
+/// When the word of a friend about somebody was read last.
+pub(crate) async fn word_read(
+    conn: &mut SqliteConnection,
+    friend: &UserKey,
+    user: &UserKey,
+) -> Result<Option<u64>, ClientError> {
+    let (friend, user) = (friend.to_string(), user.to_string());
+    let row = sqlx::query!(
+        "SELECT checked_at FROM vouch WHERE friend = ? AND user = ?",
+        friend,
+        user
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| from_sql(row.checked_at)))
+}
+
+/// When those follows were read that were not read the longest.
+pub(crate) async fn oldest_follows(
+    conn: &mut SqliteConnection,
+) -> Result<Option<u64>, ClientError> {
+    let row = sqlx::query!("SELECT read_at FROM follows_read ORDER BY read_at LIMIT 1")
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.map(|row| from_sql(row.read_at)))
+}
+
 /// The files of the user's own tags that are known.
 pub(crate) async fn tag_files(
     conn: &mut SqliteConnection,

@@ -304,7 +304,7 @@ impl Wallet {
 }
 
 /// Keeps a revocation, so that it goes along when the user moves.
-async fn keep_revocation(
+pub(in super::super) async fn keep_revocation(
     conn: &mut sqlx::SqliteConnection,
     revocation: &Signed<Revocation>,
 ) -> Result<(), ClientError> {

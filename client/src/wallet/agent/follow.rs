@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::super::books::Change;
 use super::super::event::{WalletEvent, WalletEventKind};
 use super::super::routed::{self, Word};
-use super::super::{Direction, HistoryItem, now};
+use super::super::{Direction, HistoryItem, accounts, now};
 use crate::error::ClientError;
 use crate::net::plugin::{AgentEvent, Signature};
 use crate::store::contacts::Contact;
@@ -136,6 +136,37 @@ fn word(kind: &str, body: &Value, (peer, me): (UserKey, UserKey)) -> Option<Word
             at: now(),
         }),
         _ => return None,
+    })
+}
+
+/// What an event says of a spend of one of the user's payment accounts.
+pub(super) fn spend(event: &AgentEvent) -> Option<WalletEvent> {
+    #[derive(Deserialize)]
+    struct Told {
+        id: RecordId,
+        name: String,
+        unit: Unit,
+        amount: Value,
+        state: String,
+        #[serde(default)]
+        reason: Option<String>,
+    }
+    if event.kind != "spend" {
+        return None;
+    }
+    let told: Told = serde_json::from_value(event.body.clone()).ok()?;
+    Some(WalletEvent {
+        at: event.at,
+        user: None,
+        friend: None,
+        kind: WalletEventKind::Spend {
+            id: told.id,
+            account: told.name,
+            unit: told.unit,
+            amount: number(Some(&told.amount))?,
+            state: told.state,
+            reason: told.reason,
+        },
     })
 }
 
@@ -397,7 +428,14 @@ pub(super) async fn take_signature(
     item: &Signature,
 ) -> Result<(), ClientError> {
     let line = match AnyRecord::decode(&item.record) {
-        Ok(AnyRecord::Payment(payment)) => payment_line(payment.record()),
+        Ok(AnyRecord::Payment(payment)) => {
+            let account = accounts::take_payment(change, &payment, item.at).await?;
+            HistoryItem {
+                note: account.map(|name| format!("for {name:?}")),
+                ..payment_line(payment.record())
+            }
+        }
+        Ok(AnyRecord::Spend(spend)) => return accounts::take_spend(change, &spend, item.at).await,
         Ok(AnyRecord::ConditionalIou(iou)) => {
             let reference = iou.hash().to_string();
             if history::promised(change.conn(), Direction::Out, &reference)

@@ -12,13 +12,15 @@ use serde_json::{Value, json};
 use super::super::access::Keys;
 use super::super::books::{self, Change};
 use super::super::pay::PaymentFault;
+use super::super::rules::told;
+use super::super::settle::SettleFault;
 use super::super::{HistoryItem, Wallet, directory, entropy, units};
 use super::ask::line_terms;
 use super::{agent_error, delegation, keeps};
 use crate::error::ClientError;
 use crate::net::plugin::{AgentPair, PluginClient};
 use crate::store::pairs::agent::{self, AgentPairRow, AgentRow, AgentStage};
-use crate::store::{contacts, forwarding, inbox, invoices, pairs, rules, settings};
+use crate::store::{contacts, forwarding, inbox, invoices, pairs, rules, settings, settlements};
 
 impl Wallet {
     /// Hands the books with one peer over, or goes on where that stopped.
@@ -67,6 +69,10 @@ impl Wallet {
         let name = contact.map_or_else(|| user.to_z32(), |contact| contact.name);
         if pair.is_waiting() {
             return Err(ClientError::WaitingForAck(name));
+        }
+        // What is being settled here is told to rails from here.
+        if settlements::any_open(change.conn(), user).await? {
+            return Err(SettleFault::Open(name).into());
         }
         // What is being collected here is decided here: its secret may be with a log.
         for hash in invoices::busy(change.conn()).await? {
@@ -138,7 +144,12 @@ impl Wallet {
             allowed.push(unit);
         }
         let adverts = agent::keeps_most(&mut conn).await?;
-        Ok((body.body, json!({ "units": allowed, "adverts": adverts })))
+        let by_rule = told::lines(&mut conn, user).await?;
+        let mut settings = json!({ "units": allowed, "adverts": adverts });
+        if let (false, Some(settings)) = (by_rule.is_empty(), settings.as_object_mut()) {
+            settings.insert("by_rule".to_owned(), by_rule.into());
+        }
+        Ok((body.body, settings))
     }
 
     /// Tells the agent the newest limits towards a peer.

@@ -187,6 +187,23 @@ impl Wallet {
         Ok(seen)
     }
 
+    /// Asks the agent what became of an invoice, now.
+    pub(in super::super) async fn look_at_invoice(
+        &self,
+        id: &RecordId,
+    ) -> Result<Vec<WalletEvent>, ClientError> {
+        let row = self.agent_row().await?;
+        let client = self.plugin_client(row.plugin.clone()).await?;
+        let mut told = Vec::new();
+        for (id, seen) in self.see_invoices(&client, [*id]).await? {
+            let mut change = self.change().await?;
+            let (_, events) = take(&mut change, self.user(), &row, &id, &seen).await?;
+            change.commit().await?;
+            told.extend(events);
+        }
+        Ok(told)
+    }
+
     /// Takes invoices back before the agent ends: those that were made here are looked after here again, the others are withdrawn.
     ///
     /// # Errors
@@ -319,8 +336,8 @@ pub(super) async fn take(
     invoices::put(change.conn(), &row).await?;
     let mut told = Vec::new();
     if seen.state == "paid" && !was_paid {
-        let kind = invoice::note_paid(change, invoice, received).await?;
-        told.extend(kind.map(|kind: WalletEventKind| WalletEvent {
+        let kinds = invoice::note_paid(change, invoice, received).await?;
+        told.extend(kinds.into_iter().map(|kind: WalletEventKind| WalletEvent {
             at: seen.ended_at.unwrap_or_else(|| now().millis()),
             user: None,
             friend: None,

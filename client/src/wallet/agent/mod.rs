@@ -31,6 +31,7 @@ use crate::store::pairs::agent::{self, AgentPairRow, AgentRow};
 use crate::store::{logs, publications, settings, units};
 
 pub use crate::store::pairs::agent::AgentStage;
+pub(super) use back::keep_revocation;
 pub use back::{TakenBack, TakenBackBy};
 pub(super) use invoices::WANTED_HERE;
 pub use seen::{AgentPairView, AgentSignature, AgentStatus};

@@ -81,6 +81,8 @@ pub struct AgentSignature {
     pub unit: Option<atomicity_ledger::Unit>,
     /// How much it is about, in minor units.
     pub amount: Option<u64>,
+    /// What the user calls the payment account that asked, if one did.
+    pub account: Option<String>,
     /// The record in compact form.
     pub record: String,
 }
@@ -167,6 +169,7 @@ impl Wallet {
         for item in newest {
             shown.push(AgentSignature {
                 friend: self.name_of(&item.peer).await?,
+                account: self.account_named_in(&item.record).await?,
                 id: item.id,
                 at: item.at,
                 user: item.peer,

@@ -79,6 +79,7 @@ impl Wallet {
         self.copy_changed(row, client, tended).await?;
         // What was signed first: an acknowledgement of it finds it in the history then.
         self.read_signatures(client).await?;
+        self.read_spends(client).await?;
         self.read_agent_events(client, tended).await
     }
 
@@ -217,6 +218,7 @@ impl Wallet {
                     Some(peer) => contacts::get(change.conn(), peer).await?,
                     None => None,
                 };
+                tended.events.extend(follow::spend(event));
                 let told = follow::take(&mut change, self.user(), contact, event).await?;
                 tended.moved |= told.iter().any(|event| event.kind.is_about_payments());
                 tended.events.extend(told);

@@ -1,49 +1,13 @@
 //! Logs that died: tombstones of their cosigners end the window, wherever they are found.
 
 use atomicity_witness_log::{
-    Checkpoint, ExpiryProof, ForkProof, LogError, LogTerms, SignedCheckpoint, SignedNote,
-    Tombstone, Tombstones, Verdict, judge,
+    Checkpoint, End, ForkProof, SignedCheckpoint, SignedNote, Tombstone, Tombstones,
 };
 
-use super::{Log, Window};
+use super::Log;
 use crate::error::ClientError;
 use crate::net::log::LogSite;
 use crate::wallet::Wallet;
-
-/// How a dead log ended.
-#[derive(Clone, Debug)]
-pub(crate) struct End {
-    notes: Vec<SignedNote>,
-    size: u64,
-    /// Everything from the oldest open promise on, and the log's own last checkpoint.
-    window: Option<(Window, SignedNote)>,
-}
-
-impl End {
-    /// That these terms had expired when the log ended; `None` if they had not.
-    pub(crate) fn expiry(&self, terms: &LogTerms<'_>) -> Result<Option<ExpiryProof>, LogError> {
-        if terms.from_size >= self.size {
-            let range = atomicity_witness_log::CompactRange::new();
-            let proof = ExpiryProof::build_tombstoned(range, Vec::new(), None, self.notes.clone())?;
-            return Ok(Some(proof));
-        }
-        let Some((window, last)) = &self.window else {
-            return Ok(None);
-        };
-        let leaves = window.from(terms.from_size);
-        let said = judge(terms.from_size, terms.deadline_ms, terms.hash, leaves);
-        if matches!(said, Verdict::Published { .. }) {
-            return Ok(None);
-        }
-        ExpiryProof::build_tombstoned(
-            window.range_at(terms.from_size)?,
-            leaves.to_vec(),
-            Some(last.clone()),
-            self.notes.clone(),
-        )
-        .map(Some)
-    }
-}
 
 impl Wallet {
     /// Asks the cosigners of a log whether it is dead. `from` is where the oldest open promise begins.
@@ -59,16 +23,11 @@ impl Wallet {
         let window = if from < end.size {
             let last = self.last_checkpoint(log, end.size).await?;
             let tree = Checkpoint::new(&log.row.origin, end.size, end.root);
-            let read = self.read_to_end(log, from, &tree, last.clone()).await?;
-            Some((read, last))
+            Some(self.read_to_end(log, from, &tree, last).await?)
         } else {
             None
         };
-        Ok(Some(End {
-            notes,
-            size: end.size,
-            window,
-        }))
+        Ok(Some(End::new(notes, end.size, window)))
     }
 
     /// One valid tombstone of each cosigner, at most.

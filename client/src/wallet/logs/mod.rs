@@ -6,25 +6,25 @@
 mod dead;
 mod pin;
 mod towers;
+mod view;
 mod window;
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use atomicity_ledger::PolicyHash;
 use atomicity_ledger::pair::{KnownLog, KnownLogs};
 use atomicity_ledger::record::MAX_TERM_LOGS;
 use atomicity_ledger::text::{Address, ProofText};
-use atomicity_witness_log::{ForkProof, Policy, SignedNote, VerifierKey};
+use atomicity_witness_log::fork::Role;
+use atomicity_witness_log::{Distrust, ForkProof, Liars, Policy, SignedNote, VerifierKey};
 use sqlx::SqliteConnection;
+
+pub use view::{CosignerView, ForkView, LogView};
+use view::{view, words_of};
 
 use super::{HistoryItem, Wallet, now};
 use crate::error::ClientError;
 use crate::net::log::LogSite;
 use crate::store::logs::{self, ForkRow, LogRow, MAX_LOGS};
 use crate::store::{parse_own, watchtowers};
-
-pub(crate) use dead::End;
-pub(crate) use window::Window;
 
 /// The most logs that a credit line says to be refused.
 const MAX_REFUSED: usize = 16;
@@ -36,64 +36,6 @@ pub(crate) struct Log {
     pub(crate) policy: Policy,
     pub(crate) key: VerifierKey,
     pub(crate) site: LogSite,
-}
-
-/// A log, as it is shown.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct LogView {
-    /// Its name.
-    pub origin: String,
-    /// Where it is.
-    pub url: String,
-    /// The hash of the policy in force.
-    pub policy_hash: PolicyHash,
-    /// The cosigners of the policy.
-    pub cosigners: Vec<CosignerView>,
-    /// Whose signatures count, in words.
-    pub quorum: String,
-    /// The size of the newest checkpoint that counted; `None` if none was seen yet.
-    pub size: Option<u64>,
-    /// When it was last confirmed, Unix milliseconds.
-    pub checked_at: Option<u64>,
-    /// Since when it is known, Unix milliseconds.
-    pub added_at: u64,
-    /// Whether new promises may hang on it.
-    pub usable: bool,
-    /// Whether the user refuses it.
-    pub refused: bool,
-    /// Proofs that it, or one of its cosigners, lied.
-    pub forks: Vec<ForkView>,
-}
-
-/// A cosigner of a policy.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct CosignerView {
-    /// Its verifier key.
-    pub key: String,
-    /// Where it is.
-    pub url: Option<String>,
-}
-
-/// A proof that somebody lied.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ForkView {
-    /// The log.
-    pub origin: String,
-    /// The verifier key of who lied.
-    pub culprit: String,
-    /// `log` or `cosigner`.
-    pub role: String,
-    /// What was done, by its stable name.
-    pub what: String,
-    /// The same in words.
-    pub words: String,
-    /// When this wallet learned of it, Unix milliseconds.
-    pub found_at: u64,
-    /// The proof.
-    pub proof: Vec<u8>,
 }
 
 impl Log {
@@ -132,74 +74,31 @@ fn read_policy(text: &str, origin: &str) -> Result<(Policy, VerifierKey), Client
 
 /// Why a log is not to be relied on any more, if it is so.
 fn why_refused(row: &LogRow, forks: &[ForkRow]) -> Option<String> {
-    let mine: Vec<&ForkRow> = forks
-        .iter()
-        .filter(|fork| fork.origin == row.origin)
-        .collect();
-    if let Some(fork) = mine.iter().find(|fork| fork.role == "log") {
-        return Some(format!("it is proven that {}", words_of(&fork.proof)));
+    let mine = || forks.iter().filter(|fork| fork.origin == row.origin);
+    let mut liars = Liars::default();
+    for fork in mine() {
+        if let (Some(role), Ok(key)) = (Role::named(&fork.role), fork.culprit.parse()) {
+            liars.add(role, &key);
+        }
     }
-    let liars: BTreeSet<[u8; 32]> = mine
-        .iter()
-        .filter_map(|fork| fork.culprit.parse::<VerifierKey>().ok())
-        .map(|key| *key.public())
-        .collect();
-    let policy = Policy::parse(row.policy.as_bytes()).ok();
-    let left = policy.is_some_and(|policy| policy.can_still_reach_quorum(&liars));
-    if !liars.is_empty() && !left {
-        return Some(
-            "it is proven of so many of its cosigners that they lied that no quorum is left"
-                .to_owned(),
-        );
+    let distrust = match Policy::parse(row.policy.as_bytes()) {
+        Ok(policy) => liars.distrust(&policy),
+        Err(_) => (!liars.is_empty()).then_some(Distrust::Log),
+    };
+    match distrust {
+        Some(Distrust::Log) => {
+            let fork = mine().find(|fork| fork.role == Role::Log.name());
+            let words = fork.map_or_else(|| "it lied".to_owned(), |fork| words_of(&fork.proof));
+            return Some(format!("it is proven that {words}"));
+        }
+        Some(Distrust::Cosigners) => {
+            let why =
+                "it is proven of so many of its cosigners that they lied that no quorum is left";
+            return Some(why.to_owned());
+        }
+        None => {}
     }
     row.refused.then(|| "you refuse it".to_owned())
-}
-
-fn words_of(proof: &[u8]) -> String {
-    ForkProof::decode(proof).map_or_else(|_| "it lied".to_owned(), |proof| proof.to_string())
-}
-
-impl From<ForkRow> for ForkView {
-    fn from(row: ForkRow) -> Self {
-        Self {
-            words: words_of(&row.proof),
-            origin: row.origin,
-            culprit: row.culprit,
-            role: row.role,
-            what: row.what,
-            found_at: row.found_at,
-            proof: row.proof,
-        }
-    }
-}
-
-/// Whose cosignatures a policy asks for, in words.
-fn quorum_words(policy: &str) -> String {
-    let mut groups: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
-    let mut quorum = "none";
-    for line in policy.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
-            ["group", name, threshold, members @ ..] => {
-                groups.insert(name, (threshold, members.len()));
-            }
-            ["quorum", name] => quorum = name,
-            _ => {}
-        }
-    }
-    if quorum == "none" {
-        return "no cosigner has to sign: only the log's own word counts".to_owned();
-    }
-    match groups.get(quorum) {
-        Some(("all", of)) => format!("all {of} cosigners of the group {quorum} have to sign"),
-        Some(("any", of)) => {
-            format!("any 1 of the {of} cosigners of the group {quorum} has to sign")
-        }
-        Some((count, of)) => {
-            format!("any {count} of the {of} cosigners of the group {quorum} have to sign")
-        }
-        None => format!("the cosigner {quorum} has to sign"),
-    }
 }
 
 /// The names of the logs that are not to be relied on.
@@ -380,10 +279,7 @@ impl Wallet {
         let row = ForkRow {
             origin: culprit.origin.clone(),
             culprit: culprit.key.to_string(),
-            role: match culprit.role {
-                atomicity_witness_log::fork::Role::Log => "log".to_owned(),
-                atomicity_witness_log::fork::Role::Cosigner => "cosigner".to_owned(),
-            },
+            role: culprit.role.name().to_owned(),
             what: culprit.what.code().to_owned(),
             proof: proof.encode(),
             found_at: now().millis(),
@@ -467,41 +363,4 @@ pub enum LogSource {
     Address(String),
     /// The text of its policy.
     Policy(String),
-}
-
-fn view(row: LogRow, forks: &[ForkRow]) -> Result<LogView, ClientError> {
-    let policy = Policy::parse(row.policy.as_bytes())?;
-    let cosigners = policy.cosigners().iter().map(|cosigner| CosignerView {
-        key: cosigner.key.to_string(),
-        url: cosigner.url.clone(),
-    });
-    let forks_here = forks.iter().filter(|fork| fork.origin == row.origin);
-    Ok(LogView {
-        cosigners: cosigners.collect(),
-        quorum: quorum_words(&row.policy),
-        policy_hash: parse_own(&row.policy_hash, "the hash of a policy")?,
-        usable: why_refused(&row, forks).is_none(),
-        forks: forks_here.cloned().map(ForkView::from).collect(),
-        size: row.checkpoint.as_ref().map(|_| row.size),
-        checked_at: row.checked_at,
-        added_at: row.added_at,
-        refused: row.refused,
-        origin: row.origin,
-        url: row.url,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quorum_words;
-
-    #[test]
-    fn a_quorum_is_told_in_words() {
-        let none = quorum_words("log a\nquorum none\n");
-        assert!(none.contains("no cosigner"), "{none}");
-        let two = quorum_words("witness x k\ngroup g 2 x y z\nquorum g\n");
-        assert!(two.contains("any 2 of the 3"), "{two}");
-        let one = quorum_words("witness x k\nquorum x\n");
-        assert!(one.contains("the cosigner x"), "{one}");
-    }
 }

@@ -9,10 +9,7 @@ use atomicity_witness_log::fork::inspect;
 use atomicity_witness_log::rule::MAX_WINDOW;
 use atomicity_witness_log::tile::{TILE_WIDTH, bundles, decode_bundle};
 use atomicity_witness_log::tree::RangeSource;
-use atomicity_witness_log::{
-    Checkpoint, CompactRange, ExpiryProof, Hash, Leaf, LogError, LogTerms, PublicationProof,
-    SignedNote, TilePath, Verdict, judge,
-};
+use atomicity_witness_log::{Checkpoint, CompactRange, Hash, Leaf, SignedNote, TilePath, Window};
 
 use super::Log;
 use super::pin::range_before;
@@ -21,87 +18,12 @@ use crate::net::log::LogSite;
 use crate::store::windows::{self, WindowRow};
 use crate::wallet::Wallet;
 
-/// The entries of a log from `base.size()` on, as the checkpoint has them.
-#[derive(Clone, Debug)]
-pub(crate) struct Window {
-    /// The hashes before.
-    base: CompactRange,
-    leaves: Vec<Leaf>,
-    /// The checkpoint of the tree that ends with them.
-    note: SignedNote,
-}
-
 /// Raw entries, not checked yet.
 struct Entries {
     base: CompactRange,
     entries: Vec<Vec<u8>>,
     /// Bundles that were fetched just now.
     fresh: Vec<(TilePath, Vec<u8>)>,
-}
-
-impl Window {
-    /// The time of the newest entry, in unix milliseconds of the log's clock.
-    pub(crate) fn last_time_ms(&self) -> Option<u64> {
-        self.leaves.last().map(Leaf::time_ms)
-    }
-
-    /// The entries from `from` on.
-    pub(crate) fn from(&self, from: u64) -> &[Leaf] {
-        let at = from.saturating_sub(self.base.size());
-        let at = usize::try_from(at).unwrap_or(usize::MAX);
-        self.leaves.get(at..).unwrap_or_default()
-    }
-
-    /// What the log says about these terms so far.
-    pub(crate) fn verdict(&self, terms: &LogTerms<'_>) -> Verdict {
-        if terms.from_size < self.base.size() {
-            return Verdict::Open;
-        }
-        judge(
-            terms.from_size,
-            terms.deadline_ms,
-            terms.hash,
-            self.from(terms.from_size),
-        )
-    }
-
-    /// The hashes before `index`, and the tree after them.
-    pub(crate) fn range_at(&self, index: u64) -> Result<CompactRange, LogError> {
-        let mut range = self.base.clone();
-        let count = index.saturating_sub(self.base.size());
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        for leaf in self.leaves.iter().take(count) {
-            range.append(leaf.hash())?;
-        }
-        Ok(range)
-    }
-
-    fn source(&self) -> RangeSource {
-        RangeSource::new(
-            self.base.clone(),
-            self.leaves.iter().map(Leaf::hash).collect(),
-        )
-    }
-
-    /// That the entry at `index` stands in the log.
-    pub(crate) fn publication(&self, index: u64) -> Result<PublicationProof, LogError> {
-        let leaf = *self.from(index).first().ok_or(LogError::OutOfRange)?;
-        PublicationProof::build(&self.source(), index, leaf, self.note.clone())
-    }
-
-    /// That these terms expired with the entry at `index`.
-    pub(crate) fn expiry(&self, terms: &LogTerms<'_>, index: u64) -> Result<ExpiryProof, LogError> {
-        let range = self.range_at(terms.from_size)?;
-        let count = index.saturating_sub(terms.from_size).saturating_add(1);
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let leaves: Vec<Leaf> = self
-            .from(terms.from_size)
-            .iter()
-            .take(count)
-            .copied()
-            .collect();
-        ExpiryProof::build(range, leaves, &self.source(), self.note.clone())
-    }
 }
 
 impl Wallet {
@@ -236,14 +158,10 @@ impl Wallet {
             .iter()
             .map(|entry| Leaf::decode(entry))
             .collect::<Result<Vec<_>, _>>()?;
-        let window = Window {
-            base: read.base,
-            leaves,
-            note,
-        };
+        let window = Window::new(read.base, leaves, note);
         let row = WindowRow {
             start,
-            base: bytes_of(&window.base),
+            base: bytes_of(window.base()),
         };
         let mut tx = self.store().write().await?;
         if !goes_on {
@@ -280,11 +198,8 @@ impl Wallet {
             match self.read_from(log, &site, end, start, None).await {
                 Ok(read) => {
                     let leaves = read.entries.iter().map(|entry| Leaf::decode(entry));
-                    return Ok(Window {
-                        base: read.base,
-                        leaves: leaves.collect::<Result<_, _>>()?,
-                        note: last,
-                    });
+                    let leaves = leaves.collect::<Result<_, _>>()?;
+                    return Ok(Window::new(read.base, leaves, last));
                 }
                 Err(error) => failure = error,
             }

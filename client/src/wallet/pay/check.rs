@@ -133,6 +133,7 @@ mod tests {
         };
         Way {
             parts: parts.iter().map(part).collect(),
+            exact: true,
         }
     }
 
@@ -152,6 +153,8 @@ mod tests {
             deadline_ms: 60_000,
             logs: Vec::new(),
             until: 0,
+            from_claim: false,
+            spend: None,
         };
         let mut need = Need::all(&plan);
         change(&mut plan, &mut need);

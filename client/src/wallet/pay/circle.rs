@@ -196,6 +196,8 @@ impl Wallet {
             along: Some(circle.users.clone()),
             deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
             until: now().millis(),
+            from_claim: false,
+            spend: None,
         };
         let hops = circle.users.iter().map(|user| (*user, circle.amount));
         let way = Way {
@@ -203,6 +205,7 @@ impl Wallet {
                 hops: hops.collect(),
                 exchange: None,
             }],
+            exact: true,
         };
         let keys = self.keys_round(&circle).await?;
         let id = self.begin(&plan, &way, &keys).await?;

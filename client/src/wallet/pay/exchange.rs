@@ -193,7 +193,11 @@ impl Wallet {
             hops,
             exchange: Some(WayExchange { at, rate }),
         };
-        let way = Way { parts: vec![part] };
+        let way = Way {
+            parts: vec![part],
+            // Others exchange as well, perhaps for less.
+            exact: false,
+        };
         check(self.user(), plan, need, &way)?;
         profiles.extend(found.profiles);
         Ok((way, profiles))

@@ -24,9 +24,20 @@ pub enum PaymentFault {
     /// The debts of a circle are not, or no more, what they were said to be.
     #[error("this circle of debts can't be cleared: {0}")]
     CircleInvalid(&'static str),
+    /// A friend owes the user less than is to be handed on.
+    #[error("they owe you {claim}, and this takes {needed}, fees included")]
+    ClaimTooSmall {
+        /// What is owed, less what is promised already.
+        claim: String,
+        /// What it takes.
+        needed: String,
+    },
     /// It is the user's own.
     #[error("this would pay yourself")]
     OwnInvoice,
+    /// It is a request, of which one pays a part that the payee grants.
+    #[error("this is a request: pay it with `atomicity request pay`")]
+    IsRequest(String),
     /// The payer has to say how much.
     #[error("how much? nothing here names an amount")]
     AmountMissing,
@@ -113,7 +124,9 @@ impl PaymentFault {
             Self::InvoiceBusy(_) => "invoice_busy",
             Self::ClearingOff(_) => "clearing_off",
             Self::CircleInvalid(_) => "circle_invalid",
+            Self::ClaimTooSmall { .. } => "claim_too_small",
             Self::OwnInvoice => "own_invoice",
+            Self::IsRequest(_) => "is_request",
             Self::AmountMissing => "amount_missing",
             Self::AmountFixed { .. } => "amount_fixed",
             Self::WrongUnit { .. } => "wrong_unit",
@@ -142,6 +155,9 @@ impl PaymentFault {
                 return Some(format!("agree with `atomicity forward clear {unit}`"));
             }
             Self::InvoiceBusy(_) => "try again in a moment",
+            Self::ClaimTooSmall { .. } => {
+                "hand on less, or `atomicity pay` what is missing; nothing was signed"
+            }
             Self::AmountMissing => "give an amount, such as \"5.00 USD/2\"",
             Self::NoCommonLog(_) => "add one of them with `atomicity log add <address>`",
             Self::NoFirstHop(_) => "ask a friend for a credit line",
@@ -168,6 +184,7 @@ impl PaymentFault {
         match self {
             Self::ClearingOff(_)
             | Self::OwnInvoice
+            | Self::IsRequest(_)
             | Self::AmountMissing
             | Self::AmountFixed { .. }
             | Self::WrongUnit { .. }

@@ -6,11 +6,13 @@ mod circle;
 mod drive;
 mod exchange;
 mod fault;
+mod reassign;
 mod routers;
 mod send;
 mod target;
 mod view;
 mod ways;
+mod word;
 
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ pub use circle::Circle;
 pub use drive::PayProgress;
 pub use exchange::WayExchange;
 pub use fault::PaymentFault;
+#[cfg(test)]
+pub(super) use reassign::still_covers;
 pub use target::{PayTarget, Payable};
 pub use view::{PaymentPart, PaymentView, ReceiptView};
 pub use ways::{Way, WayPart};
@@ -59,6 +63,10 @@ pub struct PayOptions {
     pub deadline: Duration,
     /// A few words, for a payee who is away.
     pub memo: Option<Memo>,
+    /// Whether only what the first hop owes the user may be spent: the promise must not make a new debt.
+    pub from_claim: bool,
+    /// For which spend of a payment account: it is paid once.
+    pub(crate) spend: Option<RecordId>,
 }
 
 impl Default for PayOptions {
@@ -72,6 +80,8 @@ impl Default for PayOptions {
             along: None,
             deadline: PAY_DEADLINE,
             memo: None,
+            from_claim: false,
+            spend: None,
         }
     }
 }
@@ -101,6 +111,12 @@ pub(crate) struct Plan {
     pub(crate) logs: Vec<String>,
     /// Until when ways are looked for, Unix milliseconds.
     pub(crate) until: u64,
+    /// Whether only what the first hop owes is spent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) from_claim: bool,
+    /// The spend of a payment account for which it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) spend: Option<RecordId>,
 }
 
 impl Plan {

@@ -112,7 +112,11 @@ impl Wallet {
             }
         }
         found.ways.sort_by_key(Way::promised);
-        found.ways.dedup();
+        found.ways.dedup_by(|next, held| {
+            let same = next.parts == held.parts;
+            held.exact |= same && next.exact;
+            same
+        });
         if found.ways.is_empty() && found.changed.is_empty() {
             return Err(failure);
         }
@@ -135,6 +139,7 @@ impl Wallet {
             });
             let way = Way {
                 parts: parts.collect(),
+                exact: route.exact,
             };
             match check(self.user(), plan, need, &way) {
                 Ok(()) => ways.push(way),
@@ -197,6 +202,7 @@ impl Wallet {
                     hops: part.hops.into_iter().map(|h| (h.user, h.amount)).collect(),
                     exchange: Some(exchange.clone()),
                 }],
+                exact: route.exact,
             };
             match check(self.user(), plan, need, &way) {
                 Ok(()) => judged.ways.push(way),
@@ -219,6 +225,7 @@ fn no_way(plan: &Plan, need: &Need, error: NetError) -> ClientError {
         "cost_too_high" => return cost_too_high(plan.paying(), None, need.room).into(),
         "no_exchange" => "no_exchange",
         "no_route" => "no_route",
+        "gave_up" => "gave_up",
         "too_narrow" => "too_narrow",
         "unknown_payee" => "unknown_payee",
         "unknown_via" => "unknown_via",

@@ -12,17 +12,40 @@ use super::super::books::Change;
 use super::super::promise::{Hangs, PromiseTerms};
 use super::super::{Direction, HistoryItem, Wallet, decide, entropy, logs, secret};
 use super::fault::PaymentFault;
-use super::ways::{Way, WayPart};
-use super::{PaymentState, Plan, open_attempt, seal_attempt};
+use super::reassign::still_covers;
+use super::target::Payable;
+use super::ways::{Need, Way, WayPart};
+use super::{PayOptions, PaymentState, Plan, open_attempt, seal_attempt};
 use crate::error::ClientError;
 use crate::store::pairs::agent;
 use crate::store::payments::{self, PaymentRow};
-use crate::store::rules;
+use crate::store::{accounts, rules};
 
 /// How long a process that looks after a payment is believed to do so, milliseconds.
 pub(super) const LEASE_MS: u64 = 15_000;
 
 impl Wallet {
+    /// Looks for ways, and signs the promises of the first that can be taken.
+    pub(crate) async fn begin_payment(
+        &self,
+        payable: &Payable,
+        options: &PayOptions,
+    ) -> Result<RecordId, ClientError> {
+        let plan = self.plan(payable, options).await?;
+        let found = self.find_ways(&plan, &Need::all(&plan)).await?;
+        let mut failure = ClientError::from(PaymentFault::RouteInvalid("it names no route"));
+        for way in &found.ways {
+            let keys = self.hop_keys(way, &found.profiles).await?;
+            match self.begin(&plan, way, &keys).await {
+                Ok(id) => return Ok(id),
+                // The first friend can't take it after all: another way may do.
+                Err(ClientError::Ledger(error)) => failure = error.into(),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failure)
+    }
+
     /// Signs the promises of a new payment.
     pub(super) async fn begin(
         &self,
@@ -65,6 +88,12 @@ impl Wallet {
             .await?;
         row.attempt = seal_attempt(&change.keys, &row, &attempt)?;
         payments::put(change.conn(), &row).await?;
+        if let Some(spend) = &plan.spend
+            && !accounts::begun(change.conn(), spend, &row.id).await?
+        {
+            // Another process pays it: nothing of this is kept.
+            return Err(PaymentFault::BeingPaid(spend.to_string()).into());
+        }
         change.commit().await?;
         // From here on the payment stands; what the agent can't be asked now is asked later.
         self.ask_soon(&row.id).await?;
@@ -161,6 +190,11 @@ impl Wallet {
         };
         let number = attempt.parts().len();
         let step = attempt.send(number, neighbour, route, ceiling, &context)?;
+        if plan.from_claim {
+            let part = attempt.parts().get(number);
+            let promised = part.map_or(0, |part| part.amount.minor());
+            still_covers(&pair, plan.paying(), promised, change.now)?;
+        }
         change.save(&pair).await?;
         let records: Vec<AnyRecord> = step.send.into_iter().map(|(_, record)| record).collect();
         decide::dispatch(change, self.user(), &pair, records).await?;

@@ -64,6 +64,9 @@ impl Wallet {
         if is_link {
             return match whom.parse::<Link>()? {
                 Link::Invoice(invoice) => self.payable_invoice(invoice, amount).await,
+                Link::Request(request) => {
+                    Err(PaymentFault::IsRequest(request.record().id.to_string()).into())
+                }
                 Link::User(link) => {
                     let money = match (amount, link.wanted) {
                         (Some(text), wanted) => {
@@ -202,6 +205,8 @@ impl Wallet {
             deadline_ms: u64::try_from(options.deadline.as_millis()).unwrap_or(u64::MAX),
             logs,
             until: at.saturating_add(PATIENCE_MS),
+            from_claim: options.from_claim,
+            spend: options.spend,
         })
     }
 

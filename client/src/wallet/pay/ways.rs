@@ -23,6 +23,9 @@ use crate::store::{pairs, rules};
 pub(super) const MAX_PARTS: usize = 16;
 /// The most channels of the payer that a router is told.
 const MAX_FIRST: usize = 1024;
+/// How many times what may be spent a router is told at most of what the payer can promise a friend. With no room above what may be
+/// spent, a way whose hops take more would look too narrow instead of too dear.
+const ROOM_TIMES: u64 = 4;
 
 /// One way to pay: all of its parts are to be paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ const MAX_FIRST: usize = 1024;
 pub struct Way {
     /// The parts.
     pub parts: Vec<WayPart>,
+    /// Whether nothing cheaper is known to whoever found it: not where a router did not look to the end.
+    pub exact: bool,
 }
 
 /// A chain of promises.
@@ -159,6 +164,7 @@ impl Wallet {
                         hops,
                         exchange: None,
                     }],
+                    exact: true,
                 }],
                 ..Ways::default()
             });
@@ -170,13 +176,14 @@ impl Wallet {
         self.ask_routers(plan, need, &question).await
     }
 
-    /// What this user can promise each friend now; no more than could be needed, which tells nobody more than they must know.
+    /// What this user can promise each friend now; no more than a few times what could be needed: whoever is asked need not know more.
     pub(super) async fn first_hops(
         &self,
         plan: &Plan,
         need: &Need,
     ) -> Result<Vec<FirstHop>, ClientError> {
         let most = need.amount.saturating_add(need.max_fee);
+        let most = most.saturating_mul(ROOM_TIMES);
         let mut conn = self.store().read().await?;
         let friends = contacts::list(&mut conn, ContactStatus::Friend).await?;
         let friends: BTreeSet<UserKey> = friends.into_iter().map(|friend| friend.user).collect();
@@ -231,6 +238,8 @@ impl Wallet {
                 hops,
                 exchange: None,
             }],
+            // It is the one that was asked for.
+            exact: true,
         };
         check(self.user(), plan, need, &way)?;
         Ok(Ways {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use atomicity_ledger::authority::{PROFILE_PATH, delegation_path};
-use atomicity_ledger::record::{self, Delegation, Profile};
+use atomicity_ledger::record::{self, Delegation, Profile, Scope};
 use atomicity_ledger::{Signed, SignerKey};
 use sqlx::SqliteConnection;
 
@@ -84,7 +84,9 @@ pub(super) async fn read(
         let Ok(delegation) = Signed::<Delegation>::decode(&jws) else {
             continue;
         };
-        let ours = delegation.kid().is_root_of(&root.user());
+        // What an app may spend says nothing of the units that a device keeps books in.
+        let ours = delegation.kid().is_root_of(&root.user())
+            && delegation.record().scopes.contains(&Scope::Book);
         let serial = newest.as_ref().map(|d| d.record().serial);
         if ours && serial.is_none_or(|serial| delegation.record().serial > serial) {
             newest = Some(delegation);

@@ -377,7 +377,7 @@ impl Desk<'_> {
         let invoice: Signed<Invoice> = Signed::decode(&row.record)?;
         let invoice = invoice.record();
         row.received = row.collection.collected();
-        if let Some(kind) = note_paid(self.change, invoice, row.received).await? {
+        for kind in note_paid(self.change, invoice, row.received).await? {
             self.tell(None, kind);
         }
         Ok(())

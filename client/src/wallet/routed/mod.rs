@@ -17,7 +17,7 @@ use atomicity_ledger::{AnyRecord, Keypair, Preimage, RecordHash, UserKey};
 
 use super::books::Change;
 use super::event::{WalletEvent, WalletEventKind};
-use super::{decide, entropy, history, logs, now};
+use super::{decide, entropy, history, logs, now, requests, settle};
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact};
 use crate::store::pairs::agent;
@@ -58,6 +58,8 @@ pub(crate) async fn react(
     peer: UserKey,
     events: &[Event],
 ) -> Result<Vec<WalletEvent>, ClientError> {
+    let mut told = settle::follow(change, me, peer, events).await?;
+    told.extend(requests::follow(change, peer, events).await?);
     let logs = logs::known(change.conn()).await?;
     let (pen, secrets) = (change.keys.pen.clone(), change.keys.encryption.clone());
     let mut desk = Desk {
@@ -68,7 +70,7 @@ pub(crate) async fn react(
         logs,
         books: BTreeMap::new(),
         queue: VecDeque::from([(peer, events.to_vec())]),
-        told: Vec::new(),
+        told,
     };
     desk.run().await?;
     desk.finish().await

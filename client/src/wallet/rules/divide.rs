@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use atomicity_ledger::pair::Pair;
 use atomicity_ledger::policy::{Allotment, Facts, Held, Person, Policy};
-use atomicity_ledger::{Total, Unit, UserKey};
+use atomicity_ledger::{Timestamp, Total, Unit, UserKey};
 
 use super::super::books::{self, Change};
 use super::super::event::{WalletEvent, WalletEventKind};
@@ -13,7 +13,7 @@ use super::super::{Wallet, lines};
 use super::words;
 use crate::error::ClientError;
 use crate::store::contacts::{self, Contact, ContactStatus};
-use crate::store::pairs;
+use crate::store::pairs::{self, agent};
 use crate::store::rules::grants::{self, Granted};
 use crate::store::rules::{self, facts};
 
@@ -26,9 +26,25 @@ struct Known {
     facts: Facts,
     /// The books, if there are any that matter.
     pair: Option<Pair>,
+    /// Whether the agent keeps them.
+    kept: bool,
+}
+
+/// A line that the agent is to sign.
+pub(super) struct There {
+    contact: Contact,
+    granted: Granted,
+    exposure: Total,
+    why: Option<String>,
 }
 
 impl Known {
+    /// What they may owe, by what was signed last.
+    fn line(&self, unit: &Unit, now: Timestamp) -> Total {
+        let pair = self.pair.as_ref();
+        pair.map_or(Total::ZERO, |pair| pair.own().accept_at(unit, now))
+    }
+
     /// What they owe and have promised.
     fn exposure(&self, unit: &Unit) -> Total {
         let owes = self
@@ -46,6 +62,8 @@ pub(super) struct Divided {
     pub(super) events: Vec<WalletEvent>,
     /// Who is a friend now and was not.
     pub(super) new: Vec<UserKey>,
+    /// Lines over books that the agent keeps.
+    pub(super) there: Vec<There>,
 }
 
 impl Wallet {
@@ -84,8 +102,22 @@ impl Wallet {
                 }
                 since = since.saturating_add(1);
                 let given = (&unit, one.exposure(&unit), since);
+                let line = before.map_or(Total::ZERO, |held| held.line);
+                // While an agent kept the books it may have closed the line.
+                let stands = one.kept || before.is_none() || one.line(&unit, change.now) == line;
+                if one.kept && line != allotment.line {
+                    let there = there(&mut change, one, given, &allotment, before).await?;
+                    divided.there.extend(there);
+                    continue;
+                }
                 let event = self
-                    .grant(&mut change, &one.contact, given, &allotment, before, new)
+                    .grant(
+                        &mut change,
+                        &one.contact,
+                        given,
+                        (&allotment, before),
+                        (new, stands),
+                    )
                     .await?;
                 if new && event.is_some() {
                     divided.new.push(allotment.peer);
@@ -98,15 +130,75 @@ impl Wallet {
         Ok(divided)
     }
 
+    /// Has the agent sign these lines. What it does not sign now is found again the next time.
+    pub(super) async fn give_there(
+        &self,
+        lines: Vec<There>,
+    ) -> Result<Vec<WalletEvent>, ClientError> {
+        let mut events = Vec::new();
+        for line in lines {
+            let peer = line.contact.user;
+            match self.give_one_there(line).await {
+                Ok(event) => events.extend(event),
+                Err(error @ (ClientError::Store(_) | ClientError::StoreFull)) => return Err(error),
+                Err(error) => {
+                    tracing::info!(user = %peer, code = error.code(), "the agent does not sign a line by a rule: {error}");
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    async fn give_one_there(&self, there: There) -> Result<Option<WalletEvent>, ClientError> {
+        let There {
+            contact,
+            granted,
+            exposure,
+            why,
+        } = there;
+        let peer = contact.user;
+        let Some(client) = self.agent_for(&peer).await? else {
+            return Ok(None);
+        };
+        let line = (&granted.unit, granted.line);
+        let mut change = self.change().await?;
+        let pair = change.load(self.user(), peer).await?;
+        let terms = lines::terms_of(&mut change, &pair, line, None).await?;
+        // A transaction is not held while a server is asked.
+        drop(change);
+        let seq = self.line_by_agent(&client, &peer, &terms).await?;
+        let mut change = self.change().await?;
+        if granted.line == Total::ZERO && exposure == Total::ZERO {
+            grants::remove(change.conn(), &peer, &granted.unit).await?;
+        } else {
+            grants::put(change.conn(), &granted).await?;
+        }
+        lines::note_there(&mut change, &peer, &terms, (seq, why.clone())).await?;
+        agent::limits_changed(change.conn(), Some(&peer)).await?;
+        let at = change.now.millis();
+        change.commit().await?;
+        Ok(Some(WalletEvent {
+            at,
+            user: Some(peer),
+            friend: Some(contact.name),
+            kind: WalletEventKind::LineByRule {
+                rule: granted.held.rule,
+                why,
+                unit: granted.unit,
+                line: granted.line.minor(),
+                let_in: false,
+            },
+        }))
+    }
+
     /// Brings one line to what was allotted.
     async fn grant(
         &self,
         change: &mut Change,
         contact: &Contact,
         (unit, exposure, since): (&Unit, Total, u64),
-        allotment: &Allotment,
-        before: Option<&Granted>,
-        new: bool,
+        (allotment, before): (&Allotment, Option<&Granted>),
+        (new, stands): (bool, bool),
     ) -> Result<Option<WalletEvent>, ClientError> {
         let peer = contact.user;
         let rule = match (allotment.rule, before) {
@@ -132,7 +224,7 @@ impl Wallet {
             introducer: allotment.introducer,
         };
         let why = words::why(change.conn(), held).await?;
-        let changed = line != allotment.line;
+        let changed = line != allotment.line || !stands;
         if changed {
             let mut pair = change.load(self.user(), peer).await?;
             let given = (unit, allotment.line);
@@ -173,6 +265,41 @@ impl Wallet {
     }
 }
 
+/// What the agent is to sign; `None` if that is not the rules' business.
+async fn there(
+    change: &mut Change,
+    one: &Known,
+    (unit, exposure, since): (&Unit, Total, u64),
+    allotment: &Allotment,
+    before: Option<&Granted>,
+) -> Result<Option<There>, ClientError> {
+    let rule = match (allotment.rule, before) {
+        (Some(0), _) => {
+            grants::remove(change.conn(), &one.contact.user, unit).await?;
+            return Ok(None);
+        }
+        (None, None) => return Ok(None),
+        (Some(rule), _) => rule,
+        (None, Some(before)) => before.held.rule,
+    };
+    let held = Held {
+        rule,
+        introducer: allotment.introducer,
+    };
+    Ok(Some(There {
+        why: words::why(change.conn(), held).await?,
+        granted: Granted {
+            user: one.contact.user,
+            unit: unit.clone(),
+            held,
+            line: allotment.line,
+            since: before.map_or(since, |before| before.since),
+        },
+        contact: one.contact.clone(),
+        exposure,
+    }))
+}
+
 /// Everybody whom the rules may be about, with what is known of them.
 async fn known(
     change: &mut Change,
@@ -201,6 +328,7 @@ async fn known(
             let row = pairs::get(change.conn(), &user).await?;
             let pair = row.map(|row| books::parse(&row.body)).transpose()?;
             let known = Known {
+                kept: agent::keeps(change.conn(), &user).await?,
                 contact,
                 facts,
                 pair,
@@ -229,11 +357,16 @@ fn allot(
     });
     let people: Vec<Person<'_>> = people
         .into_iter()
-        .map(|one| Person {
-            peer: one.contact.user,
-            facts: &one.facts,
-            exposure: one.exposure(unit),
-            held: held.get(&one.contact.user).map(|granted| granted.held),
+        .map(|one| {
+            let granted = held.get(&one.contact.user);
+            // A line that the agent signed stands until it has signed another, and nobody else may have what it takes.
+            let signed = granted.filter(|_| one.kept).map(|granted| granted.line);
+            Person {
+                peer: one.contact.user,
+                facts: &one.facts,
+                exposure: one.exposure(unit).max(signed.unwrap_or(Total::ZERO)),
+                held: granted.map(|granted| granted.held),
+            }
         })
         .collect();
     policy.allot(unit, &people)

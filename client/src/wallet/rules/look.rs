@@ -169,7 +169,7 @@ impl Wallet {
     }
 
     /// Reads the user's own tags. Those whose files are gone, or are too many to be listed, do not count.
-    async fn read_tags(&self) -> Result<(), ClientError> {
+    pub(in super::super) async fn read_tags(&self) -> Result<(), ClientError> {
         let listed = match self.net().list_public(&self.user(), TAGS, MAX_LISTED).await {
             Ok(listed) => listed,
             Err(error) => {

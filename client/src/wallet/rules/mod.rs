@@ -8,6 +8,7 @@ mod divide;
 mod look;
 #[cfg(test)]
 mod tests;
+pub(super) mod told;
 mod words;
 
 use std::collections::BTreeMap;
@@ -122,7 +123,7 @@ impl Wallet {
 
     async fn apply_and_publish(&self) -> Result<Vec<WalletEvent>, ClientError> {
         let events = self.apply_rules(false).await?;
-        self.plan_adverts(true).await?;
+        self.plan_adverts().await?;
         self.flush().await?;
         Ok(events)
     }
@@ -174,13 +175,18 @@ impl Wallet {
         if some {
             self.look(&[], anew).await?;
         }
-        let divided = self.divide().await?;
+        let mut divided = self.divide().await?;
+        let there = self.give_there(std::mem::take(&mut divided.there)).await?;
+        divided.events.extend(there);
         if !divided.new.is_empty() {
             self.forget_directory();
         }
         if !divided.events.is_empty() {
             self.flush().await?;
         }
+        let mut tx = self.store().write().await?;
+        told::refresh(tx.conn(), super::now().millis()).await?;
+        tx.commit().await?;
         let mut events = divided.events;
         for user in divided.new {
             events.extend(self.get_acquainted(&user).await?);

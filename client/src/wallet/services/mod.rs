@@ -25,6 +25,7 @@ use crate::store::services::{self, ServiceRow};
 pub use crate::store::services::Stance;
 pub use rank::{Excluded, Tally};
 use rank::{Opinion, Record};
+pub(super) use ratings::verdict_of;
 pub(in crate::wallet) use ratings::{FOLLOWS, FOLLOWS_OF_FRIEND, Judge, MAX_LISTED, RATINGS};
 pub use ratings::{Rated, RatingView, rating_kind_name, verdict_name};
 

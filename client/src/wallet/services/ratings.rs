@@ -112,7 +112,7 @@ pub fn rating_kind_name(kind: RatingKind) -> &'static str {
 }
 
 /// The verdict that a word of this program's own means.
-pub(super) fn verdict_of(name: &str) -> Result<Verdict, ClientError> {
+pub(in crate::wallet) fn verdict_of(name: &str) -> Result<Verdict, ClientError> {
     let all = [Verdict::Good, Verdict::Poor, Verdict::Block];
     let found = all.into_iter().find(|v| verdict_name(*v) == name);
     found.ok_or_else(|| ClientError::StoreCorrupt {

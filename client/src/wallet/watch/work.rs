@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use atomicity_ledger::UserKey;
+use atomicity_ledger::{RecordHash, UserKey};
 use tokio::task::JoinSet;
 
 use super::super::agent::Tended;
@@ -37,6 +37,14 @@ pub(super) enum Done {
     Ruled(Result<Vec<WalletEvent>, ClientError>),
     /// The agent was looked at.
     Tended(Result<Tended, ClientError>),
+    /// Requests to be paid were looked at.
+    Asked(Result<Vec<WalletEvent>, ClientError>),
+    /// A friend's request to settle went on.
+    Settled(Result<Vec<WalletEvent>, ClientError>),
+    /// What payment accounts wait for went on.
+    Spent(Result<(), ClientError>),
+    /// Nothing was to be done.
+    Nothing,
     /// An envelope was acknowledged.
     Acknowledged(Result<(), NetError>),
 }
@@ -44,6 +52,8 @@ pub(super) enum Done {
 enum Ended {
     Look(UserKey, Result<Received, ClientError>),
     Flush(Result<FlushReport, ClientError>),
+    Settle(RecordHash, Result<Vec<WalletEvent>, ClientError>),
+    Confirm(Result<Vec<WalletEvent>, ClientError>),
     Other(Done),
 }
 
@@ -61,6 +71,13 @@ pub(super) struct Work {
     ruling: Option<bool>,
     tending: bool,
     tend_wanted: bool,
+    /// Requests to be paid are looked at; whether to do it once more after that.
+    asking: Option<bool>,
+    /// What payment accounts wait for goes on; whether to look once more after that.
+    spending: Option<bool>,
+    /// Requests to settle that are worked on: a rail may take its time.
+    settling: BTreeSet<RecordHash>,
+    confirming: bool,
 }
 
 impl Work {
@@ -76,6 +93,10 @@ impl Work {
             ruling: None,
             tending: false,
             tend_wanted: false,
+            asking: None,
+            spending: None,
+            settling: BTreeSet::new(),
+            confirming: false,
         }
     }
 
@@ -131,6 +152,18 @@ impl Work {
             .spawn(async move { Ended::Other(Done::Ruled(wallet.apply_rules(false).await)) });
     }
 
+    /// Looks at requests to be paid; once more after that if it is under way and something `new` has come.
+    pub(super) fn ask(&mut self, new: bool) {
+        if let Some(again) = &mut self.asking {
+            *again |= new;
+            return;
+        }
+        self.asking = Some(false);
+        let wallet = self.wallet.clone();
+        self.tasks
+            .spawn(async move { Ended::Other(Done::Asked(wallet.drive_requests().await)) });
+    }
+
     /// Looks at the agent; once more after that if it is being looked at already.
     pub(super) fn tend(&mut self) {
         if std::mem::replace(&mut self.tending, true) {
@@ -140,6 +173,47 @@ impl Work {
         let wallet = self.wallet.clone();
         self.tasks
             .spawn(async move { Ended::Other(Done::Tended(wallet.tend_agent().await)) });
+    }
+
+    /// Goes on with what payment accounts wait for; once more after that if it is under way.
+    pub(super) fn spend(&mut self) {
+        if let Some(again) = &mut self.spending {
+            *again = true;
+            return;
+        }
+        self.spending = Some(false);
+        let wallet = self.wallet.clone();
+        self.tasks
+            .spawn(async move { Ended::Other(Done::Spent(wallet.drive_spends().await)) });
+    }
+
+    /// Goes on with requests to settle, unless that is under way.
+    pub(super) fn settle(&mut self, due: Vec<RecordHash>) {
+        for settlement in due {
+            if self.settling.insert(settlement) {
+                let wallet = self.wallet.clone();
+                self.tasks.spawn(async move {
+                    let done = wallet.discharge(&settlement).await;
+                    Ended::Settle(settlement, done)
+                });
+            }
+        }
+    }
+
+    /// Confirms what rules and the user's own node say was paid, unless that is under way; then asks again where no answer came.
+    pub(super) fn confirm(&mut self) {
+        if std::mem::replace(&mut self.confirming, true) {
+            return;
+        }
+        let wallet = self.wallet.clone();
+        self.tasks.spawn(async move {
+            let done = async {
+                let told = wallet.confirm_all(false).await?;
+                wallet.ask_once_more(false).await?;
+                Ok(told)
+            };
+            Ended::Confirm(done.await)
+        });
     }
 
     /// Reads the own inboxes again.
@@ -184,10 +258,27 @@ impl Work {
                 }
                 Done::Flushed(flushed)
             }
+            Ok(Ended::Settle(settlement, done)) => {
+                self.settling.remove(&settlement);
+                Done::Settled(done)
+            }
+            Ok(Ended::Confirm(done)) => {
+                self.confirming = false;
+                match done {
+                    Ok(told) if told.is_empty() => Done::Nothing,
+                    done => Done::Settled(done),
+                }
+            }
             Ok(Ended::Other(done)) => {
                 self.deciding &= !matches!(done, Done::Decided(_));
                 if matches!(done, Done::Ruled(_)) && self.ruling.take() == Some(true) {
                     self.rule();
+                }
+                if matches!(done, Done::Asked(_)) && self.asking.take() == Some(true) {
+                    self.ask(true);
+                }
+                if matches!(done, Done::Spent(_)) && self.spending.take() == Some(true) {
+                    self.spend();
                 }
                 if matches!(done, Done::Tended(_)) {
                     self.tending = false;

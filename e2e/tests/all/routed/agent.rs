@@ -1,11 +1,15 @@
 //! An agent at the plugin, engaged and followed by the program `atomicity`: phones that are off, limits, revocation, crashes, loss.
 
 mod adverts;
+mod logs;
 mod payee;
+mod rules;
 
 use std::process::Stdio;
 
 use anyhow::ensure;
+use atomicity_e2e::guard::entry;
+use atomicity_e2e::lying_log::LyingLog;
 use atomicity_e2e::people::{Person, Site, expect, string};
 use atomicity_e2e::postgres::{Database, OwnServer};
 use atomicity_e2e::promises::Cosigned;
@@ -27,13 +31,18 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn found() -> Self {
-        Self::found_on(None).await
+        Self::found_with(None, 3600, None).await
     }
 
-    /// The plugin with the agents has its database on a server of its own, which can be crashed.
-    async fn found_on(server: Option<&OwnServer>) -> Self {
+    /// The plugin with the agents has its database on a server of its own, which can be crashed; the log is dead after so many seconds
+    /// of silence; and the plugin watches another log, which lies.
+    async fn found_with(
+        server: Option<&OwnServer>,
+        dead_after_s: u64,
+        liar: Option<&LyingLog>,
+    ) -> Self {
         let world = World::start().await.unwrap();
-        let log = Cosigned::start(&world, "log", 3600).await.unwrap();
+        let log = Cosigned::start(&world, "log", dead_after_s).await.unwrap();
         let homeserver = world.homeserver("h1").await.unwrap();
         let mut options = world.plugin_options("agents", &homeserver).await.unwrap();
         if let Some(server) = server {
@@ -42,6 +51,14 @@ impl Place {
             options.owned_database = Some(database);
         }
         options.more.extend(town::agent_settings(&log));
+        if let Some(liar) = liar {
+            let watched = [
+                entry(&log.log.key, &log.url()),
+                entry(&liar.vkey(), liar.url()),
+            ];
+            let watched = format!("watchtower.logs=[{}]", watched.join(","));
+            options.more.push(watched);
+        }
         let plugin = world.plugin_with("agents", options).await.unwrap();
         let agents = Site { homeserver, plugin };
         let other = Site::open(&world, "h2").await.unwrap();
@@ -382,7 +399,7 @@ async fn a_payer_whose_books_are_with_an_agent_pays_strangers_through_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_is_killed_and_comes_back_and_the_books_are_as_they_were() {
     let server = OwnServer::start().await.unwrap();
-    let place = Place::found_on(Some(&server)).await;
+    let place = Place::found_with(Some(&server), 3600, None).await;
     let [anna, ben, carl] = place.chain().await;
     engage(&ben, &[], &[&anna, &carl]).await;
     ben.give(&carl, "2.00 BREAD/2", "before").await.unwrap();

@@ -131,10 +131,10 @@ pub struct Signed {
 }
 
 /// Sums of a day, for a limit that is a day's.
-struct Spending {
-    peer: UserKey,
-    unit: Unit,
-    amount: Amount,
+pub(super) struct Spending {
+    pub(super) peer: UserKey,
+    pub(super) unit: Unit,
+    pub(super) amount: Amount,
 }
 
 /// One request, from the lock to the answer.
@@ -171,37 +171,6 @@ impl Request {
         Ok(Ok(Self { change, id, digest }))
     }
 
-    /// Counts what is spent against the limits of the day.
-    async fn spend(&mut self, spending: &Spending) -> Result<(), PluginError> {
-        let (owner, now) = (self.change.keeper.owner, self.change.now);
-        let unit = spending.unit.to_string();
-        let day = i64::try_from(now.millis() / DAY_MS).unwrap_or(i64::MAX);
-        let minor = |minor: u64| i64::try_from(minor).unwrap_or(i64::MAX);
-        let authority = self.change.keeper.authority_for(spending.peer, now);
-        let in_all = match authority.map_err(|error| refused(&error))? {
-            atomicity_ledger::authority::Authority::Delegation(delegation) => delegation
-                .limit_for(&spending.unit)
-                .and_then(|limit| limit.per_day),
-            _ => None,
-        };
-        let settings = self.change.pair(&spending.peer).map(|l| &l.settings);
-        let of_peer = settings
-            .and_then(|settings| settings.unit(&spending.unit))
-            .and_then(|unit| unit.per_day);
-        let amount = minor(spending.amount.minor());
-        for (peer, most) in [(spending.peer, of_peer), (owner, in_all)] {
-            let Some(most) = most else { continue };
-            let sums = (amount, minor(most.minor()));
-            if !store::spend(self.change.tx(), &owner, &peer, (&unit, day), sums).await? {
-                return Err(PluginError::Refused {
-                    code: "day_limit_exceeded",
-                    detail: "what may be issued on one day does not leave room for this".to_owned(),
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Stores and sends what was signed, and the answer.
     async fn finish(
         mut self,
@@ -226,6 +195,57 @@ impl Request {
     }
 }
 
+/// Counts what is spent against the limits of the day.
+async fn count(change: &mut Change, spending: &Spending) -> Result<(), PluginError> {
+    let (owner, now) = (change.keeper.owner, change.now);
+    let unit = spending.unit.to_string();
+    let day = i64::try_from(now.millis() / DAY_MS).unwrap_or(i64::MAX);
+    let minor = |minor: u64| i64::try_from(minor).unwrap_or(i64::MAX);
+    let authority = change.keeper.authority_for(spending.peer, now);
+    let in_all = match authority.map_err(|error| refused(&error))? {
+        atomicity_ledger::authority::Authority::Delegation(delegation) => delegation
+            .limit_for(&spending.unit)
+            .and_then(|limit| limit.per_day),
+        _ => None,
+    };
+    let settings = change.pair(&spending.peer).map(|l| &l.settings);
+    let of_peer = settings
+        .and_then(|settings| settings.unit(&spending.unit))
+        .and_then(|unit| unit.per_day);
+    let amount = minor(spending.amount.minor());
+    for (peer, most) in [(spending.peer, of_peer), (owner, in_all)] {
+        let Some(most) = most else { continue };
+        let sums = (amount, minor(most.minor()));
+        if !store::spend(change.tx(), &owner, &peer, (&unit, day), sums).await? {
+            return Err(PluginError::Refused {
+                code: "day_limit_exceeded",
+                detail: "what may be issued on one day does not leave room for this".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Signs a payment to a friend whose books are locked, within all limits: the state, and the payment.
+pub(super) async fn sign(
+    change: &mut Change,
+    spending: &Spending,
+    note: PaymentNote,
+) -> Result<[AnyRecord; 2], PluginError> {
+    let now = change.now;
+    let (loaded, pen) = change.pair_mut(&spending.peer)?;
+    let ceiling = Some(loaded.settings.ceiling(&spending.unit));
+    let issued = loaded
+        .pair
+        .issue(&spending.unit, spending.amount, ceiling, note, pen, now)
+        .map_err(|error| refused(&error))?;
+    count(change, spending).await?;
+    Ok([
+        AnyRecord::from(issued.state),
+        AnyRecord::from(issued.payment),
+    ])
+}
+
 /// Pays a friend, within your limits.
 #[utoipa::path(post, path = "/v0/me/agent/issue", tag = "agent", security(("session" = [])), request_body = Issue,
     responses(
@@ -244,29 +264,18 @@ pub async fn issue(
         Ok(request) => request,
         Err(answer) => return Ok(Json(answer)),
     };
-    let now = request.change.now;
-    let (loaded, pen) = request.change.pair_mut(&peer)?;
-    let ceiling = Some(loaded.settings.ceiling(&body.unit));
     let note = PaymentNote {
         id: body.id,
         reference: body.reference,
         memo: body.memo,
     };
-    let issued = loaded
-        .pair
-        .issue(&body.unit, body.amount, ceiling, note, pen, now)
-        .map_err(|error| refused(&error))?;
     let spending = Spending {
         peer,
         unit: body.unit,
         amount: body.amount,
     };
-    request.spend(&spending).await?;
-    let records = vec![
-        AnyRecord::from(issued.state),
-        AnyRecord::from(issued.payment),
-    ];
-    request.finish(peer, records).await
+    let records = sign(&mut request.change, &spending, note).await?;
+    request.finish(peer, records.into()).await
 }
 
 /// Promises a friend an amount that becomes due if a preimage is published in time.
@@ -307,7 +316,7 @@ pub async fn promise(
         unit: body.unit,
         amount: body.amount,
     };
-    request.spend(&spending).await?;
+    count(&mut request.change, &spending).await?;
     request.finish(peer, vec![AnyRecord::from(iou)]).await
 }
 
@@ -367,6 +376,7 @@ pub async fn line(
     let mut change = Change::begin(&state, &keeper, &BTreeSet::from([peer])).await?;
     change.require(&peer).await?;
     let now = change.now;
+    let body_unit = body.unit.clone();
     let mut terms = LineTerms::simple(body.unit, body.accept).map_err(|error| refused(&error))?;
     terms.min_amount = body.min_amount.unwrap_or(terms.min_amount);
     terms.max_deadline_s = body.max_deadline_s.unwrap_or(terms.max_deadline_s);
@@ -380,6 +390,19 @@ pub async fn line(
         .set_line(terms, pen, now)
         .map_err(|error| refused(&error))?;
     let record = AnyRecord::from(line);
+    // Another amount was not given by a rule.
+    let by_rule = loaded.settings.by_rule.len();
+    let unit = &body_unit;
+    let accept = body.accept;
+    loaded
+        .settings
+        .by_rule
+        .retain(|line| line.unit != *unit || line.line == accept);
+    if loaded.settings.by_rule.len() != by_rule {
+        let settings = store::text(&loaded.settings)?;
+        let owner = change.keeper.owner;
+        store::set_settings(change.tx(), &owner, &peer, &settings).await?;
+    }
     change.send(peer, &record);
     change.commit().await?;
     let records = vec![record.jws().to_owned()];

@@ -153,7 +153,10 @@ fn end_of(keeper: &Keeper, now: Timestamp) -> Result<Timestamp, PluginError> {
     let judged = keeper.credentials.judge(key, Purpose::Report, now);
     Ok(match judged.map_err(|error| refused(&error))? {
         Authority::Delegation(delegation) => delegation.not_after,
-        _ => Timestamp::saturating_from_millis(u64::MAX),
+        Authority::Grant { exp, .. } => {
+            Timestamp::saturating_from_millis(exp.saturating_mul(1_000))
+        }
+        Authority::Root => Timestamp::saturating_from_millis(u64::MAX),
     })
 }
 

@@ -9,10 +9,9 @@ use atomicity_ledger::text::ProofText;
 use atomicity_ledger::{Preimage, RecordHash};
 use atomicity_witness_log::rule::MAX_WINDOW;
 use atomicity_witness_log::tile::{TilePlan, bundles, decode_bundle};
-use atomicity_witness_log::tree::RangeSource;
 use atomicity_witness_log::{
-    CompactRange, ExpiryProof, Leaf, LogError, LogTerms, PublicationProof, SignedNote, TilePath,
-    TileSet, Verdict, judge,
+    Checkpoint, CompactRange, End, Leaf, LogError, LogTerms, Said, SignedNote, TilePath, TileSet,
+    Tombstones, Verdict, Window, judge, said,
 };
 
 use super::super::queue::PairKey;
@@ -106,11 +105,77 @@ async fn range(
         .map_err(|error| failed(&error))
 }
 
+/// The entries `[from, size)` under the checkpoint of the tree of this size.
+async fn window(
+    state: &AppState,
+    origin: &str,
+    (from, size): (u64, u64),
+    leaves: Vec<Leaf>,
+    note: &SignedNote,
+) -> Result<Option<Window>, PluginError> {
+    let range = range(state, origin, from, size).await?;
+    Ok(range.map(|range| Window::new(range, leaves, note.clone())))
+}
+
+/// A checkpoint of this size that the log signed.
+async fn signed_of_size(
+    state: &AppState,
+    origin: &str,
+    size: u64,
+) -> Result<Option<SignedNote>, PluginError> {
+    let own = state.witness_log.as_ref();
+    let notes: Vec<SignedNote> = match own.filter(|log| log.origin() == origin) {
+        Some(log) => log
+            .published()
+            .map(|p| p.signed.note().clone())
+            .into_iter()
+            .collect(),
+        None => {
+            let heads = mirror::store::heads(&state.pool, &mirror::log_id(origin)).await?;
+            let texts = heads
+                .into_iter()
+                .flat_map(|heads| [heads.head, heads.published]);
+            let notes = texts
+                .flatten()
+                .filter_map(|text| SignedNote::parse(text.as_bytes()).ok());
+            notes.collect()
+        }
+    };
+    let fits = |note: &SignedNote| Checkpoint::parse(note.text()).is_ok_and(|c| c.size == size);
+    Ok(notes.into_iter().find(fits))
+}
+
+/// How a log ended, if so many of its cosigners have given it up that no quorum is left.
+async fn end_of(
+    state: &AppState,
+    agent: &Agent,
+    known: &Known,
+    log: &LogTerm,
+) -> Result<Option<End>, PluginError> {
+    let origin = log.origin.as_str();
+    let notes = agent.logs().fates.stones(origin, &known.policy);
+    let Ok(Some(end)) = Tombstones::end(&known.policy, origin, &notes) else {
+        return Ok(None);
+    };
+    let from = log.from_size;
+    if from >= end.size {
+        return Ok(Some(End::new(notes, end.size, None)));
+    }
+    let Some(last) = signed_of_size(state, origin, end.size).await? else {
+        return Ok(None);
+    };
+    let Some(leaves) = leaves(state, origin, from, end.size).await? else {
+        return Ok(None);
+    };
+    let window = window(state, origin, (from, end.size), leaves, &last).await?;
+    Ok(window.map(|window| End::new(notes, end.size, Some(window))))
+}
+
 /// What one log says about a promise.
 async fn said_by(
     state: &AppState,
-    known: &Known,
-    newest: &Newest,
+    agent: &Agent,
+    (known, newest): (&Known, &Newest),
     promise: &ConditionalIou,
     log: &LogTerm,
 ) -> Result<Option<Decision>, PluginError> {
@@ -122,73 +187,40 @@ async fn said_by(
         from_size: log.from_size,
         deadline_ms: promise.terms.deadline_ms,
     };
-    let Some(leaves) = leaves(state, origin, log.from_size, newest.size).await? else {
-        return Ok(None);
+    let bounds = (log.from_size, newest.size);
+    let decided = leaves(state, origin, bounds.0, bounds.1)
+        .await?
+        .filter(|leaves| {
+            judge(terms.from_size, terms.deadline_ms, terms.hash, leaves) != Verdict::Open
+        });
+    let (window, end) = match decided {
+        Some(leaves) => (
+            window(state, origin, bounds, leaves, &newest.note).await?,
+            None,
+        ),
+        None => (None, end_of(state, agent, known, log).await?),
     };
-    let verdict = judge(terms.from_size, terms.deadline_ms, terms.hash, &leaves);
-    if verdict == Verdict::Open {
-        return Ok(None);
-    }
-    let Some(range) = range(state, origin, log.from_size, newest.size).await? else {
-        return Ok(None);
-    };
-    let made = prove(&terms, verdict, range, leaves, &newest.note);
-    match made {
-        Ok(Proof::Publication(preimage, proof)) => {
+    match said(window.as_ref(), end.as_ref(), &terms) {
+        Ok(Some(Said::Published { preimage, proof })) => {
             let text = |text: String| {
                 ProofText::try_from(text).map_err(|e| PluginError::Internal(e.to_string()))
             };
             let proof = LogProof {
                 policy: text(known.text.clone())?,
-                proof: text(proof)?,
+                proof: text(proof.to_string())?,
             };
+            let preimage = Preimage::from_bytes(preimage);
             Ok(Some(Decision::Published(preimage, proof)))
         }
-        Ok(Proof::Expiry(proof)) => Ok(Some(Decision::Expired(vec![Expiry {
+        Ok(Some(Said::Expired(proof))) => Ok(Some(Decision::Expired(vec![Expiry {
             policy: known.text.clone(),
-            proof,
+            proof: proof.encode(),
         }]))),
-        Ok(Proof::None) => Ok(None),
+        Ok(None) => Ok(None),
         Err(error) => {
             tracing::warn!(origin, "no proof can be made: {error}");
             Ok(None)
         }
-    }
-}
-
-enum Proof {
-    Publication(Preimage, String),
-    Expiry(Vec<u8>),
-    None,
-}
-
-/// The proof of a verdict, checked as everybody else will check it.
-fn prove(
-    terms: &LogTerms<'_>,
-    verdict: Verdict,
-    range: CompactRange,
-    leaves: Vec<Leaf>,
-    note: &SignedNote,
-) -> Result<Proof, LogError> {
-    let at =
-        |index: u64| usize::try_from(index.saturating_sub(terms.from_size)).unwrap_or(usize::MAX);
-    let source = RangeSource::new(range.clone(), leaves.iter().map(Leaf::hash).collect());
-    match verdict {
-        Verdict::Published { index } => {
-            let leaf = *leaves.get(at(index)).ok_or(LogError::OutOfRange)?;
-            let proof = PublicationProof::build(&source, index, leaf, note.clone())?;
-            let published = proof.verify(terms)?;
-            let preimage = Preimage::from_bytes(published.preimage);
-            Ok(Proof::Publication(preimage, proof.to_string()))
-        }
-        Verdict::Expired { index } => {
-            let mut window = leaves;
-            window.truncate(at(index).saturating_add(1));
-            let proof = ExpiryProof::build(range, window, &source, note.clone())?;
-            proof.verify(terms)?;
-            Ok(Proof::Expiry(proof.encode()))
-        }
-        Verdict::Open => Ok(Proof::None),
     }
 }
 
@@ -207,7 +239,7 @@ async fn decide(
         let (Some(known), Some(newest)) = (known, newest) else {
             continue;
         };
-        match said_by(state, known, &newest, promise, log).await? {
+        match said_by(state, agent, (known, &newest), promise, log).await? {
             Some(Decision::Expired(proofs)) => expired.extend(proofs),
             Some(published) => return Ok(Some(published)),
             None => {}
@@ -246,7 +278,8 @@ pub async fn decisions(
         let open = promise.filter(|p| p.standing() == Standing::Undecided);
         let Some(promise) = open else { continue };
         let record = promise.iou().record();
-        if agent.logs().is_open(&record.terms) {
+        let logs = agent.logs();
+        if logs.is_open(&record.terms) && !logs.fates.touch(&record.terms) {
             continue;
         }
         if let Some(decision) = decide(state, agent, &keeper.settings, record).await? {

@@ -232,6 +232,10 @@ pub async fn set_restored(pool: &PgPool) -> Result<u64, PluginError> {
     let done = sqlx::query!("UPDATE agent_pairs SET restored = true WHERE status = 'kept'")
         .execute(pool)
         .await?;
+    // What the accounts have spent meanwhile is not known: their keys must not spend again.
+    sqlx::query!("UPDATE agent_accounts SET status = 'restored' WHERE status = 'active'")
+        .execute(pool)
+        .await?;
     Ok(done.rows_affected())
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use atomicity_ledger::authority::{Credentials, PROFILE_PATH, Purpose, delegation_path};
 use atomicity_ledger::record::Profile;
-use atomicity_ledger::{LedgerError, MAX_RECORD_BYTES, Signed, Timestamp, UserKey};
+use atomicity_ledger::{LedgerError, MAX_RECORD_BYTES, Signed, SignerKey, Timestamp, UserKey};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -247,18 +247,20 @@ async fn ask(state: &AppState, user: &UserKey, known: Option<&Kept>) -> Result<A
     if known.is_some_and(|kept| kept.profile.record().serial > profile.record().serial) {
         return Ok(Asked::Unchanged); // an old file, served again
     }
-    check_signer(state, user, &profile).await?;
+    let signer = (profile.kid(), Purpose::Profile);
+    check_signer(state, user, signer, not_theirs).await?;
     Ok(Asked::New(Arc::new(Kept { profile, etag })))
 }
 
-/// Whether the key that signed may speak for the user in this. The root may; another key needs a grant, which lies beside it.
-async fn check_signer(
+/// Whether the key that signed may speak for the user in this. The root may; another key needs a grant or a delegation, which lies where
+/// the user's are. `not_theirs` says what it is about.
+pub(super) async fn check_signer(
     state: &AppState,
     user: &UserKey,
-    profile: &Signed<Profile>,
+    (key, purpose): (SignerKey, Purpose),
+    not_theirs: fn(&str) -> PluginError,
 ) -> Result<(), PluginError> {
     let refuse = |error: LedgerError| not_theirs(&error.to_string());
-    let key = profile.kid();
     let now = u64::try_from(clock::now_ms())
         .ok()
         .and_then(|ms| Timestamp::from_millis(ms).ok());
@@ -276,7 +278,7 @@ async fn check_signer(
         credentials.learn(text.trim(), now).map_err(refuse)?;
     }
     credentials
-        .judge(key, Purpose::Profile, now)
+        .judge(key, purpose, now)
         .map(|_| ())
         .map_err(refuse)
 }

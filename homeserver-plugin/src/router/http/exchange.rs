@@ -61,5 +61,6 @@ pub(super) async fn view(
     Ok(Some(RouteView {
         fee: part.fee.clone(),
         parts: vec![part],
+        exact: found.exact,
     }))
 }

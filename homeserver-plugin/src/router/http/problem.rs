@@ -52,6 +52,7 @@ impl NoWay {
             }
             RouteError::FeeTooHigh { .. } => (StatusCode::CONFLICT, "fee_too_high"),
             RouteError::TotalTooHigh { .. } => (StatusCode::CONFLICT, "cost_too_high"),
+            RouteError::GaveUp => (StatusCode::NOT_FOUND, "gave_up"),
             RouteError::NoExchange => (StatusCode::NOT_FOUND, "no_exchange"),
             _ => (StatusCode::NOT_FOUND, "no_route"),
         }

@@ -1,6 +1,8 @@
 //! The agent: books that are kept for a user who is away.
 
+mod accounts;
 mod afar;
+mod authenticator;
 mod clearing;
 mod homes;
 mod hops;

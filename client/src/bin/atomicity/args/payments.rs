@@ -41,6 +41,72 @@ pub struct Clear {
     pub deadline: std::time::Duration,
 }
 
+/// `endpoint …`
+#[derive(Debug, Subcommand)]
+pub enum EndpointCommand {
+    /// Tell everybody, or one friend, where you can be paid: add or change one endpoint
+    Add {
+        /// How: asset, rail and format, such as btc-lightning-bolt12 or eur-sepa-iban
+        method: String,
+        /// Where: an offer, an address, an account
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// The least that you take there, such as 0.0001
+        #[arg(long, value_name = "AMOUNT")]
+        min: Option<String>,
+        /// The most that you take there
+        #[arg(long, value_name = "AMOUNT")]
+        max: Option<String>,
+        /// Tell this friend, and nobody else
+        #[arg(long = "for", value_name = "FRIEND")]
+        only_for: Option<String>,
+    },
+    /// Show where you, or somebody else, can be paid
+    List {
+        /// A friend's name, or anybody's key [default: you]
+        who: Option<String>,
+        /// What you told this friend, and nobody else
+        #[arg(long = "for", value_name = "FRIEND", conflicts_with = "who")]
+        only_for: Option<String>,
+    },
+    /// Say no more where you can be paid by a method
+    Remove {
+        /// How
+        method: String,
+        /// What you told this friend, and nobody else
+        #[arg(long = "for", value_name = "FRIEND")]
+        only_for: Option<String>,
+        /// Only at this place [default: everywhere by this method]
+        #[arg(
+            long,
+            value_name = "VALUE",
+            requires = "only_for",
+            allow_hyphen_values = true
+        )]
+        at: Option<String>,
+    },
+}
+
+/// `reassign`
+#[derive(Debug, Args)]
+pub struct Reassign {
+    /// The friend who owes it: their name or key
+    pub debtor: String,
+    /// Whom they are to owe it from now on: an invoice of theirs, or their name or key if they take payments while they are away
+    pub to: String,
+    /// Such as "5.00 USD/2" [default: what the invoice says]
+    pub amount: Option<String>,
+    /// The most that the debtor may take for it, such as 0.05 [default: 1 % and one smallest unit]
+    #[arg(long, value_name = "AMOUNT")]
+    pub max_fee: Option<String>,
+    /// Show what it would cost; sign nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long both may take: 60s, 2m, or a number of seconds
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::promise::duration)]
+    pub deadline: std::time::Duration,
+}
+
 /// `forward …`
 #[derive(Debug, Subcommand)]
 pub enum ForwardCommand {

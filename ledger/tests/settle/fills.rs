@@ -1,0 +1,310 @@
+//! Requests that many fill: what is paid and being paid never exceeds what is asked for.
+
+use std::collections::BTreeMap;
+
+use atomicity_ledger::jws::Version;
+use atomicity_ledger::record::{Every, Goal, Part, PartReason, PaymentRequest, Period};
+use atomicity_ledger::settle::{Fills, MAX_OPEN_PARTS_OF_ONE, PartStage};
+use atomicity_ledger::{RecordHash, RecordId, Serial};
+use proptest::prelude::*;
+
+use crate::common::{amount, at, bread, key};
+
+const DAY: u64 = 86_400_000;
+
+fn bill(goal: Goal) -> Fills {
+    let request = PaymentRequest {
+        v: Version,
+        id: RecordId::from_entropy([9; 16]),
+        payee: key(1).user_key(),
+        payer: None,
+        unit: bread(),
+        amount: goal,
+        targets: vec![],
+        memo: None,
+        every: None,
+        expires: at(1_000),
+        at: at(0),
+    };
+    Fills::new(RecordHash::of("a bill"), request)
+}
+
+fn target(minor: u64, min: Option<u64>) -> Fills {
+    bill(Goal::Target {
+        amount: amount(minor),
+        min: min.map(amount),
+    })
+}
+
+fn part(n: u8, payer: u8, minor: u64) -> Part {
+    Part {
+        v: Version,
+        id: RecordId::from_entropy([n; 16]),
+        request: RecordHash::of("a bill"),
+        from: key(payer).user_key(),
+        to: key(1).user_key(),
+        amount: amount(minor),
+        turn: None,
+        at: at(0),
+    }
+}
+
+fn id(n: u8) -> RecordId {
+    RecordId::from_entropy([n; 16])
+}
+
+fn figures(fills: &Fills) -> (u64, u64, u64) {
+    (
+        fills.filled().minor(),
+        fills.reserved().minor(),
+        fills.surplus().minor(),
+    )
+}
+
+#[test]
+fn two_last_payers_at_once_do_not_overfill_a_bill() {
+    let mut fills = target(1_000, None);
+    assert_eq!(fills.grant(&part(1, 2, 700), at(1)).unwrap().minor(), 700);
+    fills.paid(id(1), amount(700)).unwrap();
+    // Both see that 300 are left, and ask for it.
+    assert_eq!(fills.grant(&part(2, 3, 300), at(1)).unwrap().minor(), 300);
+    assert_eq!(fills.grant(&part(3, 4, 300), at(1)), Err(PartReason::Full));
+    assert!(fills.is_open(at(1)));
+    // The first never pays: what was kept for them is there for the other.
+    assert!(fills.ended(id(2)).unwrap());
+    assert!(!fills.ended(id(2)).unwrap());
+    assert_eq!(fills.grant(&part(4, 4, 500), at(1)).unwrap().minor(), 300);
+    assert!(fills.paid(id(4), amount(300)).unwrap());
+    assert!(!fills.paid(id(4), amount(300)).unwrap());
+    assert_eq!(figures(&fills), (1_000, 0, 0));
+    assert!(!fills.is_open(at(1)));
+    let state = fills.state(Serial::new(1).unwrap(), at(1));
+    assert_eq!((state.filled.minor(), state.open), (1_000, false));
+    // It comes outside after all: counted apart.
+    assert!(fills.paid(id(2), amount(300)).unwrap());
+    assert_eq!(figures(&fills), (1_000, 0, 300));
+}
+
+#[test]
+fn what_is_noted_by_hand_counts_once_and_what_there_is_no_room_for_counts_apart() {
+    let mut fills = target(1_000, None);
+    assert_eq!(fills.grant(&part(1, 2, 600), at(1)).unwrap().minor(), 600);
+    assert!(fills.came(id(7), amount(500)).unwrap());
+    assert!(!fills.came(id(7), amount(500)).unwrap());
+    // What is kept for a payer stays kept: 100 of the cash are too much for now, and for good.
+    assert_eq!(figures(&fills), (400, 600, 100));
+    assert_eq!(
+        fills.grant(&part(7, 3, 100), at(1)),
+        Err(PartReason::Closed)
+    );
+    assert_eq!(fills.grant(&part(2, 3, 100), at(1)), Err(PartReason::Full));
+    fills.paid(id(1), amount(600)).unwrap();
+    assert_eq!(figures(&fills), (1_000, 0, 100));
+    // A part's name can't be counted a second time by hand, and by hand nothing is lost when all is full.
+    assert!(!fills.came(id(1), amount(600)).unwrap());
+    assert!(fills.came(id(8), amount(50)).unwrap());
+    assert_eq!(figures(&fills), (1_000, 0, 150));
+    let kept = serde_json::to_string(&fills).unwrap();
+    assert_eq!(serde_json::from_str::<Fills>(&kept).unwrap(), fills);
+}
+
+#[test]
+fn a_part_that_comes_again_is_granted_the_same_and_reserved_once() {
+    let mut fills = target(1_000, None);
+    for _ in 0..3 {
+        assert_eq!(fills.grant(&part(1, 2, 400), at(1)).unwrap().minor(), 400);
+    }
+    assert_eq!(figures(&fills), (0, 400, 0));
+    // Under the same id by somebody else it is none.
+    assert_eq!(
+        fills.grant(&part(1, 3, 400), at(1)),
+        Err(PartReason::Closed)
+    );
+    fills.paid(id(1), amount(400)).unwrap();
+    assert_eq!(
+        fills.grant(&part(1, 2, 400), at(1)),
+        Err(PartReason::Closed)
+    );
+    assert_eq!(fills.part(id(1)).unwrap().0, PartStage::Paid);
+}
+
+#[test]
+fn what_is_too_much_too_little_too_late_or_for_somebody_else_is_refused() {
+    let mut fills = bill(Goal::Exact(amount(500)));
+    assert_eq!(
+        fills.grant(&part(1, 2, 499), at(1)),
+        Err(PartReason::TooSmall)
+    );
+    assert_eq!(
+        fills.grant(&part(1, 2, 501), at(1)),
+        Err(PartReason::TooLarge)
+    );
+    assert_eq!(
+        fills.grant(&part(1, 1, 500), at(1)),
+        Err(PartReason::Closed)
+    );
+    assert_eq!(
+        fills.grant(&part(1, 2, 500), at(1_000)),
+        Err(PartReason::Expired)
+    );
+    let mut other = part(1, 2, 500);
+    other.request = RecordHash::of("another bill");
+    assert_eq!(fills.grant(&other, at(1)), Err(PartReason::Closed));
+    assert_eq!(fills.grant(&part(1, 2, 500), at(1)).unwrap().minor(), 500);
+    assert_eq!(fills.grant(&part(2, 3, 500), at(1)), Err(PartReason::Full));
+
+    let mut fills = target(1_000, Some(300));
+    assert_eq!(
+        fills.grant(&part(1, 2, 299), at(1)),
+        Err(PartReason::TooSmall)
+    );
+    assert_eq!(fills.grant(&part(1, 2, 800), at(1)).unwrap().minor(), 800);
+    // The last one may bring less than the least.
+    assert_eq!(fills.grant(&part(2, 3, 200), at(1)).unwrap().minor(), 200);
+
+    let mut fills = bill(Goal::Open {
+        min: Some(amount(10)),
+        max: Some(amount(20)),
+    });
+    assert_eq!(
+        fills.grant(&part(1, 2, 9), at(1)),
+        Err(PartReason::TooSmall)
+    );
+    assert_eq!(
+        fills.grant(&part(1, 2, 21), at(1)),
+        Err(PartReason::TooLarge)
+    );
+    for n in 1..200 {
+        assert_eq!(
+            fills.grant(&part(n, n / 2 + 2, 20), at(1)).unwrap().minor(),
+            20
+        );
+        fills.paid(id(n), amount(20)).unwrap();
+    }
+    assert_eq!(fills.left(), None);
+
+    fills.cancel();
+    assert_eq!(
+        fills.grant(&part(201, 2, 20), at(1)),
+        Err(PartReason::Closed)
+    );
+    assert!(!fills.is_open(at(1)));
+}
+
+#[test]
+fn what_was_granted_may_be_paid_after_the_request_was_cancelled() {
+    let mut fills = target(1_000, None);
+    fills.grant(&part(1, 2, 400), at(1)).unwrap();
+    fills.cancel();
+    assert!(fills.paid(id(1), amount(400)).unwrap());
+    assert_eq!(figures(&fills), (400, 0, 0));
+    assert_eq!(
+        fills.paid(id(7), amount(1)).unwrap_err().code(),
+        "part_unknown"
+    );
+}
+
+#[test]
+fn one_payer_can_not_reserve_everything_in_crumbs() {
+    let mut fills = target(1_000, None);
+    for n in 0..MAX_OPEN_PARTS_OF_ONE as u8 {
+        fills.grant(&part(n, 2, 1), at(1)).unwrap();
+    }
+    assert_eq!(fills.grant(&part(99, 2, 1), at(1)), Err(PartReason::Busy));
+    assert_eq!(fills.grant(&part(99, 3, 1), at(1)).unwrap().minor(), 1);
+}
+
+#[test]
+fn each_turn_of_what_recurs_is_paid_once_by_each_payer() {
+    let mut request = bill(Goal::Exact(amount(500))).asked().clone();
+    request.every = Some(Every {
+        period: Period::Week,
+        from: at(0),
+        count: Some(3),
+    });
+    request.expires = at(100 * DAY);
+    let mut fills = Fills::new(RecordHash::of("a bill"), request);
+    let turn = |n, payer, turn| Part {
+        turn: Some(turn),
+        ..part(n, payer, 500)
+    };
+    let now = at(8 * DAY);
+    assert_eq!(
+        fills.grant(&part(1, 2, 500), now),
+        Err(PartReason::WrongTurn)
+    );
+    assert_eq!(fills.grant(&turn(1, 2, 2), now), Err(PartReason::WrongTurn));
+    fills.grant(&turn(1, 2, 0), now).unwrap();
+    assert_eq!(fills.grant(&turn(2, 2, 0), now), Err(PartReason::WrongTurn));
+    fills.paid(id(1), amount(500)).unwrap();
+    assert_eq!(fills.grant(&turn(3, 2, 0), now), Err(PartReason::WrongTurn));
+    fills.grant(&turn(4, 2, 1), now).unwrap();
+    fills.grant(&turn(5, 3, 1), now).unwrap();
+    let far = at(90 * DAY);
+    assert_eq!(fills.grant(&turn(6, 2, 3), far), Err(PartReason::WrongTurn));
+    fills.grant(&turn(6, 2, 2), far).unwrap();
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Grant(u8, u8, u64),
+    Paid(u8, u64),
+    Ended(u8),
+    Came(u8, u64),
+    Cancel,
+    Store,
+}
+
+fn an_act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (0..24u8, 2..9u8, 1..700u64).prop_map(|(n, p, m)| Act::Grant(n, p, m)),
+        3 => (0..24u8, 1..700u64).prop_map(|(n, m)| Act::Paid(n, m)),
+        2 => (0..24u8).prop_map(Act::Ended),
+        1 => (0..30u8, 1..700u64).prop_map(|(n, m)| Act::Came(n, m)),
+        1 => Just(Act::Store),
+        1 => any::<bool>().prop_map(|rare| if rare { Act::Cancel } else { Act::Store }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn whatever_happens_a_bill_is_never_overfilled(acts in prop::collection::vec(an_act(), 1..80)) {
+        let mut fills = target(1_000, Some(50));
+        // What came in all, by the model: each part once.
+        let mut came: BTreeMap<u8, u64> = BTreeMap::new();
+        for act in acts {
+            match act {
+                Act::Grant(n, payer, minor) => {
+                    let (left, known) = (fills.left().unwrap(), fills.part(id(n)).is_some());
+                    if let Ok(granted) = fills.grant(&part(n, payer, minor), at(1)) {
+                        let again = fills.part(id(n)).unwrap();
+                        prop_assert_eq!(again, (PartStage::Reserved, granted));
+                        prop_assert!(known || granted.minor() <= left.min(minor));
+                    }
+                }
+                Act::Paid(n, minor) => {
+                    // In credit it is what was granted; outside somebody may send anything.
+                    if fills.paid(id(n), amount(minor)) == Ok(true) {
+                        prop_assert!(came.insert(n, minor).is_none());
+                    }
+                }
+                Act::Came(n, minor) => {
+                    if fills.came(id(n), amount(minor)).unwrap() {
+                        prop_assert!(came.insert(n, minor).is_none());
+                    }
+                }
+                Act::Ended(n) => drop(fills.ended(id(n))),
+                Act::Cancel => fills.cancel(),
+                Act::Store => {
+                    let json = serde_json::to_string(&fills).unwrap();
+                    prop_assert_eq!(&serde_json::from_str::<Fills>(&json).unwrap(), &fills);
+                }
+            }
+            let (filled, reserved, surplus) = figures(&fills);
+            prop_assert!(filled + reserved <= 1_000);
+            prop_assert_eq!(filled + surplus, came.values().sum::<u64>());
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Whether a payment came to the wallet of this node.
+
+use atomicity_ledger::Money;
+use serde_json::json;
+
+use super::BitcoinCore;
+use super::answers::{Known, Sat};
+use super::rpc::says_unknown;
+use crate::rail::error::RailError;
+use crate::rail::msat::Msat;
+
+/// The digits of a transaction's id.
+const TXID: usize = 64;
+
+impl BitcoinCore {
+    /// Whether `output`, written `<txid>:<number>`, pays this address exactly this much and has enough confirmations, as the wallet of
+    /// this node knows it. One that the wallet does not know, or that is not deep enough yet, has not come.
+    ///
+    /// # Errors
+    /// If the node does not say.
+    pub async fn has_received(
+        &self,
+        output: &str,
+        address: &str,
+        amount: &Money,
+    ) -> Result<bool, RailError> {
+        let Some((txid, number)) = read(output) else {
+            return Ok(false);
+        };
+        let amount = Sat::of(Msat::from_money(amount)?)?;
+        let params = json!({ "txid": txid, "verbose": true });
+        let known: Known = match self.client.call("gettransaction", params).await {
+            Ok(known) => known,
+            Err(error) if says_unknown(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let decoded = known.decoded.ok_or(RailError::AnswerMalformed(
+            "a transaction that is not decoded",
+        ))?;
+        let pays = decoded
+            .vout
+            .iter()
+            .any(|out| out.n == number && out.script.address == address && out.value == amount);
+        Ok(pays && known.confirmations >= i64::from(self.confirmations))
+    }
+}
+
+fn read(output: &str) -> Option<(&str, u32)> {
+    let (txid, number) = output.split_once(':')?;
+    let plain = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let number: u32 = number
+        .parse()
+        .ok()
+        .filter(|n: &u32| n.to_string() == number)?;
+    (txid.len() == TXID && txid.bytes().all(plain)).then_some((txid, number))
+}
