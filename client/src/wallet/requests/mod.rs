@@ -11,6 +11,7 @@ mod letters;
 mod own;
 mod paying;
 mod reading;
+mod resume;
 mod turns;
 mod view;
 

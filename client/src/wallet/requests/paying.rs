@@ -6,18 +6,17 @@
 use std::time::{Duration, Instant};
 
 use atomicity_ledger::jws::Version;
+use atomicity_ledger::onion::FailureCode;
 use atomicity_ledger::record::{Goal, Invoice, Part, PartReason, PaymentRequest};
-use atomicity_ledger::{Amount, Memo, Money, PaymentHash, RecordId, Signed};
+use atomicity_ledger::{Amount, Memo, Money, RecordId, Signed};
 
 use super::super::{
-    IssueOptions, PayOptions, PayProgress, PayTarget, Payable, PaymentFault, Wallet, WalletEvent,
-    WalletEventKind, entropy, now,
+    IssueOptions, PayOptions, PayProgress, PayTarget, Payable, PaymentFault, Wallet, entropy, now,
 };
 use super::view::own_part;
-use super::{BATCH, PayingStage, RequestFault, RequestPart, is_grave};
+use super::{BATCH, PayingStage, RequestFault, RequestPart};
 use crate::error::ClientError;
 use crate::store::history;
-use crate::store::payments::{self, PaymentState};
 use crate::store::requests::letters;
 use crate::store::requests::paying::{self, AskedRow, PayingRow};
 
@@ -25,16 +24,10 @@ use crate::store::requests::paying::{self, AskedRow, PayingRow};
 pub const PART_PATIENCE: Duration = Duration::from_secs(60);
 /// Pauses while a payee is waited for.
 const PAUSE: Duration = Duration::from_millis(200);
-/// After this long without an answer a part is given up, milliseconds: nothing was promised.
-const GIVE_UP_MS: u64 = 24 * 3600 * 1000;
 /// How often a part without an answer is asked for again, milliseconds.
-const AGAIN_MS: u64 = 5 * 60 * 1000;
-/// How long after its end a part's payment may still be begun by a process that found it in time, milliseconds.
-const SLACK_MS: u64 = 6 * 60 * 1000;
-/// How soon a part is looked at again that is being paid, milliseconds.
-const SOON_MS: u64 = 1000;
-/// The longest wait between two tries of one part, milliseconds.
-const MAX_BACKOFF_MS: u64 = 60_000;
+pub(super) const AGAIN_MS: u64 = 5 * 60 * 1000;
+/// How often a part is asked for whose payment came when its time was over.
+const MAX_ROUNDS: u32 = 3;
 
 /// How far paying a part is.
 #[derive(Clone, Debug)]
@@ -64,41 +57,75 @@ impl Wallet {
     ) -> Result<RequestPart, ClientError> {
         self.ensure_may_sign().await?;
         let asked = self.asked(link_or_id).await?;
-        let asked = self.with_state(asked).await?;
-        let row = match self.unfinished(&asked, amount).await? {
-            Some(row) => row,
-            None => {
-                let (amount, turn) = self.what_to_pay(&asked, amount).await?;
-                self.keep_asked(&asked).await?;
-                self.want_part(&asked, amount, turn, false).await?
-            }
-        };
-        progress(RequestProgress::Asking);
-        self.send_soon().await?;
-        let row = self.await_grant(&row.id, patience).await?;
-        progress(RequestProgress::Granted(row.amount.minor()));
-        match &row.invoice {
-            Some(jws) => {
-                let payable = payable(jws)?;
-                let paid = self
-                    .pay(&payable, options, |step| {
-                        progress(RequestProgress::Paying(step));
-                    })
-                    .await;
-                match paid {
-                    Ok(_) => {}
-                    Err(ClientError::Payment(PaymentFault::AlreadyPaid(_))) => {}
-                    Err(ClientError::Payment(
-                        PaymentFault::BeingPaid(_) | PaymentFault::Undecided(_),
-                    )) => return Err(RequestFault::Undecided(row.id.to_string()).into()),
-                    Err(error) => return Err(error),
+        let mut rounds = 0;
+        loop {
+            rounds += 1;
+            let asked = self.with_state(asked.clone()).await?;
+            let row = match self.unfinished(&asked, amount).await? {
+                Some(row) => row,
+                None => {
+                    let (amount, turn) = self.what_to_pay(&asked, amount).await?;
+                    self.keep_asked(&asked).await?;
+                    self.want_part(&asked, amount, turn, false).await?
                 }
+            };
+            progress(RequestProgress::Asking);
+            self.send_soon().await?;
+            let row = self.await_grant(&row.id, patience).await?;
+            progress(RequestProgress::Granted(row.amount.minor()));
+            match self
+                .pay_granted(&row, &asked, options, &mut progress)
+                .await?
+            {
+                None => {}
+                // It was kept for this user for too short a time.
+                Some(_) if rounds < MAX_ROUNDS => {
+                    let why = Some("not_paid_in_time");
+                    self.end_part(&row.id, PayingStage::Ended, why).await?;
+                    continue;
+                }
+                Some(fault) => return Err(fault.into()),
             }
-            None => self.pay_directly(&row, &asked.record).await?,
+            self.end_part(&row.id, PayingStage::Paid, None).await?;
+            self.send_soon().await?;
+            return Ok(own_part(&self.paying(&row.id).await?, self.user()));
         }
-        self.end_part(&row.id, PayingStage::Paid, None).await?;
-        self.send_soon().await?;
-        Ok(own_part(&self.paying(&row.id).await?, self.user()))
+    }
+
+    /// Pays what was granted. Says so if nothing was paid since the payee knows of it no more: its time is over.
+    async fn pay_granted(
+        &self,
+        row: &PayingRow,
+        asked: &AskedRow,
+        options: &PayOptions,
+        mut progress: impl FnMut(RequestProgress),
+    ) -> Result<Option<PaymentFault>, ClientError> {
+        let Some(jws) = &row.invoice else {
+            self.pay_directly(row, &asked.record).await?;
+            return Ok(None);
+        };
+        let payable = payable(jws)?;
+        let paid = self
+            .pay(&payable, options, |step| {
+                progress(RequestProgress::Paying(step));
+            })
+            .await;
+        match paid {
+            Ok(_) | Err(ClientError::Payment(PaymentFault::AlreadyPaid(_))) => Ok(None),
+            Err(ClientError::Payment(PaymentFault::BeingPaid(_) | PaymentFault::Undecided(_))) => {
+                Err(RequestFault::Undecided(row.id.to_string()).into())
+            }
+            Err(ClientError::Payment(PaymentFault::NotThrough(why)))
+                if why == FailureCode::UnknownInvoice.as_str()
+                    && row.until.is_some_and(|until| until <= now().millis()) =>
+            {
+                Ok(Some(PaymentFault::NotThrough(why)))
+            }
+            Err(ClientError::Payment(PaymentFault::InvoiceExpired)) => {
+                Ok(Some(PaymentFault::InvoiceExpired))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A part that was asked for before, for as much, and can still be paid.
@@ -265,7 +292,7 @@ impl Wallet {
     }
 
     /// Gives a friend what was granted, with the part's name beside it; once, whoever does it how often.
-    async fn pay_directly(
+    pub(super) async fn pay_directly(
         &self,
         row: &PayingRow,
         asked: &Signed<PaymentRequest>,
@@ -304,138 +331,9 @@ impl Wallet {
         paying::put(tx.conn(), &row).await?;
         tx.commit().await
     }
-
-    /// Goes on with parts: what was paid is noted, what is approved is paid, what is over ends.
-    pub(super) async fn go_on_paying(&self) -> Result<Vec<WalletEvent>, ClientError> {
-        let mut told = Vec::new();
-        let due = paying::due(&mut *self.store().read().await?, now().millis(), BATCH).await?;
-        for row in due {
-            match self.go_on_with(&row).await {
-                Ok(event) => told.extend(event),
-                Err(error) if is_grave(&error) => return Err(error),
-                Err(error) => {
-                    tracing::info!(code = error.code(), "a part is not paid yet: {error}");
-                    let wait = 1000_u64.saturating_mul(1 << row.tries.min(10));
-                    let reason = Some(error.code().to_owned());
-                    self.look_later(&row.id, wait.min(MAX_BACKOFF_MS), reason)
-                        .await?;
-                }
-            }
-        }
-        Ok(told)
-    }
-
-    async fn look_later(
-        &self,
-        id: &RecordId,
-        wait: u64,
-        reason: Option<String>,
-    ) -> Result<(), ClientError> {
-        let mut tx = self.store().write().await?;
-        if let Some(mut row) = paying::get(tx.conn(), id).await? {
-            row.next_at = now().millis().saturating_add(wait);
-            row.tries = row.tries.saturating_add(u64::from(reason.is_some()));
-            row.reason = reason.or(row.reason);
-            paying::put(tx.conn(), &row).await?;
-        }
-        tx.commit().await
-    }
-
-    async fn go_on_with(&self, row: &PayingRow) -> Result<Option<WalletEvent>, ClientError> {
-        let at = now().millis();
-        if row.stage == PayingStage::Asked {
-            if at.saturating_sub(row.created_at) > GIVE_UP_MS {
-                self.end_part(&row.id, PayingStage::Ended, Some("no_answer"))
-                    .await?;
-            } else {
-                let mut tx = self.store().write().await?;
-                let records = [row.record.clone()];
-                letters::send(tx.conn(), &row.payee, &records, at).await?;
-                tx.commit().await?;
-                self.look_later(&row.id, AGAIN_MS, None).await?;
-            }
-            return Ok(None);
-        }
-        let asked = paying::asked(&mut *self.store().read().await?, &row.request).await?;
-        let Some(asked) = asked else { return Ok(None) };
-        let over = |slack| {
-            row.until
-                .is_some_and(|until| at > until.saturating_add(slack))
-        };
-        let standing = match &row.invoice {
-            Some(jws) => {
-                let invoice: Signed<Invoice> = Signed::decode(jws)?;
-                self.paid_under(&invoice.record().hash).await?
-            }
-            None => {
-                let name = row.id.to_string();
-                let mut conn = self.store().read().await?;
-                let sent = history::was_sent_for(&mut conn, &row.payee, &name).await?;
-                sent.then_some(true)
-            }
-        };
-        match standing {
-            Some(true) => {
-                self.end_part(&row.id, PayingStage::Paid, None).await?;
-                return Ok(Some(self.turn_paid(row, &asked)));
-            }
-            Some(false) => {
-                self.look_later(&row.id, SOON_MS, None).await?;
-                return Ok(None);
-            }
-            None => {}
-        }
-        if over(SLACK_MS) {
-            let reason = row.reason.clone();
-            let reason = reason.unwrap_or_else(|| "not_paid_in_time".to_owned());
-            self.end_part(&row.id, PayingStage::Ended, Some(&reason))
-                .await?;
-            return Ok(None);
-        }
-        if !row.by_itself || over(0) {
-            self.look_later(&row.id, SOON_MS, None).await?;
-            return Ok(None);
-        }
-        let Some(options) = self.allowed_for_turn(row).await? else {
-            self.end_part(&row.id, PayingStage::Ended, Some("revoked"))
-                .await?;
-            return Ok(None);
-        };
-        match &row.invoice {
-            Some(jws) => {
-                self.ensure_may_sign().await?;
-                self.begin_payment(&payable(jws)?, &options).await?;
-            }
-            None => self.pay_directly(row, &asked.record).await?,
-        }
-        self.look_later(&row.id, 0, None).await?;
-        Ok(None)
-    }
-
-    /// Whether what hangs on a hash is paid (`true`), may come to be (`false`), or neither.
-    async fn paid_under(&self, hash: &PaymentHash) -> Result<Option<bool>, ClientError> {
-        let standing = payments::standing(&mut *self.store().read().await?, hash).await?;
-        let paid = standing.iter().any(|row| row.state == PaymentState::Paid);
-        Ok((!standing.is_empty()).then_some(paid))
-    }
-
-    fn turn_paid(&self, row: &PayingRow, asked: &AskedRow) -> WalletEvent {
-        WalletEvent {
-            at: now().millis(),
-            user: Some(row.payee),
-            friend: None,
-            kind: WalletEventKind::PartPaid {
-                request: asked.record.record().id,
-                part: row.id,
-                turn: row.turn,
-                unit: asked.record.record().unit.clone(),
-                amount: row.amount.minor(),
-            },
-        }
-    }
 }
 
-fn payable(invoice: &str) -> Result<Payable, ClientError> {
+pub(super) fn payable(invoice: &str) -> Result<Payable, ClientError> {
     let invoice: Signed<Invoice> = Signed::decode(invoice)?;
     let record = invoice.record();
     let amount = record.amount.ok_or(PaymentFault::AmountMissing)?;
