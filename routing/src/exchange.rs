@@ -272,29 +272,36 @@ impl Searcher {
                 return Ok(None);
             };
             let left = wanted.request.max_hops - edges;
+            let avoid: Vec<UserKey> = behind.users().skip(1).collect();
+            let fits = |before: &Route| {
+                before.hops().len() <= left && !before.users().any(|user| avoid.contains(&user))
+            };
             let over = |before: Route, behind: Route| Exchanged {
                 before,
                 rate,
                 behind,
                 exact: false,
             };
+            let amounts = (asked, bound);
             if most == all {
-                let Some(before) =
-                    self.before(graph, wanted, rate.by, (asked, bound), (all, &[]))?
-                else {
-                    return Ok(None);
+                let before = self.before(graph, wanted, rate.by, amounts, (all, &[]))?;
+                match before {
+                    None => return Ok(None),
+                    Some(before) if fits(&before) => return Ok(Some(over(before, behind))),
+                    Some(_) => {}
+                }
+            }
+            // If nothing so short leads to them at all, none goes on over so many edges or more.
+            let before = self.before(graph, wanted, rate.by, amounts, (left, &[]))?;
+            if let Some(before) = before {
+                self.effort.sure = false;
+                let apart = match fits(&before) {
+                    true => Some(before),
+                    false => self.before(graph, wanted, rate.by, amounts, (left, &avoid))?,
                 };
-                let behind_them: Vec<UserKey> = behind.users().skip(1).collect();
-                let touch = before.users().any(|user| behind_them.contains(&user));
-                if !touch && before.hops().len() <= left {
+                if let Some(before) = apart {
                     return Ok(Some(over(before, behind)));
                 }
-                self.effort.sure = false;
-            }
-            let avoid: Vec<UserKey> = behind.users().skip(1).collect();
-            let before = self.before(graph, wanted, rate.by, (asked, bound), (left, &avoid))?;
-            if let Some(before) = before {
-                return Ok(Some(over(before, behind)));
             }
             most = edges - 1;
         }

@@ -206,3 +206,15 @@ fn good_rates_of_those_to_whom_no_way_leads_hide_nobody() {
     let found = find_exchanged(&graph, &wanted).unwrap();
     assert_eq!((found.rate.by, found.total()), (user(2), amount(2_000)));
 }
+
+#[test]
+fn where_both_ways_are_too_long_together_it_is_certain_that_there_is_none() {
+    let before = [(0, 1), (1, 2), (2, 3)].map(|(from, to)| Plain::free(from, to, 5_000));
+    let behind = [(3, 5), (5, 7)].map(|(from, to)| Plain::free(from, to, 5_000));
+    let graph = world(&before, &behind);
+    let mut wanted = wanted(0, 7, 1_000, vec![rate(3, 1, 1)]);
+    wanted.request.max_hops = 4;
+    assert_eq!(find_exchanged(&graph, &wanted), Err(RouteError::NoPath));
+    wanted.request.max_hops = 5;
+    assert!(find_exchanged(&graph, &wanted).is_ok());
+}
