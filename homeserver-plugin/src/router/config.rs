@@ -64,8 +64,11 @@ pub struct RouterConfig {
     pub queries_per_minute: u32,
     /// Most questions that are worked on at once; 0 for one per processor.
     pub concurrent_queries: usize,
-    /// Most steps of one question: edges looked at, and ways taken up again. A step takes 50 to 150 nanoseconds.
+    /// Most steps of one question: edges looked at, and ways taken up again; as many again if it may be paid in parts. A step takes 50 to
+    /// 150 nanoseconds.
     pub steps_per_query: u64,
+    /// Most steps of a question for which no way was found within `steps_per_query`, where there may be one.
+    pub steps_to_find: u64,
     /// Most hops of a route.
     pub max_hops: usize,
     /// Most parts of a route.
@@ -104,7 +107,8 @@ impl Default for RouterConfig {
             events_per_second: 20,
             queries_per_minute: 300,
             concurrent_queries: 0,
-            steps_per_query: 400_000,
+            steps_per_query: 20_000,
+            steps_to_find: 400_000,
             max_hops: 10,
             max_parts: 8,
             max_alternatives: 5,
@@ -145,7 +149,7 @@ impl RouterConfig {
         Ok(())
     }
 
-    fn positive(&self) -> [(&'static str, u64); 25] {
+    fn positive(&self) -> [(&'static str, u64); 26] {
         let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         [
             ("max_users", count(self.max_users)),
@@ -173,6 +177,7 @@ impl RouterConfig {
             ("events_per_second", self.events_per_second.into()),
             ("queries_per_minute", self.queries_per_minute.into()),
             ("steps_per_query", self.steps_per_query),
+            ("steps_to_find", self.steps_to_find),
             ("max_parts", count(self.max_parts)),
             ("max_alternatives", count(self.max_alternatives)),
             ("hellos_per_minute", self.hellos_per_minute.into()),

@@ -9,6 +9,7 @@ use atomicity_routing::{
 };
 
 use super::config::RouterConfig;
+use super::map::Reading;
 use super::{Router, now};
 use crate::error::PluginError;
 
@@ -103,10 +104,35 @@ impl Question {
             capacity: *capacity,
             min: Total::ZERO,
         };
-        request.max_steps = config.steps_per_query;
+        // As many again for parts, of which one half is kept for them.
+        let searches = if request.max_parts > 1 { 2 } else { 1 };
+        request.max_steps = config.steps_per_query.saturating_mul(searches);
         let own = self.first.as_ref();
         request.first_hops = own.map(|hops| hops.iter().map(first).collect());
         request
+    }
+
+    /// Works it out within the steps of `request`.
+    fn search(
+        &self,
+        searcher: &mut Searcher,
+        map: &Reading<'_>,
+        request: &Request,
+        alternatives: usize,
+    ) -> Result<Found, RouteError> {
+        let Some((pay_unit, max_total)) = &self.pay else {
+            return search(searcher, map, request, alternatives).map(Found::Ways);
+        };
+        let units = (pay_unit, &request.unit);
+        let exchangers = map.exchangers();
+        let wanted = ExchangeRequest {
+            rates: exchangers.offers(units, request.amount, request.via, request.now),
+            request: request.clone(),
+            pay_unit: pay_unit.clone(),
+            max_total: *max_total,
+        };
+        let found = searcher.find_exchanged(map, &wanted);
+        found.map(|found| Found::Exchanged(Box::new(found)))
     }
 }
 
@@ -163,22 +189,17 @@ pub async fn answer(
         let mut searcher = router.searcher();
         let started = Instant::now();
         let map = router.map.read();
-        let found = match question.pay {
-            None => search(&mut searcher, &map, &request, alternatives).map(Found::Ways),
-            Some((pay_unit, max_total)) => {
-                let units = (&pay_unit, &request.unit);
-                let exchangers = map.exchangers();
-                let rates = exchangers.offers(units, request.amount, request.via, request.now);
-                let wanted = ExchangeRequest {
-                    request,
-                    pay_unit,
-                    max_total,
-                    rates,
-                };
-                let found = searcher.find_exchanged(&map, &wanted);
-                found.map(|found| Found::Exchanged(Box::new(found)))
-            }
-        };
+        let mut found = question.search(&mut searcher, &map, &request, alternatives);
+        // Whether there is a way at all is worth more work than which of them is the cheapest.
+        if matches!(found, Err(RouteError::GaveUp))
+            && router.config.steps_to_find > request.max_steps
+        {
+            let patient = Request {
+                max_steps: router.config.steps_to_find,
+                ..request
+            };
+            found = question.search(&mut searcher, &map, &patient, alternatives);
+        }
         drop(map);
         let outcome = found.as_ref().map_or_else(RouteError::code, Found::outcome);
         router.metrics.query(outcome, started.elapsed());
