@@ -1,6 +1,7 @@
 //! The story that `make demo` tells and that a test plays: people give each other credit, on real
 //! homeservers, with the real programs. Each step checks what it says.
 
+mod apps;
 mod coffee;
 mod court;
 mod hours;
@@ -9,7 +10,9 @@ mod moving;
 mod neighbours;
 mod promises;
 mod strangers;
+mod together;
 mod village;
+mod words;
 
 use anyhow::{Context, Result};
 
@@ -50,6 +53,8 @@ pub struct Stage {
     pub strangers: Option<Strangers>,
     /// Who has a coffee, once they have come.
     pub guests: Option<Guests>,
+    /// Lets an app spend for her, once she has come.
+    kim: Option<Person>,
     /// Last, so that it ends last.
     world: World,
 }
@@ -161,6 +166,22 @@ pub async fn play(tell: fn(&str)) -> Result<Stage> {
         have_a_coffee
     );
     step!(22, "Hanna hands on what Ivan owes her", hand_a_claim_on);
+    step!(
+        23,
+        "A dinner for ten is paid by whoever likes, in credit and in cash",
+        share_a_bill
+    );
+    step!(
+        24,
+        "A web shop spends what Kim allows, until she takes its key back",
+        let_an_app_spend
+    );
+    step!(25, "Kim dismisses her agent", dismiss_an_agent);
+    step!(
+        26,
+        "What a friend says of a router counts, and everybody can check who said it",
+        say_what_is_good
+    );
     stage.rest_strangers().await?;
     tell("");
     tell("The story is told: every step went as it says.");
@@ -187,8 +208,21 @@ impl Stage {
             log: None,
             strangers: None,
             guests: None,
+            kim: None,
             world,
         })
+    }
+
+    fn log_of_all(&self) -> Result<&Cosigned> {
+        self.log.as_ref().context("there is no log")
+    }
+
+    fn h4(&self) -> Result<&Site> {
+        self.h4.as_ref().context("there is no H4")
+    }
+
+    fn kim(&self) -> Result<&Person> {
+        self.kim.as_ref().context("Kim has not come")
     }
 
     fn say(&self, line: impl AsRef<str>) {

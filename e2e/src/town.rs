@@ -153,6 +153,23 @@ pub async fn until_owed(one: &Person, other: &Person, unit: &str, expected: i64)
 /// # Errors
 /// If it does not get ready.
 pub async fn router(world: &World, home: &Homeserver, seeds: &[&Person]) -> Result<Plugin> {
+    router_with(world, home, seeds, &[]).await
+}
+
+/// One that is a watchtower too, and so an indexer.
+///
+/// # Errors
+/// If it does not get ready.
+pub async fn indexer(world: &World, home: &Homeserver, seeds: &[&Person]) -> Result<Plugin> {
+    router_with(world, home, seeds, &["watchtower.enabled=true"]).await
+}
+
+async fn router_with(
+    world: &World,
+    home: &Homeserver,
+    seeds: &[&Person],
+    more: &[&str],
+) -> Result<Plugin> {
     let seeds: Vec<&str> = seeds.iter().map(|person| person.key()).collect();
     let mut options = world.plugin_options("router", home).await?;
     options.more.extend([
@@ -162,6 +179,7 @@ pub async fn router(world: &World, home: &Homeserver, seeds: &[&Person]) -> Resu
         "router.requests_per_second=500".to_owned(),
         "router.queries_per_minute=100000".to_owned(),
     ]);
+    options.more.extend(more.iter().map(ToString::to_string));
     world.plugin_with("router", options).await
 }
 

@@ -23,6 +23,11 @@ impl Stage {
         self.guests.as_ref().context("there are no guests")
     }
 
+    pub(super) fn hanna_and_ivan(&self) -> Result<(&Person, &Person)> {
+        let guests = self.guests()?;
+        Ok((&guests.hanna, &guests.ivan))
+    }
+
     /// Step 21.
     pub(super) async fn have_a_coffee(&mut self) -> Result<()> {
         let log = self.log.as_ref().context("there is no log")?;

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::{BREAD, HOURS, Stage};
 use crate::people::{Person, amount, expect, string};
-use crate::promises::Cosigned;
 use crate::town::{agents, befriend, engage, invoice, live, pass_on, read_news, settle_at};
 use crate::wait;
 
@@ -31,10 +30,6 @@ async fn until_owed(one: &Person, other: &Person, expected: i64) -> Result<()> {
 }
 
 impl Stage {
-    fn log_of_all(&self) -> Result<&Cosigned> {
-        self.log.as_ref().context("there is no log")
-    }
-
     /// Step 16.
     pub(super) async fn pay_in_parts(&mut self) -> Result<()> {
         let town = self.strangers()?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{BREAD, Stage};
 use crate::people::{Person, expect, string};
-use crate::town::{befriend, invoice, live, pass_on, read_news, router, settle_at, until_owed};
+use crate::town::{befriend, indexer, invoice, live, pass_on, read_news, settle_at, until_owed};
 use crate::watch::Watch;
 use crate::{Plugin, wait};
 
@@ -60,7 +60,7 @@ impl Stage {
         // Whoever is to be reached publishes it too: a channel counts if both ends do.
         pass_on(&dora, BREAD, "0.01").await?;
         self.say("Ben and Carl pass on for 0.01 and a thousandth, Emma for 0.50; they publish that, Dora too.");
-        let router = router(&self.world, &self.h2.homeserver, &[&ben, &emma]).await?;
+        let router = indexer(&self.world, &self.h2.homeserver, &[&ben, &emma]).await?;
         self.say(format!("A router begins to crawl: {}", router.key()));
         let found = wait::until("Anna to find the router on Mainline", || async {
             let found = anna.wallet().ok(&["services", "router"]).await?;
