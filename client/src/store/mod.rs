@@ -111,12 +111,17 @@ impl Store {
     }
 
     /// Begins a transaction that holds the write lock at once.
+    ///
+    /// In a task of its own: between the database's word and the value that rolls back when it is dropped, whoever waits may be dropped,
+    /// and the lock would be held for ever.
     pub(crate) async fn write(&self) -> Result<WriteTx, ClientError> {
-        let turn = self.turn.clone().lock_owned().await;
-        Ok(WriteTx {
-            tx: self.pool.begin_with("BEGIN IMMEDIATE").await?,
-            _turn: turn,
-        })
+        let (pool, turn) = (self.pool.clone(), self.turn.clone());
+        let begun = tokio::spawn(async move {
+            let turn = turn.lock_owned().await;
+            let tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+            Ok(WriteTx { tx, _turn: turn })
+        });
+        begun.await.map_err(|_| sqlx::Error::WorkerCrashed)?
     }
 
     /// A connection for reading.
@@ -312,6 +317,24 @@ mod tests {
         drop(tx);
         let mut conn = store.read().await.unwrap();
         assert_eq!(settings::get(&mut conn, "probe").await.unwrap(), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn whoever_stops_waiting_for_a_transaction_leaves_none_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("w");
+        let store = Store::create(&home).await.unwrap();
+        for n in 0..400 {
+            let patience = std::time::Duration::from_micros(n % 200 * 5);
+            drop(tokio::time::timeout(patience, store.write()).await);
+        }
+        // Another process would find the lock free, too.
+        let other = Store::open(&home).await.unwrap();
+        for store in [&other, &store, &other] {
+            let mut tx = store.write().await.unwrap();
+            settings::set(tx.conn(), "probe", "1").await.unwrap();
+            tx.commit().await.unwrap();
+        }
     }
 
     #[tokio::test]
