@@ -239,12 +239,20 @@ impl Wallet {
 }
 
 /// A word as a shell reads it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// Runs `command`, which is shown as `shown`, to its end.
+///
+/// # Errors
+/// If it cannot be run or does not end.
+pub async fn run(command: Command, shown: &str) -> Result<Output> {
+    finish(command, shown.to_owned()).await
 }
 
 /// Runs `command` to its end.

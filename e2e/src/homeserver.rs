@@ -152,6 +152,11 @@ impl Homeserver {
         &self.home.config.admin.admin_password
     }
 
+    /// Gives its admin API another password, from the next start on.
+    pub fn set_admin_password(&mut self, password: &str) {
+        password.clone_into(&mut self.home.config.admin.admin_password);
+    }
+
     /// Whether it runs.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -4,10 +4,14 @@
 //! plugin.
 
 mod agent;
+mod clock;
 mod database;
+mod disk;
 mod files;
+mod grants;
 mod listeners;
 mod logs;
+mod reach;
 mod router;
 mod witness_log;
 mod world;
@@ -88,17 +92,36 @@ pub struct Report {
     pub checks: Vec<Check>,
 }
 
-/// Looks at everything. `data_dir` holds the secret.
-pub async fn run(config: &Config, data_dir: &Path) -> Report {
+/// Where the files are that the service runs by.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// The data directory, which holds the secret.
+    pub data_dir: &'a Path,
+    /// The configuration.
+    pub config_file: &'a Path,
+}
+
+/// Looks at everything.
+pub async fn run(config: &Config, places: &Places<'_>) -> Report {
+    let data_dir = places.data_dir;
     let keys = secret::load(data_dir);
-    let mut checks = vec![files::config_file(data_dir), files::secret(&keys, data_dir)];
+    let own_key = keys.as_ref().ok();
+    let mut checks = files::readable(places.config_file);
+    checks.push(files::secret(&keys, data_dir));
+    checks.extend(disk::look(&config.database, data_dir));
     checks.extend(database::look(&config.database).await);
-    let own_key = keys.as_ref().ok().map(|keys| keys.public_key().z32());
-    checks.extend(listeners::look(config, own_key.as_deref()).await);
-    checks.extend(agent::look(config, keys.as_ref().ok()).await);
+    let running = listeners::is_ours(config.http.listen, own_key).await;
+    checks.extend(listeners::look(config, running));
+    checks.extend(agent::look(config, own_key).await);
+    checks.extend(grants::look(config).await);
     match Resolver::new(config) {
         Ok(resolver) => {
-            checks.extend(world::look(config, &resolver, keys.as_ref().ok()).await);
+            let (found, homeserver) = world::look(config, &resolver, own_key).await;
+            checks.extend(found);
+            checks.extend(clock::look(config, &resolver, homeserver).await);
+            if let (true, Some(own_key)) = (running, own_key) {
+                checks.extend(reach::look(config, &resolver, own_key).await);
+            }
             checks.extend(logs::look(config, data_dir, &resolver).await);
             checks.extend(witness_log::look(config, data_dir, &resolver).await);
             checks.extend(router::look(config, &resolver).await);

@@ -180,6 +180,14 @@ impl Metrics {
             packet_at_ms: AtomicU64::new(0),
             registry: r,
         };
+        begin(&inner.rejections, &["database_unavailable", "overloaded"]);
+        begin(&inner.posts, &["stored", "repeated"]);
+        begin(&inner.sessions, &["opened"]);
+        begin(&inner.publications, &["published", "failed"]);
+        begin(
+            &inner.profiles,
+            &["memory", "fetched", "unchanged", "stale", "failed"],
+        );
         Ok(Self(Arc::new(inner)))
     }
 
@@ -321,6 +329,14 @@ impl Metrics {
             .encode(&inner.registry.gather(), &mut text)
             .map_err(|error| PluginError::Internal(format!("metrics: {error}")))?;
         String::from_utf8(text).map_err(|error| PluginError::Internal(format!("metrics: {error}")))
+    }
+}
+
+/// Has counters with one label begin at 0 for values that are known beforehand. A counter that appears with its first event has not risen by it, so that an
+/// alert on its increase would sleep through that one.
+pub fn begin(counters: &IntCounterVec, values: &[&str]) {
+    for value in values {
+        counters.with_label_values(&[value]);
     }
 }
 

@@ -14,6 +14,7 @@ mod cosigner_faults;
 mod crashes;
 mod demo;
 mod discovery;
+mod doctor;
 mod endpoints;
 mod exchange;
 mod faults;

@@ -4,7 +4,7 @@ use prometheus::{IntCounterVec, IntGauge, Opts};
 
 use super::store::JournalRow;
 use crate::error::PluginError;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, begin};
 
 /// Counters and gauges of the agent. Cheap to clone.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ impl AgentMetrics {
         let gauge = |name: &str, help: &str| {
             metrics.add(IntGauge::new(format!("atomicity_agent_{name}"), help))
         };
-        Ok(Self {
+        let agent = Self {
             signatures: counters("signatures_total", "Records the agent signed.", "what")?,
             records: counters(
                 "records_total",
@@ -48,7 +48,19 @@ impl AgentMetrics {
                 "Users whose books are worked on or wait to be.",
             )?,
             users: gauge("users", "Users whose agent is at work.")?,
-        })
+        };
+        let outcomes = [
+            "applied",
+            "duplicate",
+            "held",
+            "refused",
+            "void",
+            "forwarded",
+        ];
+        begin(&agent.records, &outcomes);
+        begin(&agent.deliveries, &["delivered", "failed", "no_inbox"]);
+        begin(&agent.signatures, &["state", "payment"]);
+        Ok(agent)
     }
 
     /// These were signed.

@@ -60,8 +60,12 @@ pub fn check_config(config: &Config, data_dir: &Path) -> Result<ExitCode, Plugin
     Ok(ExitCode::SUCCESS)
 }
 
-pub async fn doctor(config: &Config, data_dir: &Path, json: bool) -> Result<ExitCode, PluginError> {
-    let report = diagnosis::run(config, data_dir).await;
+pub async fn doctor(
+    config: &Config,
+    places: &diagnosis::Places<'_>,
+    json: bool,
+) -> Result<ExitCode, PluginError> {
+    let report = diagnosis::run(config, places).await;
     if json {
         let text = serde_json::to_string(&report)
             .map_err(|error| PluginError::Internal(error.to_string()))?;

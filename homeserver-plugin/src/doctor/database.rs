@@ -12,6 +12,8 @@ use crate::db::{migrate, pool};
 use crate::error::PluginError;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The oldest major version of Postgres that the tests run on.
+const OLDEST: u32 = 14;
 
 pub(super) async fn look(config: &DatabaseConfig) -> Vec<Check> {
     const NAME: &str = "database";
@@ -36,7 +38,7 @@ pub(super) async fn look(config: &DatabaseConfig) -> Vec<Check> {
                 .fetch_one(&mut connection)
                 .await
                 .unwrap_or_else(|_| "of unknown version".to_owned());
-        let reachable = Check::ok(NAME, format!("reachable, Postgres {version}"));
+        let reachable = server(connection.server_version_num(), &version);
         let rights = rights(&mut connection).await;
         vec![reachable, schema(&mut connection, config).await, rights]
     };
@@ -47,6 +49,19 @@ pub(super) async fn look(config: &DatabaseConfig) -> Vec<Check> {
             "it stopped answering",
             "look at Postgres's log and load",
         )],
+    }
+}
+
+/// The server counts its versions in ten thousands: 150012 is 15.12.
+fn server(number: Option<u32>, version: &str) -> Check {
+    const NAME: &str = "database";
+    match number {
+        Some(number) if number / 10_000 < OLDEST => Check::fail(
+            NAME,
+            format!("reachable, but Postgres {version} is too old"),
+            format!("move the database to Postgres {OLDEST} or newer: dump and restore it"),
+        ),
+        _ => Check::ok(NAME, format!("reachable, Postgres {version}")),
     }
 }
 
@@ -115,5 +130,25 @@ async fn rights(connection: &mut PgConnection) -> Check {
         ),
         Ok((true, _)) => Check::ok(NAME, "the tables can be read, written and changed"),
         Err(error) => Check::fail(NAME, error.to_string(), "look at Postgres's log"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    #[test]
+    fn a_server_of_before_the_oldest_is_told() {
+        for (number, level) in [
+            (Some(130_021), Level::Fail),
+            (Some(90_624), Level::Fail),
+            (Some(140_000), Level::Ok),
+            (Some(170_002), Level::Ok),
+            // Some servers that speak the protocol have numbers of their own, or none.
+            (None, Level::Ok),
+        ] {
+            assert_eq!(server(number, "x").level, level, "{number:?}");
+        }
     }
 }

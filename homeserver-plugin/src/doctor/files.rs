@@ -7,20 +7,34 @@ use super::Check;
 use crate::error::PluginError;
 use crate::secret;
 
-/// The configuration holds the database's password.
-pub(super) fn config_file(data_dir: &Path) -> Check {
-    const NAME: &str = "config";
-    let path = data_dir.join("config.toml");
+/// What a unit of systemd reads the environment from.
+const ENVIRONMENT_FILE: &str = "/etc/atomicity-homeserver.env";
+
+/// Files that hold the database's password.
+pub(super) fn readable(config_file: &Path) -> Vec<Check> {
+    let mut checks = vec![config(config_file)];
+    let environment = Path::new(ENVIRONMENT_FILE);
+    if std::fs::metadata(environment).is_ok_and(|meta| meta.mode() & 0o007 != 0) {
+        checks.push(exposed("environment", environment));
+    }
+    checks
+}
+
+fn exposed(name: &'static str, path: &Path) -> Check {
     let shown = path.display();
-    match std::fs::metadata(&path) {
-        Ok(meta) if meta.mode() & 0o007 != 0 => Check::warn(
-            NAME,
-            format!(
-                "{shown} can be read by every user of this machine (mode {:o})",
-                meta.mode() & 0o777
-            ),
-            format!("it holds the database password: chmod 640 {shown}"),
-        ),
+    let mode = std::fs::metadata(path).map_or(0, |meta| meta.mode() & 0o777);
+    Check::warn(
+        name,
+        format!("{shown} can be read by every user of this machine (mode {mode:o})"),
+        format!("it holds the database password: chmod o= {shown}"),
+    )
+}
+
+fn config(path: &Path) -> Check {
+    const NAME: &str = "config";
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.mode() & 0o007 != 0 => exposed(NAME, path),
         Ok(_) => Check::ok(NAME, format!("{shown} is read and valid")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Check::ok(
             NAME,

@@ -12,8 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Ports of the Pubky homeserver.
 const HOMESERVER_PORTS: std::ops::RangeInclusive<u16> = 6286..=6289;
 
-pub(super) async fn look(config: &Config, own_key: Option<&str>) -> Vec<Check> {
-    let running = is_ours(config.http.listen, own_key).await;
+pub(super) fn look(config: &Config, running: bool) -> Vec<Check> {
     vec![
         port("port_http", "http.listen", config.http.listen, running),
         port("port_pubky", "pubky.listen", config.pubky.listen, running),
@@ -50,11 +49,7 @@ fn port(name: &'static str, setting: &str, address: SocketAddr, running: bool) -
 }
 
 /// Whether what answers at `listen` is this very service.
-async fn is_ours(listen: SocketAddr, own_key: Option<&str>) -> bool {
-    #[derive(Deserialize)]
-    struct Info {
-        plugin: String,
-    }
+pub(super) async fn is_ours(listen: SocketAddr, own_key: Option<&pubky::Keypair>) -> bool {
     let Some(own_key) = own_key else { return false };
     let client = reqwest::Client::builder()
         .timeout(PATIENCE)
@@ -73,7 +68,16 @@ async fn is_ours(listen: SocketAddr, own_key: Option<&str>) -> bool {
             return false;
         }
     }
-    serde_json::from_slice::<Info>(&body).is_ok_and(|info| info.plugin == own_key)
+    names(&body, own_key)
+}
+
+/// Whether an answer to `/v0/info` names this service.
+pub(super) fn names(info: &[u8], own_key: &pubky::Keypair) -> bool {
+    #[derive(Deserialize)]
+    struct Info {
+        plugin: String,
+    }
+    serde_json::from_slice::<Info>(info).is_ok_and(|info| info.plugin == own_key.public_key().z32())
 }
 
 /// An address to connect to, for one to listen at.

@@ -18,6 +18,14 @@ fn config() -> Config {
     config
 }
 
+async fn run(config: &Config, data_dir: &Path) -> Report {
+    let places = Places {
+        data_dir,
+        config_file: &data_dir.join("config.toml"),
+    };
+    super::run(config, &places).await
+}
+
 fn find<'a>(report: &'a Report, name: &str) -> &'a Check {
     report
         .checks

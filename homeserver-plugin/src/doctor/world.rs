@@ -1,4 +1,4 @@
-//! What lies outside: the DHT, our own packet, the homeserver, its clock, its admin password.
+//! What lies outside: the DHT, our own packet, the homeserver, its admin password.
 
 use std::net::{IpAddr, SocketAddrV4};
 use std::time::{Duration, SystemTime};
@@ -11,16 +11,18 @@ use crate::error::PluginError;
 use crate::resolve::Resolver;
 use crate::{announce, packet};
 
-/// Clocks that differ by more than this make proofs look old or early.
-const SKEW_WARN: Duration = Duration::from_secs(30);
-const SKEW_FAIL: Duration = Duration::from_secs(120);
+/// The service publishes every hour; whoever finds an older packet than this finds one that was not renewed.
+const PACKET_OLD: Duration = Duration::from_secs(2 * 3600);
+/// Where a homeserver's admin API listens unless it is told otherwise.
+const ADMIN_URL: &str = "http://127.0.0.1:6288";
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What was found, and what time it is at the homeserver.
 pub(super) async fn look(
     config: &Config,
     resolver: &Resolver,
     keys: Option<&pubky::Keypair>,
-) -> Vec<Check> {
+) -> (Vec<Check>, Option<SystemTime>) {
     let mut checks = Vec::new();
     if let Some(keys) = keys {
         let found = resolver
@@ -29,9 +31,10 @@ pub(super) async fn look(
         checks.push(dht(&found));
         checks.push(own_packet(config, keys, found.ok().flatten()));
     }
-    checks.extend(homeserver(config, resolver).await);
+    let (found, date) = homeserver(config, resolver).await;
+    checks.push(found);
     checks.extend(announced(config).await);
-    checks
+    (checks, date)
 }
 
 fn dht(found: &Result<Option<SignedPacket>, PluginError>) -> Check {
@@ -64,7 +67,7 @@ fn own_packet(config: &Config, keys: &pubky::Keypair, found: Option<SignedPacket
         );
     };
     match packet::points_at(&found, keys.as_inner(), &place) {
-        Ok(true) => Check::ok(NAME, "the network's packet points here"),
+        Ok(true) => age(&found, SystemTime::now()),
         Ok(false) => Check::warn(
             NAME,
             "the network's packet points elsewhere than the configuration says",
@@ -75,6 +78,29 @@ fn own_packet(config: &Config, keys: &pubky::Keypair, found: Option<SignedPacket
             error.to_string(),
             "correct pubky.public_ip or http.public_url",
         ),
+    }
+}
+
+/// How long ago the packet was signed.
+fn age(found: &SignedPacket, now: SystemTime) -> Check {
+    const NAME: &str = "packet";
+    let signed = Duration::from_micros(found.timestamp().as_u64());
+    let now = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let age = now.saturating_sub(signed);
+    let detail = format!(
+        "the network's packet points here, and is {} min old",
+        age.as_secs() / 60
+    );
+    if age < PACKET_OLD {
+        Check::ok(NAME, detail)
+    } else {
+        Check::warn(
+            NAME,
+            detail,
+            "it should be renewed every hour (pubky.republish_s): does the service run, and does its log say why it can't publish?",
+        )
     }
 }
 
@@ -117,84 +143,68 @@ async fn announced(config: &Config) -> Vec<Check> {
     checks
 }
 
-async fn homeserver(config: &Config, resolver: &Resolver) -> Vec<Check> {
+async fn homeserver(config: &Config, resolver: &Resolver) -> (Check, Option<SystemTime>) {
     const NAME: &str = "homeserver";
     let Some(key) = &config.accounts.homeserver else {
-        return vec![Check::ok(
-            NAME,
-            "none is configured: registration is open to everybody",
-        )];
+        let detail = "none is configured: registration is open to everybody";
+        return (Check::ok(NAME, detail), None);
     };
     match resolver.probe(key).await {
         Ok(probe) if (200..300).contains(&probe.status) => {
-            let mut checks = vec![Check::ok(NAME, format!("{key} answers"))];
-            checks.extend(probe.date.map(|date| clock(date, SystemTime::now())));
-            checks
+            (Check::ok(NAME, format!("{key} answers")), probe.date)
         }
         Ok(probe) => {
             let hint = "look at the homeserver's log; versions before 0.17 have no /info";
-            vec![Check::warn(
-                NAME,
-                format!("{key} answers with status {}", probe.status),
-                hint,
-            )]
+            let detail = format!("{key} answers with status {}", probe.status);
+            (Check::warn(NAME, detail, hint), probe.date)
         }
-        Err(error) => vec![Check::fail(
-            NAME,
-            format!("{key}: {error}"),
-            "is accounts.homeserver right, does the homeserver run, and can its public address be reached from here?",
-        )],
+        Err(error) => {
+            let hint = "is accounts.homeserver right, does the homeserver run, and can its public address be reached from here?";
+            (Check::fail(NAME, format!("{key}: {error}"), hint), None)
+        }
     }
 }
 
-/// Our clock beside the homeserver's. `Date` has whole seconds, and the answer took a moment.
-fn clock(theirs: SystemTime, ours: SystemTime) -> Check {
-    const NAME: &str = "clock";
-    let skew = theirs
-        .duration_since(ours)
-        .or_else(|_| ours.duration_since(theirs))
-        .unwrap_or_default();
-    let detail = format!("differs from the homeserver's by {} s", skew.as_secs());
-    let hint = "let both machines keep time by NTP: proofs are judged by the clock";
-    if skew >= SKEW_FAIL {
-        Check::fail(NAME, detail, hint)
-    } else if skew >= SKEW_WARN {
-        Check::warn(NAME, detail, hint)
-    } else {
-        Check::ok(NAME, detail)
-    }
-}
-
-/// Whether the homeserver's admin API takes the password that it is delivered with.
+/// Whether the homeserver's admin API takes the password that it is delivered with. Where nobody said where that is, only a homeserver on this very
+/// machine is asked, and nothing is said if none is there.
 pub(super) async fn admin_password(config: &Config) -> Option<Check> {
     const NAME: &str = "admin_password";
-    let base = config.accounts.homeserver_admin_url.as_ref()?;
+    let named = config.accounts.homeserver_admin_url.as_ref();
+    let base = match named {
+        Some(named) => named.as_str().trim_end_matches('/').to_owned(),
+        // A test network has servers of others beside it.
+        None if config.network.testnet => return None,
+        None => ADMIN_URL.to_owned(),
+    };
     let asked = async {
         let client = reqwest::Client::builder()
             .timeout(PATIENCE)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        let url = format!("{}/info", base.as_str().trim_end_matches('/'));
         client
-            .get(url)
+            .get(format!("{base}/info"))
             .header("X-Admin-Password", "admin")
             .send()
             .await
     };
-    Some(match asked.await {
-        Ok(response) if response.status().is_success() => Check::warn(
+    let status = asked.await.map(|response| response.status());
+    if named.is_none() && !matches!(&status, Ok(status) if status.is_success()) {
+        return None;
+    }
+    Some(match status {
+        Ok(status) if status.is_success() => Check::warn(
             NAME,
-            "the homeserver's admin API takes the default password",
+            format!("the homeserver's admin API at {base} takes the default password"),
             "set another admin_password in the homeserver's config.toml: whoever reaches that port owns every account",
         ),
-        Ok(response) if matches!(response.status().as_u16(), 401 | 403) => Check::ok(
+        Ok(status) if matches!(status.as_u16(), 401 | 403) => Check::ok(
             NAME,
             "the homeserver's admin API refuses the default password",
         ),
-        Ok(response) => Check::warn(
+        Ok(status) => Check::warn(
             NAME,
-            format!("{base} answers with status {}", response.status().as_u16()),
+            format!("{base} answers with status {}", status.as_u16()),
             "is accounts.homeserver_admin_url the admin API (port 6288 by default)?",
         ),
         Err(_) => Check::warn(
@@ -203,26 +213,4 @@ pub(super) async fn admin_password(config: &Config) -> Option<Check> {
             "correct or remove accounts.homeserver_admin_url",
         ),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::doctor::Level;
-
-    #[test]
-    fn a_clock_is_judged_in_both_directions() {
-        let ours = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        for (seconds, level) in [
-            (0, Level::Ok),
-            (29, Level::Ok),
-            (31, Level::Warn),
-            (119, Level::Warn),
-            (121, Level::Fail),
-        ] {
-            let gap = Duration::from_secs(seconds);
-            assert_eq!(clock(ours + gap, ours).level, level, "{seconds} s ahead");
-            assert_eq!(clock(ours - gap, ours).level, level, "{seconds} s behind");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
 use crate::error::PluginError;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, begin};
 
 /// Counters and gauges of cosigner and watchtower. Cheap to clone.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ impl FollowMetrics {
                 &["origin"],
             ))
         };
-        Ok(Self {
+        let follow = Self {
             rounds: counters(
                 "mirror_rounds_total",
                 "Looks at logs that are followed, by outcome.",
@@ -58,7 +58,11 @@ impl FollowMetrics {
                 "mirror_newest_age_seconds",
                 "Time since a log's newest entry, by our clock.",
             )?,
-        })
+        };
+        begin(&follow.rounds, &["fresh"]);
+        begin(&follow.cosignatures, &["cosigned", "tick_skewed"]);
+        begin(&follow.proofs, &["own", "client", "peer"]);
+        Ok(follow)
     }
 
     /// A log was looked at: `fresh`, or the code of what went wrong.

@@ -3,6 +3,8 @@
 //! Nobody else chose these addresses, so they may lie in a private network. What they answer is bounded all the same. A URL whose host
 //! is a key (`https://<52 characters>/…`) is looked up in the DHT and reached over TLS with that raw public key.
 
+use std::time::SystemTime;
+
 use pkarr::{PublicKey, ResolvePolicy};
 use tokio::time::timeout;
 use url::Url;
@@ -30,6 +32,8 @@ pub struct Answer {
     pub status: u16,
     /// The media type, as the server wrote it.
     pub content_type: Option<String>,
+    /// The server's clock, from its `Date` header.
+    pub date: Option<SystemTime>,
     /// The body.
     pub body: Vec<u8>,
 }

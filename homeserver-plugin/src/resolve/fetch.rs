@@ -297,10 +297,16 @@ async fn answer(request: reqwest::RequestBuilder, max_bytes: usize) -> Result<An
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
+    let date = response
+        .headers()
+        .get(header::DATE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|date| httpdate::parse_http_date(date).ok());
     let body = read_body(&mut response, max_bytes).await?;
     Ok(Answer {
         status,
         content_type,
+        date,
         body,
     })
 }

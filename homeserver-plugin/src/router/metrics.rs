@@ -6,7 +6,7 @@ use atomicity_routing::GraphSize;
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts};
 
 use crate::error::PluginError;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, begin};
 
 /// Upper bounds of the classes for questions, in seconds: the interesting part lies below a millisecond.
 const CLASSES: &[f64] = &[
@@ -56,7 +56,7 @@ impl RouterMetrics {
             "atomicity_router_search_seconds",
             "Time that searching the graph took.",
         );
-        Ok(Self {
+        let router = Self {
             users: gauge("users", "Users that are known.")?,
             homes: gauge("homeservers", "Homeservers that are known.")?,
             waiting: gauge("waiting", "Keys that wait to be looked up.")?,
@@ -83,7 +83,12 @@ impl RouterMetrics {
             events: counters("events", "Events of homeservers, by what they are.", "kind")?,
             queries: counters("queries", "Questions for routes, by answer.", "outcome")?,
             search: metrics.add(Histogram::with_opts(search.buckets(CLASSES.to_vec())))?,
-        })
+        };
+        begin(&router.visits, &["done", "refused", "aborted"]);
+        begin(&router.lookups, &["new", "known", "nowhere", "full"]);
+        begin(&router.queries, &["routes"]);
+        begin(&router.requests, &["found", "unchanged", "not_found"]);
+        Ok(router)
     }
 
     /// How large the graph is.

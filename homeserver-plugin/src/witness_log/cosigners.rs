@@ -277,6 +277,7 @@ mod tests {
         Answer {
             status,
             content_type: Some(kind.to_owned()),
+            date: None,
             body: body.as_bytes().to_vec(),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts};
 
 use crate::error::PluginError;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, begin};
 
 /// Upper bounds of the latency classes, in seconds.
 const LATENCIES: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
@@ -39,7 +39,7 @@ impl LogMetrics {
                 HistogramOpts::new(name, help).buckets(bounds.to_vec()),
             ))
         };
-        Ok(Self {
+        let log = Self {
             running: gauge(
                 "atomicity_log_running",
                 "1 while the log sequences and signs.",
@@ -74,7 +74,14 @@ impl LogMetrics {
                 "Batches that were not stored, by what was done about it.",
                 "outcome",
             )?,
-        })
+        };
+        begin(&log.publications, &["published", "no_quorum", "not_stored"]);
+        begin(
+            &log.cosigners,
+            &["cosigned", "refused", "unreachable", "tombstoned", "ahead"],
+        );
+        begin(&log.steps, &["later"]);
+        Ok(log)
     }
 
     /// Whether the log sequences and signs.

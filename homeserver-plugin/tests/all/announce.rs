@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use atomicity_plugin::announce::{self, Role};
-use atomicity_plugin::doctor::{self, Level};
+use atomicity_plugin::doctor::Level;
 use mainline::Dht;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::doctor::examined;
 use crate::support::plugin::{Answer, Plugin};
 use crate::support::until;
 use crate::support::world::World;
@@ -60,7 +61,7 @@ async fn what_is_on_offer_is_announced_again_and_again() {
     let mut config = plugin.config.clone();
     config.pubky.listen = plugin.addresses.pubky;
     let level = async |config: &atomicity_plugin::Config| {
-        let report = doctor::run(config, dir.path()).await;
+        let report = examined(config, dir.path()).await;
         let check = report.checks.iter().find(|c| c.check == "announced");
         check.map(|check| check.level)
     };

@@ -147,3 +147,63 @@ async fn the_schema_is_brought_up_to_date_once_and_a_newer_one_is_left_alone() {
     assert_eq!(code, 1);
     assert!(said.contains("database_schema"), "{said}");
 }
+
+/// Runs `tool` if it is installed, and answers what it has to say against a file.
+fn complaint(tool: &str, arguments: &[&str]) -> Option<String> {
+    match std::process::Command::new(tool).args(arguments).output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("no {tool} here: nothing was checked by it");
+            None
+        }
+        tried => {
+            let tried = tried.unwrap();
+            let (out, err) = text(&tried);
+            (!tried.status.success() || !err.is_empty()).then(|| format!("{tool}: {out}{err}"))
+        }
+    }
+}
+
+#[test]
+fn there_is_a_page_for_every_command_and_it_is_well_formed() {
+    let dir = tempfile::tempdir().unwrap();
+    let written = program().arg("man").arg(dir.path()).output().unwrap();
+    assert!(written.status.success(), "{written:?}");
+    for name in [
+        "",
+        "-init",
+        "-run",
+        "-doctor",
+        "-log-create",
+        "-cosigner-show",
+        "-man",
+    ] {
+        let page = dir.path().join(format!("atomicity-homeserver{name}.1"));
+        let page = page.to_str().unwrap();
+        let text = std::fs::read_to_string(page).unwrap();
+        // Pages are made once for everybody: nothing of whoever makes them is in them.
+        if let Ok(home) = std::env::var("HOME") {
+            assert!(home == "/" || !text.contains(&home), "{page}");
+        }
+        assert_eq!(
+            complaint("mandoc", &["-T", "lint", "-W", "error", page]),
+            None
+        );
+        assert_eq!(
+            complaint("groff", &["-Kutf8", "-man", "-Tutf8", "-ww", "-z", page]),
+            None
+        );
+    }
+}
+
+#[test]
+fn shells_understand_what_completes_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    for (shell, flags) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        let made = program().args(["completions", shell]).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        assert!(text(&made).0.contains("check-config"), "{shell}");
+        let file = dir.path().join(shell);
+        std::fs::write(&file, made.stdout).unwrap();
+        assert_eq!(complaint(shell, &[flags, file.to_str().unwrap()]), None);
+    }
+}

@@ -1,15 +1,12 @@
-//! What operators look at: probes, metrics, the packet, the page, doctor.
+//! What operators look at: probes, metrics, the packet, the page.
 
-use std::os::unix::fs::OpenOptionsExt as _;
-
-use atomicity_plugin::doctor::{self, Level};
-use atomicity_plugin::{Config, secret};
+use atomicity_plugin::Config;
 use reqwest::Method;
 use serde_json::Value;
 
 use crate::support::plugin::{Answer, Plugin};
 use crate::support::until;
-use crate::support::world::{HomeServer, World};
+use crate::support::world::World;
 
 async fn get(plugin: &Plugin, path: &str) -> Answer {
     Answer::of(plugin.request(Method::GET, path)).await
@@ -154,138 +151,6 @@ async fn the_page_is_whole_and_allows_nothing_else() {
     assert_eq!(again.send().await.unwrap().status(), 304);
 }
 
-/// The configuration as the operator of a running plugin would have it: with the ports that it took.
-fn written_config(plugin: &Plugin) -> Config {
-    let mut config = plugin.config.clone();
-    config.http.listen = plugin.addresses.http;
-    config.pubky.listen = plugin.addresses.pubky;
-    config
-}
-
-fn write_secret(plugin: &Plugin) -> tempfile::TempDir {
-    use std::io::Write as _;
-    let dir = tempfile::tempdir().unwrap();
-    let text: String = plugin
-        .keypair
-        .secret()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let path = secret::path(dir.path());
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-    dir
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn doctor_finds_nothing_wrong_with_a_plugin_that_runs() {
-    let world = World::new();
-    let home = HomeServer::open(&world).await;
-    let plugin = Plugin::start_with(|config| {
-        world.join(config);
-        config.accounts.homeserver = Some(home.key());
-    })
-    .await;
-    until("the packet is published", || async {
-        get(&plugin, "/health/ready").await.status == 200
-    })
-    .await;
-    let (config, dir) = (written_config(&plugin), write_secret(&plugin));
-    let report = doctor::run(&config, dir.path()).await;
-    let bad: Vec<_> = report
-        .checks
-        .iter()
-        .filter(|check| check.level != Level::Ok)
-        .collect();
-    assert!(report.ok && bad.is_empty(), "{bad:#?}");
-    let names: Vec<_> = report.checks.iter().map(|check| check.check).collect();
-    for name in [
-        "config",
-        "secret",
-        "database",
-        "schema",
-        "rights",
-        "port_http",
-        "port_pubky",
-        "dht",
-        "packet",
-        "homeserver",
-        "clock",
-    ] {
-        assert!(names.contains(&name), "{name} is not among {names:?}");
-    }
-
-    // The homeserver goes, and somebody else holds a port.
-    home.stop();
-    let mut broken = config.clone();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    broken.pubky.listen = taken.local_addr().unwrap();
-    broken.http.listen = "127.0.0.1:0".parse().unwrap();
-    let report = doctor::run(&broken, dir.path()).await;
-    let level = |name: &str| {
-        report
-            .checks
-            .iter()
-            .find(|check| check.check == name)
-            .unwrap()
-            .level
-    };
-    assert!(!report.ok);
-    assert_eq!(level("homeserver"), Level::Fail);
-    assert_eq!(level("port_pubky"), Level::Fail);
-    assert_eq!(
-        level("packet"),
-        Level::Warn,
-        "the packet names another port than the configuration"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn doctor_warns_of_the_default_admin_password() {
-    use axum::http::HeaderMap;
-    use axum::routing::get;
-    async fn level(password: &'static str) -> Level {
-        let app = axum::Router::new().route(
-            "/info",
-            get(move |headers: HeaderMap| async move {
-                if headers
-                    .get("x-admin-password")
-                    .is_some_and(|sent| sent == password)
-                {
-                    axum::http::StatusCode::OK
-                } else {
-                    axum::http::StatusCode::UNAUTHORIZED
-                }
-            }),
-        );
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        let mut config = Config::default();
-        config.database.url = "postgres://nobody@127.0.0.1:1/none".to_owned();
-        config.network.testnet = true;
-        config.network.resolve_timeout_ms = 200;
-        config.http.listen = "127.0.0.1:0".parse().unwrap();
-        config.pubky.listen = "127.0.0.1:0".parse().unwrap();
-        config.accounts.homeserver_admin_url = Some(format!("http://{address}/").parse().unwrap());
-        let dir = tempfile::tempdir().unwrap();
-        let report = doctor::run(&config, dir.path()).await;
-        report
-            .checks
-            .iter()
-            .find(|check| check.check == "admin_password")
-            .unwrap()
-            .level
-    }
-    assert_eq!(level("admin").await, Level::Warn);
-    assert_eq!(level("another").await, Level::Ok);
-}
-
 const INSTALL: &str = include_str!("../../../docs/operating/install.md");
 const UNIT: &str = include_str!("../../../docs/operating/atomicity-homeserver.service");
 
@@ -345,5 +210,42 @@ fn the_unit_runs_commands_that_exist() {
             .output()
             .unwrap();
         assert!(help.status.success(), "{line}");
+    }
+}
+
+/// By systemd's own tool where it is installed.
+#[test]
+fn the_unit_is_well_formed_and_gives_the_service_few_rights() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = dir.path().join("atomicity-homeserver.service");
+    let here = env!("CARGO_BIN_EXE_atomicity-homeserver");
+    let text = UNIT.replace("/usr/local/bin/atomicity-homeserver", here);
+    assert!(text.contains(here));
+    std::fs::write(&unit, text).unwrap();
+    let unit = unit.to_str().unwrap();
+    for arguments in [
+        &["verify", unit][..],
+        // In tenths of the points that docs/operating/install.md names.
+        &[
+            "security",
+            "--offline=true",
+            "--threshold=11",
+            "--no-pager",
+            unit,
+        ],
+    ] {
+        let tool = std::process::Command::new("systemd-analyze")
+            .args(arguments)
+            .output();
+        match tool {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                eprintln!("no systemd here: the unit was not looked at");
+                return;
+            }
+            tried => {
+                let tried = tried.unwrap();
+                assert!(tried.status.success(), "{arguments:?}: {tried:?}");
+            }
+        }
     }
 }

@@ -7,11 +7,12 @@ mod people;
 
 use atomicity_ledger::record::{Advert, Delegation, Profile, Rating, Revocation};
 use atomicity_ledger::{Keypair, Signed, UserKey};
-use atomicity_plugin::doctor::{self, Level};
+use atomicity_plugin::doctor::Level;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use self::people::*;
+use crate::doctor::examined;
 use crate::support::plugin::{Answer, Plugin};
 use crate::support::until;
 use crate::support::world::{HomeServer, World};
@@ -76,7 +77,7 @@ async fn a_chain_is_found_from_one_end_with_exact_fees_and_profiles() {
     assert!(!told("/v0/index/ratings/{subject}"), "it is no indexer");
     // What the operator looks at.
     let nowhere = tempfile::tempdir().unwrap();
-    let report = doctor::run(&plugin.config, nowhere.path()).await;
+    let report = examined(&plugin.config, nowhere.path()).await;
     let found = |name: &str| report.checks.iter().find(|check| check.check == name);
     assert_eq!(found("router").unwrap().level, Level::Ok);
     assert!(

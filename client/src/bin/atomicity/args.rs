@@ -2,6 +2,7 @@
 
 mod account;
 mod agent;
+pub mod examples;
 mod payments;
 mod promises;
 mod requests;
@@ -11,6 +12,7 @@ mod settle;
 
 use std::path::PathBuf;
 
+use atomicity_handbook::Shell;
 use clap::{Args, Parser, Subcommand};
 
 pub use account::{AccountCommand, AccountNew, AccountSpend};
@@ -174,6 +176,16 @@ pub enum Command {
     Snapshot(SnapshotCommand),
     /// Look at every part and say what is wrong
     Doctor,
+    /// Print what makes a shell complete the words of `atomicity`
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the man pages, one for each command, into a folder
+    Man {
+        /// The folder; it is made if it is missing
+        dir: PathBuf,
+    },
 }
 
 /// `init`

@@ -15,6 +15,7 @@ mod evidence;
 mod exchange;
 mod forward;
 mod friend;
+mod handbook;
 mod identity;
 mod invoice;
 mod log;
@@ -36,12 +37,10 @@ mod unit;
 
 use std::process::ExitCode;
 
+use args::{Command, Global};
 use atomicity_client::ClientError;
 use atomicity_client::config::{Config, Overrides};
 use atomicity_client::wallet::{ROOT_FILE, RootKey, Wallet};
-use clap::Parser as _;
-
-use args::{Cli, Command, Global};
 use output::Output;
 
 /// What every command gets.
@@ -72,7 +71,7 @@ impl Context {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match handbook::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -176,5 +175,7 @@ async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
         Command::Profile(command) => profile::show(context, command).await,
         Command::Snapshot(command) => profile::snapshot(context, command).await,
         Command::Doctor => doctor::run(context).await,
+        Command::Completions { shell } => handbook::completions(shell),
+        Command::Man { dir } => handbook::man(context, dir),
     }
 }
