@@ -14,7 +14,7 @@ BENCHES := --bench agent --bench apply --bench hops --bench inbox --bench log --
 # deadlines: twice as many at once as there are processors.
 export RUST_TEST_THREADS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 8 ? n : 8)))
 
-.PHONY: help demo test bench sim sim-planted fuzz lint docs build
+.PHONY: help demo test bench sim sim-planted fuzz lint docs book deb guide build
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
@@ -62,3 +62,15 @@ lint: ## checks formatting and runs clippy, warnings are errors
 docs: ## builds the documentation of the crates into target/doc
 	@e2e/tools.sh build
 	$(CARGO) doc --locked --workspace --no-deps
+
+book: ## makes the site of the docs in target/book
+	@e2e/tools.sh build
+	packaging/book.sh
+
+deb: ## makes the Debian packages in target/debian: the wallet, and the sidecar for operators
+	@e2e/tools.sh build
+	packaging/deb.sh $(PROFILE)
+
+guide: ## follows the guide for operators word by word on an empty Debian: minutes, needs root
+	@e2e/tools.sh build
+	e2e/guide/run.sh

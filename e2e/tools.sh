@@ -9,6 +9,9 @@
 #   tools.sh browser   a Chromium, for the test of the pages; prints its program; ends with 3 if the
 #                      package manager has none
 #   tools.sh fuzz      cargo-fuzz
+#   tools.sh guide     debootstrap and what else the test of the guide needs
+#   tools.sh book      mdbook, in target/tools/bin
+#   tools.sh deb       cargo-deb, in target/tools/bin, and the Debian tools that it calls
 #   tools.sh lightning btcd and lnd, built from the sources that e2e/lightning names; prints where they are.
 #                      Minutes, the first time
 set -euo pipefail
@@ -16,6 +19,7 @@ set -euo pipefail
 TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 readonly TREE
 readonly LIGHTNING="${CARGO_TARGET_DIR:-$TREE/target}/lightning"
+readonly TOOLS="${CARGO_TARGET_DIR:-$TREE/target}/tools"
 readonly JOSE_VENV="${CARGO_TARGET_DIR:-$TREE/target}/jose"
 
 say() { printf '%s\n' "tools.sh: $*" >&2; }
@@ -93,6 +97,23 @@ browser() {
 
 fuzz_tools() {
     cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz >&2 || die "cargo-fuzz is missing"
+}
+
+# A program of a crate, in a place of our own that outlives a build.
+cargo_tool() {
+    [ -x "$TOOLS/bin/$1" ] && return
+    say "building $1"
+    cargo install --quiet --locked --root "$TOOLS" "${@:2}" "$1" >&2 </dev/null || die "$1 is missing"
+}
+
+deb_tools() {
+    have dpkg-deb || die "Debian packages are made on Debian, or on a system like it"
+    have dpkg-shlibdeps || apt_install dpkg-dev || die "dpkg-dev is missing"
+    cargo_tool cargo-deb --no-default-features
+}
+
+guide_tools() {
+    { have debootstrap && have ip && have unshare; } || apt_install debootstrap iproute2 util-linux || die "debootstrap is missing"
 }
 
 # The oldest Go that builds lnd, as its module says.
@@ -174,6 +195,9 @@ case ${1:-} in
     bin-dir) echo "${CARGO_TARGET_DIR:-$TREE/target}/debug" ;;
     browser) browser ;;
     fuzz) fuzz_tools ;;
+    deb) deb_tools ;;
+    book) cargo_tool mdbook --no-default-features ;;
+    guide) guide_tools ;;
     lightning) lightning ;;
     *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
