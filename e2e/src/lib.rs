@@ -24,6 +24,7 @@ pub mod service;
 pub mod story;
 pub mod thief;
 pub mod town;
+pub mod tutorial;
 pub mod wait;
 pub mod watch;
 pub mod world;

@@ -33,6 +33,7 @@ mod router;
 mod settle_crashes;
 mod story;
 mod tools;
+mod tutorials;
 mod wallets;
 mod watchtower;
 mod web;
