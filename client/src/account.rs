@@ -23,7 +23,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use atomicity_ledger::account::MAX_PASS_LIFE_MS;
-use atomicity_ledger::record::{Invoice, Pass, Spend, SpendTo};
+use atomicity_ledger::record::{Invoice, LIGHTNING_INVOICE, Pass, Pays, Spend, SpendTo, Target};
 use atomicity_ledger::{
     Amount, Keypair, Memo, RecordId, Signed, SignerKey, Timestamp, Unit, UserKey,
 };
@@ -36,6 +36,7 @@ use crate::error::ClientError;
 use crate::keys;
 use crate::net::plugin::{PluginAddress, PluginClient};
 use crate::net::{Net, NetError, now_ms};
+use crate::wallet::{bitcoins, read_invoice};
 
 pub use crate::net::plugin::{AccountStanding, SpendReceipt, SpendStatus};
 
@@ -182,8 +183,10 @@ pub struct Order {
     pub unit: Unit,
     /// How much is to arrive, in minor units.
     pub amount: Amount,
-    /// Whom.
+    /// Whom, or what.
     pub to: SpendTo,
+    /// What arrives at a place outside, if not what the unit counts.
+    pub pays: Option<Pays>,
     /// The most that those who pass it on may take, in minor units.
     pub max_fee: Option<Amount>,
     /// A few words for the payee.
@@ -201,6 +204,7 @@ impl Order {
             unit,
             amount,
             to: SpendTo::Peer(user),
+            pays: None,
             max_fee: None,
             memo: None,
             patience: SPEND_PATIENCE,
@@ -214,8 +218,46 @@ impl Order {
             max_fee: Amount::from_minor(amount.minor() / 100 + 1).ok(),
             unit: invoice.record().unit.clone(),
             to: SpendTo::Invoice(Box::new(invoice)),
+            pays: None,
             id: None,
             amount,
+            memo: None,
+            patience: SPEND_PATIENCE,
+        }
+    }
+
+    /// Has a BOLT11 invoice of fixed amount paid by a rail of the owner; `amount` of the account goes for it. `testnet`: whether invoices
+    /// of test networks are read too.
+    ///
+    /// # Errors
+    /// [`ClientError::Settle`] if it can't be read, has no amount or has expired.
+    pub fn lightning(
+        unit: Unit,
+        amount: Amount,
+        invoice: &str,
+        testnet: bool,
+    ) -> Result<Self, ClientError> {
+        let invoice = read_invoice(invoice, testnet)?;
+        let target = Target {
+            method: LIGHTNING_INVOICE.parse()?,
+            value: invoice.as_str().parse()?,
+        };
+        let pays = bitcoins(invoice.amount())?;
+        Ok(Self::outside(unit, amount, target, Some(pays)))
+    }
+
+    /// Has a place outside paid by a rail of the owner: `pays` arrives there, and `amount` of the account goes for it; the owner's wallet
+    /// takes it if that is near its own rate. A Lightning invoice needs `pays` to be what it asks for; elsewhere it is what the unit
+    /// counts if `None`.
+    #[must_use]
+    pub fn outside(unit: Unit, amount: Amount, target: Target, pays: Option<Pays>) -> Self {
+        Self {
+            id: None,
+            unit,
+            amount,
+            to: SpendTo::Target(target),
+            pays,
+            max_fee: None,
             memo: None,
             patience: SPEND_PATIENCE,
         }
@@ -254,6 +296,7 @@ impl Account {
             unit: order.unit.clone(),
             amount: order.amount,
             to: order.to.clone(),
+            pays: order.pays.clone(),
             max_fee: order.max_fee,
             memo: order.memo.clone(),
             expires: Timestamp::saturating_from_millis(now.saturating_add(patience)),

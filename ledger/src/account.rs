@@ -1,13 +1,12 @@
 //! Payment accounts: what a key may spend that the root let *ask* for payments, judged alike by the agent and by the owner's wallet.
 //!
-//! An account is a [`Delegation`] with the scope `request`, in one unit. Its `per_day` bounds what is spent on one day (UTC), its
+//! An account is a [`Delegation`] with the scope `request`, and `rails` if it reaches places outside, in one unit. Its `per_day` bounds what is spent on one day (UTC), its
 //! `per_peer` what is spent in all, its `peers` to whom. Whoever enforces it keeps count of what was spent ([`Used`]).
 
 use crate::amount::Total;
 use crate::authority::{Authority, Credentials, Purpose};
 use crate::error::LedgerError;
 use crate::jws::Signed;
-use crate::key::UserKey;
 use crate::record::{Delegation, Scope, Spend, SpendTo};
 use crate::time::Timestamp;
 use crate::unit::Unit;
@@ -40,6 +39,9 @@ pub enum SpendFault {
     /// The account does not reach to this payee.
     #[error("the account may not pay this payee")]
     Peer,
+    /// The account does not reach outside.
+    #[error("the account may not have places outside paid")]
+    Target,
     /// Its time is over.
     #[error("the spend has expired")]
     Expired,
@@ -72,6 +74,7 @@ impl SpendFault {
             Self::NoAccount(_) => "not_an_account",
             Self::Unit { .. } => "unit_not_allowed",
             Self::Peer => "peer_not_allowed",
+            Self::Target => "target_not_allowed",
             Self::Expired => "spend_expired",
             Self::TooLong => "spend_too_long",
             Self::InvoiceExpired => "invoice_expired",
@@ -90,6 +93,8 @@ pub struct AccountTerms {
     pub per_day: Option<Total>,
     /// The most in all, in minor units.
     pub in_all: Total,
+    /// Whether places outside are paid for it, by the rails of its owner.
+    pub rails: bool,
 }
 
 /// What was spent so far, in minor units.
@@ -107,9 +112,14 @@ impl AccountTerms {
     /// # Errors
     /// [`SpendFault::NoAccount`] saying what is missing.
     pub fn of(delegation: &Delegation) -> Result<Self, SpendFault> {
-        if delegation.scopes != [Scope::Request] {
-            return Err(SpendFault::NoAccount("its only scope must be `request`"));
-        }
+        let rails = match delegation.scopes.as_slice() {
+            [Scope::Request] => false,
+            [Scope::Request, Scope::Rails] => true,
+            _ => {
+                let why = "its scopes must be `request`, or `request` and `rails`";
+                return Err(SpendFault::NoAccount(why));
+            }
+        };
         let [limit] = delegation.limits.as_slice() else {
             return Err(SpendFault::NoAccount("it must have exactly one unit"));
         };
@@ -117,6 +127,7 @@ impl AccountTerms {
             unit: limit.unit.clone(),
             per_day: limit.per_day,
             in_all: limit.per_peer,
+            rails,
         })
     }
 
@@ -180,9 +191,14 @@ pub fn judge(
             spend: record.unit.clone(),
         });
     }
-    // A place outside is nobody: only an account that may pay anybody reaches it.
-    let covers = |peers: &Vec<UserKey>| record.payee().is_some_and(|payee| peers.contains(&payee));
-    if !delegation.peers.as_ref().is_none_or(covers) {
+    // A place outside is nobody: `peers` say nothing of it.
+    let reached = match (record.payee(), &delegation.peers) {
+        (Some(payee), Some(peers)) => peers.contains(&payee),
+        (Some(_), None) => true,
+        (None, _) if !terms.rails => return Err(SpendFault::Target),
+        (None, _) => true,
+    };
+    if !reached {
         return Err(SpendFault::Peer);
     }
     if record.has_expired(now) {
@@ -252,6 +268,7 @@ mod tests {
             unit: "USD/2".parse().unwrap(),
             amount: Amount::from_minor(200).unwrap(),
             to: SpendTo::Peer(key(3).user_key()),
+            pays: None,
             max_fee: None,
             memo: None,
             expires: at(NOW + 1000),
@@ -293,13 +310,13 @@ mod tests {
             "peer_not_allowed"
         );
         let outside = |s: &mut Spend| {
-            let (method, value) = ("btc-lightning-bolt11".parse(), "lnbc1".parse());
+            let (method, value) = ("usd-cash-hand".parse(), "at the door".parse());
             s.to = SpendTo::Target(Target {
                 method: method.unwrap(),
                 value: value.unwrap(),
             });
         };
-        assert_eq!(code(|_| (), outside, NOW), "peer_not_allowed");
+        assert_eq!(code(|_| (), outside, NOW), "target_not_allowed");
         assert_eq!(code(|_| (), |_| (), NOW + 1000), "spend_expired");
         assert_eq!(
             code(|_| (), |s| s.expires = at(NOW + 8 * DAY_MS), NOW),
@@ -327,13 +344,29 @@ mod tests {
             code(|_| (), |s| s.owner = key(6).user_key(), NOW),
             "foreign_channel"
         );
+        let mut abroad = spend();
+        outside(&mut abroad);
         let anybody = Delegation {
             peers: None,
             ..delegation()
         };
-        let mut abroad = spend();
-        outside(&mut abroad);
-        assert!(judged(anybody, abroad, NOW).is_ok());
+        let refused = judged(anybody, abroad.clone(), NOW).unwrap_err();
+        assert_eq!(refused, "target_not_allowed");
+        // With the scope it is paid, whoever may be paid in credit; and nothing else opens by it.
+        let outward = || Delegation {
+            scopes: vec![Scope::Request, Scope::Rails],
+            ..delegation()
+        };
+        assert!(judged(outward(), abroad, NOW).unwrap().rails);
+        assert!(judged(outward(), spend(), NOW).is_ok());
+        let mut stranger = spend();
+        stranger.to = SpendTo::Peer(key(4).user_key());
+        let refused = judged(outward(), stranger, NOW).unwrap_err();
+        assert_eq!(refused, "peer_not_allowed");
+        assert_eq!(
+            code(|d| d.scopes = vec![Scope::Rails], |_| (), NOW),
+            "not_authorized"
+        );
     }
 
     #[test]

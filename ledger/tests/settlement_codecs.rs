@@ -7,7 +7,7 @@ use atomicity_ledger::jws::Version;
 use atomicity_ledger::record::{
     ClaimRef, Endpoint, Endpoints, Every, Goal, LIGHTNING_INVOICE, Part, PartAnswer, PartReason,
     PartSaid, PaymentRequest, Pays, Period, RequestState, SettleReason, Settlement,
-    SettlementAnswer, SettlementSaid, SettlementWithdrawal, Target,
+    SettlementAnswer, SettlementSaid, SettlementWithdrawal, Spend, SpendTo, Target,
 };
 use atomicity_ledger::{
     Amount, AnyRecord, Decimal, Epoch, Keypair, Record, RecordHash, RecordId, Seq, Serial, Signed,
@@ -97,14 +97,9 @@ fn some_endpoints() -> impl Strategy<Value = Endpoints> {
     )
 }
 
-fn a_settlement() -> impl Strategy<Value = Settlement> {
-    let claim = (0..1u64 << 31, 1..1u64 << 53, a_hash()).prop_map(|(epoch, seq, hash)| ClaimRef {
-        epoch: Epoch::new(epoch).unwrap(),
-        seq: Seq::new(seq).unwrap(),
-        hash,
-    });
-    let outside = (some_targets(), option::of(some_pays()), Just(None));
-    let lightning = (1..1u64 << 60, a_hash()).prop_map(|(msat, release)| {
+/// Where a Lightning invoice is paid, and what.
+fn an_invoice() -> impl Strategy<Value = (Target, Pays)> {
+    (1..1u64 << 60).prop_map(|msat| {
         let target = Target {
             method: LIGHTNING_INVOICE.parse().unwrap(),
             value: "lnbc1".parse().unwrap(),
@@ -113,8 +108,44 @@ fn a_settlement() -> impl Strategy<Value = Settlement> {
             asset: "BTC".parse().unwrap(),
             amount: Decimal::from_minor(msat, 11).unwrap(),
         };
-        (vec![target], Some(pays), Some(release))
+        (target, pays)
+    })
+}
+
+fn a_spend_outside() -> impl Strategy<Value = Spend> {
+    let place = (some_targets(), option::of(some_pays()));
+    let place = place.prop_filter_map("a place", |(targets, pays)| {
+        Some((targets.into_iter().next()?, pays))
     });
+    let lightning = an_invoice().prop_map(|(target, pays)| (target, Some(pays)));
+    let way = prop_oneof![place, lightning];
+    (an_id(), an_amount(), way, (a_time(), a_time())).prop_map(
+        |(id, amount, (target, pays), (expires, at))| Spend {
+            v: Version,
+            id,
+            owner: user(&BAKER),
+            plugin: user(&MILKMAN),
+            unit: unit("USD/2"),
+            amount,
+            to: SpendTo::Target(target),
+            pays,
+            max_fee: None,
+            memo: None,
+            expires,
+            at,
+        },
+    )
+}
+
+fn a_settlement() -> impl Strategy<Value = Settlement> {
+    let claim = (0..1u64 << 31, 1..1u64 << 53, a_hash()).prop_map(|(epoch, seq, hash)| ClaimRef {
+        epoch: Epoch::new(epoch).unwrap(),
+        seq: Seq::new(seq).unwrap(),
+        hash,
+    });
+    let outside = (some_targets(), option::of(some_pays()), Just(None));
+    let lightning = (an_invoice(), a_hash())
+        .prop_map(|((target, pays), release)| (vec![target], Some(pays), Some(release)));
     let way = prop_oneof![outside, lightning];
     let rest = (option::of(claim), a_time(), a_time());
     (an_id(), an_amount(), way, rest).prop_map(
@@ -249,6 +280,13 @@ proptest! {
     #[test]
     fn any_endpoints_come_back(record in some_endpoints()) {
         comes_back(&record);
+    }
+
+    #[test]
+    fn any_spend_outside_comes_back(record in a_spend_outside()) {
+        comes_back(&record);
+        let pays = record.payment().unwrap();
+        prop_assert!(record.pays.is_none_or(|own| own == pays));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) fn of_account(code: &str) -> u8 {
         | "account_limit_exceeded"
         | "unit_not_allowed"
         | "peer_not_allowed"
-        | "target_unsupported"
+        | "target_not_allowed"
         | "too_many_spends" => 3,
         "account_restored"
         | "authority_not_yet_valid"

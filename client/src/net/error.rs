@@ -294,7 +294,7 @@ const SERVICE_CODES: &[&str] = &[
     "spend_unknown",
     "tag_unknown",
     "tags_malformed",
-    "target_unsupported",
+    "target_not_allowed",
     "terms_refused",
     "tile_unknown",
     "too_many_accounts",

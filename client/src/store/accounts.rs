@@ -1,12 +1,23 @@
 //! Payment accounts, and what they asked for.
 
+mod outlays;
+mod stage;
+
 use atomicity_ledger::account::Used;
 use atomicity_ledger::record::Spend;
+use atomicity_ledger::settle::Outlay;
 use atomicity_ledger::{RecordId, Signed, SignerKey};
 use sqlx::SqliteConnection;
 
-use super::{from_sql, parse_own, to_sql};
+use super::rails::OwnRate;
+use super::{from_sql, json_in, parse_own, to_sql};
 use crate::error::ClientError;
+
+pub use stage::SpendStage;
+
+pub(crate) use outlays::{
+    any_by_rail, open_outlays, outlay_failed, outlay_paid, put_off, put_outlay, set_rate,
+};
 
 /// An account.
 #[derive(Clone, Debug)]
@@ -19,51 +30,10 @@ pub(crate) struct AccountRow {
     pub plugin: String,
     /// Whether the agent knows how it stands.
     pub told: bool,
+    /// At which rate places outside are paid for it.
+    pub rate: OwnRate,
     pub revoked_at: Option<u64>,
     pub created_at: u64,
-}
-
-/// How far a spend is, as this wallet knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpendStage {
-    /// The agent told of it.
-    Seen,
-    /// It waits for this wallet.
-    Waiting,
-    /// This wallet pays it; nothing was promised yet.
-    Claimed,
-    /// Something was promised for it.
-    Paying,
-    /// It is paid.
-    Paid,
-    /// It was not paid, and will not be.
-    Failed,
-}
-
-impl SpendStage {
-    /// `seen`, `waiting`, `claimed`, `paying`, `paid` or `failed`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Seen => "seen",
-            Self::Waiting => "waiting",
-            Self::Claimed => "claimed",
-            Self::Paying => "paying",
-            Self::Paid => "paid",
-            Self::Failed => "failed",
-        }
-    }
-
-    fn read(text: &str) -> Self {
-        match text {
-            "waiting" => Self::Waiting,
-            "claimed" => Self::Claimed,
-            "paying" => Self::Paying,
-            "paid" => Self::Paid,
-            "failed" => Self::Failed,
-            _ => Self::Seen,
-        }
-    }
 }
 
 /// A spend.
@@ -80,6 +50,12 @@ pub(crate) struct SpendRow {
     pub fee: u64,
     pub receipt: Option<String>,
     pub payment: Option<String>,
+    /// What is paid outside for it.
+    pub outlay: Option<Outlay>,
+    /// When that is looked at again, Unix milliseconds.
+    pub next_at: u64,
+    /// How often nothing came of it.
+    pub tries: u64,
     pub ended_at: Option<u64>,
 }
 
@@ -99,6 +75,9 @@ struct Account {
     delegation: String,
     plugin: String,
     told: i64,
+    rate_msat: Option<i64>,
+    spread_ppm: i64,
+    by_source: i64,
     revoked_at: Option<i64>,
     created_at: i64,
 }
@@ -113,6 +92,11 @@ impl TryFrom<Account> for AccountRow {
             delegation: row.delegation,
             plugin: row.plugin,
             told: row.told != 0,
+            rate: OwnRate {
+                msat: row.rate_msat.map(from_sql),
+                spread_ppm: u32::try_from(row.spread_ppm).unwrap_or(0),
+                by_source: row.by_source != 0,
+            },
             revoked_at: row.revoked_at.map(from_sql),
             created_at: from_sql(row.created_at),
         })
@@ -131,6 +115,9 @@ struct Row {
     fee: i64,
     receipt: Option<String>,
     payment: Option<String>,
+    outlay: Option<String>,
+    next_at: i64,
+    tries: i64,
     ended_at: Option<i64>,
 }
 
@@ -150,6 +137,12 @@ impl TryFrom<Row> for SpendRow {
             fee: from_sql(row.fee),
             receipt: row.receipt,
             payment: row.payment,
+            outlay: row
+                .outlay
+                .map(|text| json_in(&text, "what is paid outside for an account"))
+                .transpose()?,
+            next_at: from_sql(row.next_at),
+            tries: from_sql(row.tries),
             ended_at: row.ended_at.map(from_sql),
         })
     }
@@ -161,13 +154,17 @@ pub(crate) async fn add(
     row: &AccountRow,
 ) -> Result<bool, ClientError> {
     let (key, created) = (row.key.to_string(), to_sql(row.created_at));
+    let rate_msat = row.rate.msat.map(to_sql);
     let done = sqlx::query!(
-        "INSERT INTO account (key, name, delegation, plugin, told, created_at) VALUES (?, ?, ?, ?, 0, ?)
-         ON CONFLICT DO NOTHING",
+        "INSERT INTO account (key, name, delegation, plugin, told, rate_msat, spread_ppm, by_source, created_at)
+         VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         key,
         row.name,
         row.delegation,
         row.plugin,
+        rate_msat,
+        row.rate.spread_ppm,
+        row.rate.by_source,
         created
     )
     .execute(conn)
@@ -179,7 +176,7 @@ pub(crate) async fn add(
 pub(crate) async fn list(conn: &mut SqliteConnection) -> Result<Vec<AccountRow>, ClientError> {
     let rows = sqlx::query_as!(
         Account,
-        "SELECT key, name, delegation, plugin, told, revoked_at, created_at FROM account ORDER BY created_at, key"
+        "SELECT key, name, delegation, plugin, told, rate_msat, spread_ppm, by_source, revoked_at, created_at FROM account ORDER BY created_at, key"
     )
     .fetch_all(conn)
     .await?;
@@ -194,7 +191,7 @@ pub(crate) async fn get(
     let key = key.to_string();
     let row = sqlx::query_as!(
         Account,
-        "SELECT key, name, delegation, plugin, told, revoked_at, created_at FROM account WHERE key = ?",
+        "SELECT key, name, delegation, plugin, told, rate_msat, spread_ppm, by_source, revoked_at, created_at FROM account WHERE key = ?",
         key
     )
     .fetch_optional(conn)
@@ -306,7 +303,7 @@ pub(crate) async fn spend(
     let id = id.to_string();
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, account, at, state, told, record, amount, reason, fee, receipt, payment, ended_at
+        "SELECT id, account, at, state, told, record, amount, reason, fee, receipt, payment, outlay, next_at, tries, ended_at
          FROM account_spend WHERE id = ?",
         id
     )
@@ -322,8 +319,8 @@ pub(crate) async fn open_spends(
 ) -> Result<Vec<SpendRow>, ClientError> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, account, at, state, told, record, amount, reason, fee, receipt, payment, ended_at
-         FROM account_spend WHERE state IN ('waiting', 'claimed', 'paying') OR told = 0 ORDER BY at, id LIMIT ?",
+        "SELECT id, account, at, state, told, record, amount, reason, fee, receipt, payment, outlay, next_at, tries, ended_at
+         FROM account_spend WHERE state IN ('waiting', 'claimed', 'paying', 'unknown') OR told = 0 ORDER BY at, id LIMIT ?",
         limit
     )
     .fetch_all(conn)
@@ -340,7 +337,7 @@ pub(crate) async fn spends_of(
     let account = account.to_string();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, account, at, state, told, record, amount, reason, fee, receipt, payment, ended_at
+        "SELECT id, account, at, state, told, record, amount, reason, fee, receipt, payment, outlay, next_at, tries, ended_at
          FROM account_spend WHERE account = ? ORDER BY at DESC, id DESC LIMIT ?",
         account,
         limit

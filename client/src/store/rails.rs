@@ -17,6 +17,17 @@ pub(crate) struct RailRow {
     pub added_at: u64,
 }
 
+/// At which rate something is paid that is not what the unit counts. Without one only that is paid, one for one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnRate {
+    /// What one whole of the unit is worth, in millisatoshi.
+    pub msat: Option<u64>,
+    /// How far others may be off that, in millionths.
+    pub spread_ppm: u32,
+    /// Whether the sources of rates in the settings say what is worth how much, where `msat` does not.
+    pub by_source: bool,
+}
+
 /// What is paid without asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +65,15 @@ impl SettleRule {
             spread_ppm: spread_ppm.min(1_000_000),
             by_source: false,
             per_day: None,
+        }
+    }
+
+    /// The rate of the rule.
+    pub(crate) fn rate(&self) -> OwnRate {
+        OwnRate {
+            msat: self.rate_msat,
+            spread_ppm: self.spread_ppm,
+            by_source: self.by_source,
         }
     }
 

@@ -85,7 +85,7 @@ pub use crate::store::confirmed::ConfirmRule;
 pub use crate::store::contacts::{Contact, ContactStatus};
 pub use crate::store::history::{Direction, HistoryItem, HistoryQuery};
 pub use crate::store::inbox::PendingRecord;
-pub use crate::store::rails::SettleRule;
+pub use crate::store::rails::{OwnRate, SettleRule};
 pub use crate::store::units::OpenUnit;
 pub use crate::store::watchtowers::Watchtower;
 pub use access::parse_user;
@@ -131,6 +131,7 @@ pub use settle::{
     CanSettle, DEFAULT_SETTLE_EXPIRY, OutsidePays, OutsideTerms, RailBounds, RailSettings,
     RailView, RateView, SETTLE_PATIENCE, SettleFault, SettleRole, SettleTerms, SettlementView,
 };
+pub(crate) use settle::{bitcoins, read_invoice};
 pub use signup::{PluginOutcome, PluginRegistration, SignedUp};
 pub use snapshot::SnapshotOutcome;
 pub use sync::{SyncReport, UnreachableFriend};

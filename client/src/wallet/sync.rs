@@ -134,6 +134,7 @@ impl Wallet {
         let asked = self.drive_requests().await?;
         report.events.extend(asked);
         self.drive_spends().await?;
+        self.drive_outlays().await?;
         let decided = self.decide().await?;
         report.applied += decided.applied;
         report.decided = decided.decided;

@@ -33,8 +33,6 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 /// How often requests to be paid are looked at: what has come is looked at when it comes.
 const REQUESTS_EVERY: Duration = Duration::from_secs(1);
-/// Friends' requests to settle that are worked on at the same time.
-const SETTLED_AT_ONCE: u32 = 16;
 
 /// How often undecided promises are looked at while a deadline is near, and else; and the watchtowers, if there are none.
 const DECIDE_OFTEN: Duration = Duration::from_secs(1);
@@ -339,8 +337,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
 
     async fn tick(&mut self) -> Result<(), ClientError> {
         self.work.confirm();
-        self.work
-            .settle(self.wallet.discharges_due(SETTLED_AT_ONCE).await?);
+        self.work.pay_outside().await?;
         if self.adverts_at <= Instant::now() {
             self.adverts_at = Instant::now() + forward::REWRITE_EVERY;
             self.work.rule();

@@ -1,5 +1,7 @@
 //! Payment accounts: a web shop spends for Anna with a key of its own, up to what she allowed.
 
+mod outside;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

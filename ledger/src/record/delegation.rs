@@ -25,6 +25,8 @@ pub enum Scope {
     Receive,
     /// Ask the holder of the book key to pay.
     Request,
+    /// Beside [`Scope::Request`]: ask for places outside to be paid too, by the rails of the root's wallet.
+    Rails,
 }
 
 /// `root` lets `key` act for it. Signed by the root; there are no chains.
@@ -39,7 +41,7 @@ pub struct Delegation {
     pub key: SignerKey,
     /// What it may do, ascending.
     pub scopes: Vec<Scope>,
-    /// Towards whom; everybody if absent. Ascending.
+    /// Towards whom; everybody if absent. Ascending. A place outside is nobody: [`Scope::Rails`] alone opens those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peers: Option<Vec<UserKey>>,
     /// How much, per unit, ascending by unit. A unit that is not listed can't be used to owe anybody anything.

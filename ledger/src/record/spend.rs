@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::target::{Target, check_method};
+use super::target::{Pays, Target, check_method, check_pays};
 use super::{Invoice, rule};
 use crate::amount::{Amount, Total};
+use crate::decimal::{Asset, Decimal};
 use crate::error::LedgerError;
 use crate::jws::{Record, Signed, Version};
 use crate::key::UserKey;
@@ -27,11 +28,15 @@ pub struct Spend {
     pub plugin: UserKey,
     /// In what.
     pub unit: Unit,
-    /// How much is to arrive, in minor units.
+    /// How much is to arrive, in minor units. Of a place outside: what it counts for in the account.
     pub amount: Amount,
     /// Whom, or what.
     pub to: SpendTo,
-    /// The most that those who pass it on may take beyond the amount, in minor units; nothing if absent.
+    /// What arrives at a place outside; `amount` of what the unit counts if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pays: Option<Pays>,
+    /// The most that those who pass it on may take beyond the amount, in minor units; nothing if absent. What a rail
+    /// costs is the owner's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_fee: Option<Amount>,
     /// A few words for the payee.
@@ -94,10 +99,40 @@ impl Spend {
         cost.ok_or(LedgerError::TotalOverflow)
     }
 
+    /// What arrives, if a place outside is paid.
+    ///
+    /// # Errors
+    /// [`LedgerError::OutOfRange`] if the amount has no place in a [`Decimal`]; not with units that exist.
+    pub fn payment(&self) -> Result<Pays, LedgerError> {
+        match &self.pays {
+            Some(pays) => Ok(pays.clone()),
+            None => Ok(Pays {
+                asset: Asset::of(&self.unit),
+                amount: Decimal::from_minor(self.amount.minor(), self.unit.decimals())?,
+            }),
+        }
+    }
+
     /// Whether nobody may begin to pay any more at `now`.
     #[must_use]
     pub fn has_expired(&self, now: Timestamp) -> bool {
         now >= self.expires
+    }
+}
+
+impl Spend {
+    fn check_target(&self, target: &Target) -> Result<(), LedgerError> {
+        let rule = |holds, why| rule(Self::TYP, holds, why);
+        check_method(Self::TYP, &target.method)?;
+        check_pays(Self::TYP, self.pays.as_ref())?;
+        rule(
+            self.max_fee.is_none(),
+            "nobody passes on what is paid outside",
+        )?;
+        rule(
+            !target.is_invoice() || self.pays.as_ref().and_then(Pays::millisatoshi).is_some(),
+            "a Lightning invoice is paid in BTC, in whole thousandths of a satoshi",
+        )
     }
 }
 
@@ -112,9 +147,13 @@ impl Record for Spend {
         let rule = |holds, why| rule(Self::TYP, holds, why);
         rule(self.payee() != Some(self.owner), "the owner is the payee")?;
         self.cost()?;
+        rule(
+            self.pays.is_none() || matches!(self.to, SpendTo::Target(_)),
+            "only a place outside is paid in something else",
+        )?;
         match &self.to {
             SpendTo::Peer(_) => Ok(()),
-            SpendTo::Target(target) => check_method(Self::TYP, &target.method),
+            SpendTo::Target(target) => self.check_target(target),
             SpendTo::Invoice(invoice) => {
                 let asked = invoice.record();
                 rule(

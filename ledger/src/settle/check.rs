@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::amount::Amount;
 use crate::decimal::{Asset, Decimal};
 use crate::digest::PaymentHash;
-use crate::record::{Pays, SettleReason, Settlement, Target};
+use crate::error::LedgerError;
+use crate::record::{Pays, SettleReason, Settlement, Spend, SpendTo, Target};
 use crate::text::Name;
 use crate::time::Timestamp;
+use crate::unit::Unit;
 
 /// The most ways in which one request is tried.
 pub const MAX_WAYS: usize = 8;
@@ -76,9 +79,51 @@ pub struct Plan {
 }
 
 /// Why not, and what the issuer would pay instead.
-pub(super) type Refusal = (SettleReason, Option<Pays>);
+pub type Refusal = (SettleReason, Option<Pays>);
 
-pub(super) fn check(asked: &Settlement, facts: &Facts, now: Timestamp) -> Result<Plan, Refusal> {
+/// What somebody asks for: in a request to settle, or in a spend of an account.
+pub(super) struct Asked<'a> {
+    unit: &'a Unit,
+    amount: Amount,
+    pays: Result<Pays, LedgerError>,
+    /// Anywhere if there are none.
+    targets: &'a [Target],
+    /// Whether the one target is a Lightning invoice.
+    is_invoice: bool,
+    expires: Timestamp,
+}
+
+impl<'a> From<&'a Settlement> for Asked<'a> {
+    fn from(asked: &'a Settlement) -> Self {
+        Self {
+            unit: &asked.unit,
+            amount: asked.amount,
+            pays: asked.payment(),
+            targets: &asked.targets,
+            is_invoice: asked.is_invoice(),
+            expires: asked.expires,
+        }
+    }
+}
+
+impl<'a> Asked<'a> {
+    /// Nothing if the spend names no place outside.
+    pub(super) fn of_spend(spend: &'a Spend) -> Option<Self> {
+        let SpendTo::Target(target) = &spend.to else {
+            return None;
+        };
+        Some(Self {
+            unit: &spend.unit,
+            amount: spend.amount,
+            pays: spend.payment(),
+            targets: std::slice::from_ref(target),
+            is_invoice: target.is_invoice(),
+            expires: spend.expires,
+        })
+    }
+}
+
+pub(super) fn check(asked: &Asked<'_>, facts: &Facts, now: Timestamp) -> Result<Plan, Refusal> {
     let refuse = |reason| Err((reason, None));
     let earliest_end = now.plus_millis(MIN_LEFT_MS);
     if asked.expires <= earliest_end {
@@ -93,9 +138,10 @@ pub(super) fn check(asked: &Settlement, facts: &Facts, now: Timestamp) -> Result
     if facts.busy {
         return refuse(SettleReason::Busy);
     }
-    let pays = asked
-        .payment()
-        .map_err(|_| (SettleReason::AmountDiffers, None))?;
+    let pays = match &asked.pays {
+        Ok(pays) => pays.clone(),
+        Err(_) => return refuse(SettleReason::AmountDiffers),
+    };
     let invoice = check_invoice(asked, &pays, facts)?;
     if invoice.is_some_and(|invoice| invoice.expires <= earliest_end) {
         return refuse(SettleReason::Expired);
@@ -116,11 +162,11 @@ pub(super) fn check(asked: &Settlement, facts: &Facts, now: Timestamp) -> Result
 
 /// The invoice must ask for exactly what the request says.
 fn check_invoice(
-    asked: &Settlement,
+    asked: &Asked<'_>,
     pays: &Pays,
     facts: &Facts,
 ) -> Result<Option<InvoiceFacts>, Refusal> {
-    if !asked.is_invoice() {
+    if !asked.is_invoice {
         return Ok(None);
     }
     let invoice = facts.invoice.ok_or((SettleReason::TargetMalformed, None))?;
@@ -132,8 +178,8 @@ fn check_invoice(
 }
 
 /// What the unit counts is paid one for one; anything else at the issuer's own rate, nearly.
-fn check_rate(asked: &Settlement, pays: &Pays, quote: Option<&Quote>) -> Result<(), Refusal> {
-    if pays.asset == Asset::of(&asked.unit) {
+fn check_rate(asked: &Asked<'_>, pays: &Pays, quote: Option<&Quote>) -> Result<(), Refusal> {
+    if pays.asset == Asset::of(asked.unit) {
         let own = Decimal::from_minor(asked.amount.minor(), asked.unit.decimals());
         return if own == Ok(pays.amount) {
             Ok(())
@@ -153,7 +199,7 @@ fn check_rate(asked: &Settlement, pays: &Pays, quote: Option<&Quote>) -> Result<
 }
 
 /// The ways that lead to a target of the request, or anywhere if it names none; an invoice only where it is the request's own.
-fn usable(asked: &Settlement, ways: &[Way]) -> Vec<Way> {
+fn usable(asked: &Asked<'_>, ways: &[Way]) -> Vec<Way> {
     let named = |way: &&Way| {
         asked.targets.contains(&way.target) || asked.targets.is_empty() && !way.target.is_invoice()
     };

@@ -1,5 +1,5 @@
-//! Paying debts off outside: the issuer's side ([`Discharge`]), the holder's side ([`Demand`]), and requests that many fill
-//! ([`Fills`]).
+//! Paying outside: debts that are paid off, at the issuer's side ([`Discharge`]) and the holder's ([`Demand`]), what accounts have paid
+//! ([`Outlay`]), and requests that many fill ([`Fills`]).
 //!
 //! The machines here do no I/O, read no clock, draw no randomness and sign nothing. Each is a small value that is stored. Every
 //! step changes it in memory and returns what belongs into the **same transaction** ([`Entry`]: a hash that is taken, a word to the
@@ -7,26 +7,29 @@
 //! methods of [`Demand`] that take a [`Neighbour`](crate::hop::Neighbour) put entries into the pair and sign them.
 //!
 //! What keeps both sides whole:
-//! - A rail is told to pay only by [`Discharge::dispatch`], once for each attempt, after that attempt was stored. Whoever was
+//! - A rail is told to pay only by [`Discharge::dispatch`] and [`Outlay::dispatch`], once for each attempt, after that attempt was stored. Whoever was
 //!   interrupted asks [`Discharge::next`], which never says *pay*: it says *look up*.
 //! - An attempt ends as *not paid* only if the rail says that it failed for good, that it was never sent, or, after the order has
 //!   expired, that nothing of the kind ever arrived and ever will. Everything else holds the claim, the credit and the hash.
 //! - The issuer gives the direct release up in the transaction that ends the last attempt unpaid, and never else.
 //! - A payment hash is taken once, in the transaction that reserves the claim, and never given back.
 
+mod attempt;
 mod check;
 mod demand;
 mod discharge;
 mod draft;
 mod fills;
 mod hands;
+mod outlay;
 mod standing;
 
-pub use check::{Facts, InvoiceFacts, MAX_WAYS, MIN_LEFT_MS, Plan, Quote, Way};
+pub use check::{Facts, InvoiceFacts, MAX_WAYS, MIN_LEFT_MS, Plan, Quote, Refusal, Way};
 pub use demand::{Demand, DemandNext, DemandStage, OVERDUE_MS};
 pub use discharge::{Discharge, Known, LOOK_UP_GRACE_MS, Stage};
 pub use draft::{Draft, Holding};
 pub use fills::{Fills, MAX_KEPT_PARTS, MAX_OPEN_PARTS, MAX_OPEN_PARTS_OF_ONE, PartStage};
+pub use outlay::{Outlay, OutlayNext, OutlayStage};
 pub use standing::{ReleaseStanding, Standing};
 
 use std::fmt;
@@ -53,7 +56,7 @@ pub enum Proof {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ticket {
-    /// The request.
+    /// The request, or the spend.
     pub settlement: RecordHash,
     /// Which attempt, from 1.
     pub attempt: u32,

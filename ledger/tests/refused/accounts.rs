@@ -84,6 +84,7 @@ pub fn cases() -> Vec<Case> {
         "a spend under Paykit's own name",
     ));
     all.extend(billed(&peer));
+    all.extend(outside(&peer));
     all
 }
 
@@ -112,6 +113,42 @@ fn billed(peer: &str) -> Vec<Case> {
             "payload_invalid",
         ),
     ]
+}
+
+/// Spends on places outside that say what can't be.
+fn outside(peer: &str) -> Vec<Case> {
+    let cash = r#""to":{"target":{"method":"usd-cash-hand","value":"x"}}"#;
+    let invoice = r#""to":{"target":{"method":"btc-lightning-bolt11","value":"lnbc1"}}"#;
+    let pays = |amount: &str| format!(r#","pays":{{"asset":"BTC","amount":"{amount}"}}"#);
+    let to = |to: &str, more: &str| spoilt_twice(&[(peer, &format!("{to}{more}"))]);
+    let fee = spoilt_twice(&[(peer, cash), (r#""memo""#, r#""max_fee":"1","memo""#)]);
+    let contradictions = [
+        (
+            "a spend on a friend in something else",
+            to(peer, &pays("1")),
+        ),
+        ("a spend outside of nothing", to(cash, &pays("0"))),
+        (
+            "a spend on a Lightning invoice in its own unit",
+            to(invoice, ""),
+        ),
+        (
+            "a spend on a Lightning invoice in parts of a thousandth of a satoshi",
+            to(invoice, &pays("0.000000000001")),
+        ),
+        ("a spend outside with a fee for those who pass it on", fee),
+    ];
+    let mut all: Vec<Case> = contradictions
+        .into_iter()
+        .map(|(why, jws)| case(why, jws, "contradiction"))
+        .collect();
+    let number = r#","pays":{"asset":"BTC","amount":1}"#;
+    all.push(case(
+        "a spend outside of a number",
+        to(cash, number),
+        "payload_invalid",
+    ));
+    all
 }
 
 /// A sound invoice over 5.00.

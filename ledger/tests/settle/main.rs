@@ -7,6 +7,7 @@ mod every_run;
 mod faults;
 mod fills;
 mod model;
+mod outlay;
 mod play;
 mod replays;
 mod world;

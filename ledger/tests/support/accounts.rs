@@ -1,7 +1,7 @@
 //! Samples of what the key of a payment account asks for.
 
 use atomicity_ledger::jws::Version;
-use atomicity_ledger::record::{Invoice, Pass, Spend, SpendTo};
+use atomicity_ledger::record::{Invoice, Pass, Pays, Spend, SpendTo};
 use atomicity_ledger::{Keypair, RecordId, Signed};
 
 use super::routes::route_samples;
@@ -24,6 +24,7 @@ pub fn account_samples() -> Vec<Sample> {
         unit: unit("BREAD/2"),
         amount: amount(200),
         to: SpendTo::Peer(c.baker.user_key()),
+        pays: None,
         max_fee: None,
         memo: Some("Zwölf Brötchen 🥐".parse().unwrap()),
         expires: at(60_000),
@@ -42,8 +43,19 @@ pub fn account_samples() -> Vec<Sample> {
     let outside = Spend {
         id: RecordId::from_entropy([0x53; 16]),
         to: SpendTo::Target(target("btc-lightning-bolt11", "lnbcrt50u1coffee")),
+        pays: Some(Pays {
+            asset: "BTC".parse().unwrap(),
+            amount: "0.00005".parse().unwrap(),
+        }),
         max_fee: None,
         ..billed.clone()
+    };
+    let cash = Spend {
+        id: RecordId::from_entropy([0x54; 16]),
+        to: SpendTo::Target(target("bread-cash-hand", "at the café")),
+        pays: None,
+        memo: Some("for the cat".parse().unwrap()),
+        ..outside.clone()
     };
     let pass = Pass {
         v: Version,
@@ -56,6 +68,7 @@ pub fn account_samples() -> Vec<Sample> {
         sample("an account pays a friend", SHOP, first),
         sample("an account pays an invoice", SHOP, billed),
         sample("an account pays outside", SHOP, outside),
+        sample("an account pays outside what its unit counts", SHOP, cash),
         sample("an account shows who it is", SHOP, pass),
     ]
 }

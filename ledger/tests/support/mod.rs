@@ -373,7 +373,7 @@ fn authority_samples() -> Vec<Sample> {
     let c = cast();
     let plain = delegation(&c.baker, &c.baker_book);
     let full = Delegation {
-        scopes: vec![Scope::Book, Scope::Receive, Scope::Request],
+        scopes: vec![Scope::Book, Scope::Receive, Scope::Request, Scope::Rails],
         peers: Some(vec![c.milkman.user_key()]),
         limits: vec![
             DelegationLimit {

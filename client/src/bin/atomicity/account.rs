@@ -1,25 +1,21 @@
 //! `account …`: keys that may spend for their owner.
 
-use std::path::Path;
-use std::time::Duration;
+mod app;
 
 use atomicity_client::ClientError;
-use atomicity_client::account::{Account, AccountKey, AccountStanding, Order, SpendStatus};
-use atomicity_client::net::Net;
 use atomicity_client::wallet::{
-    AccountView, Fault, MadeAccount, NewAccount, SpendView, Wallet, WalletEventKind, parse_user,
+    AccountView, Fault, MadeAccount, NewAccount, OwnRate, SpendView, Wallet, WalletEventKind,
+    parse_user,
 };
-use atomicity_ledger::link::Link;
-use atomicity_ledger::{Amount, Money, Signed, SignerKey, Unit, UserKey};
+use atomicity_ledger::{SignerKey, Unit, UserKey};
+use atomicity_paykit_adapter::rail::Msat;
 use serde_json::{Value, json};
 
 use crate::Context;
 use crate::agent::until;
-use crate::args::{AccountCommand, AccountNew, AccountSpend};
+use crate::args::{AccountCommand, AccountNew};
 use crate::output::{fault_value, minor_text, table, time_text};
-
-/// How often a spend is looked at while it is waited for.
-const PAUSE: Duration = Duration::from_millis(500);
+use crate::settle::{BY_SOURCE, bitcoins, pays_text, pays_value, rate_text, shown};
 
 pub async fn run(context: &Context, command: AccountCommand) -> Result<u8, ClientError> {
     match command {
@@ -27,9 +23,12 @@ pub async fn run(context: &Context, command: AccountCommand) -> Result<u8, Clien
         AccountCommand::List => list(context).await,
         AccountCommand::Show { name } => show(context, &name).await,
         AccountCommand::Revoke { name } => revoke(context, &name).await,
-        AccountCommand::Spend(args) => spend(context, *args).await,
-        AccountCommand::Status { key_file, spend } => status(context, &key_file, &spend).await,
-        AccountCommand::Left { key_file } => left(context, &key_file).await,
+        AccountCommand::Rate { name, rate, spread } => {
+            set_rate(context, &name, own_rate(rate.as_deref(), spread)?).await
+        }
+        AccountCommand::Spend(args) => app::spend(context, *args).await,
+        AccountCommand::Status { key_file, spend } => app::status(context, &key_file, &spend).await,
+        AccountCommand::Left { key_file } => app::left(context, &key_file).await,
     }
 }
 
@@ -63,6 +62,9 @@ async fn new(context: &Context, args: &AccountNew) -> Result<u8, ClientError> {
             });
         }
         new.peers = Some(peers);
+    }
+    if args.rails {
+        new.rails = Some(own_rate(args.rate.as_deref(), args.spread)?);
     }
     new.key = args
         .key
@@ -146,6 +148,8 @@ fn account_value(view: &AccountView) -> Value {
         "per_day": view.per_day.map(|minor| minor.to_string()),
         "total": view.total.map(|minor| minor.to_string()),
         "peers": view.peers,
+        "rails": view.rails.is_some(),
+        "rate": view.rails.map(rate_value),
         "until": view.until,
         "state": view.state,
         "spent": view.spent.to_string(),
@@ -160,10 +164,47 @@ fn terms_lines(view: &AccountView) -> Vec<String> {
     let per_day = view.per_day.map(|most| format!("{} a day", text(most)));
     let total = view.total.map(|most| format!("{} in all", text(most)));
     let most: Vec<String> = per_day.into_iter().chain(total).collect();
-    vec![
-        format!("most    {}", most.join(", ")),
-        format!("until   {}", time_text(view.until)),
-    ]
+    let outside = view.rails.map(|rate| {
+        let rate = rate_text(rate, view.unit.code());
+        format!("outside by your rails, {rate}")
+    });
+    let mut lines = vec![format!("most    {}", most.join(", "))];
+    lines.extend(outside);
+    lines.push(format!("until   {}", time_text(view.until)));
+    lines
+}
+
+/// Reads `--rate` and `--spread`.
+fn own_rate(rate: Option<&str>, basis_points: u32) -> Result<OwnRate, ClientError> {
+    let fixed = rate.filter(|rate| *rate != BY_SOURCE);
+    let msat = fixed.map(bitcoins).transpose()?;
+    Ok(OwnRate {
+        msat: msat.map(Msat::get),
+        spread_ppm: basis_points.saturating_mul(100),
+        by_source: rate == Some(BY_SOURCE),
+    })
+}
+
+fn rate_value(rate: OwnRate) -> Value {
+    json!({
+        "rate_msat": rate.msat.map(|msat| msat.to_string()),
+        "spread_ppm": rate.spread_ppm,
+        "by_source": rate.by_source,
+    })
+}
+
+async fn set_rate(context: &Context, name: &str, rate: OwnRate) -> Result<u8, ClientError> {
+    let wallet = context.wallet().await?;
+    let view = wallet.set_account_rate(name, rate).await?;
+    context.out.result(&account_value(&view), || {
+        format!(
+            "Places outside are paid for {}: {}.",
+            view.name,
+            rate_text(rate, view.unit.code())
+        )
+    });
+    wallet.close().await;
+    Ok(0)
 }
 
 async fn list(context: &Context) -> Result<u8, ClientError> {
@@ -211,6 +252,9 @@ fn spend_value(spend: &SpendView) -> Value {
         "fee": spend.fee.to_string(),
         "payee": spend.payee,
         "to": spend.to,
+        "pays": spend.pays.as_ref().map(pays_value),
+        "rail": spend.rail,
+        "next_look": spend.next_look,
         "memo": spend.memo,
         "state": spend.stage.as_str(),
         "reason": spend.reason,
@@ -226,9 +270,14 @@ fn spend_text(spend: &SpendView) -> String {
         time_text(spend.at),
         spend.id,
         minor_text(&spend.unit, spend.amount),
-        spend.to,
+        shown(&spend.to),
         spend.stage.as_str()
     );
+    if let Some(pays) = &spend.pays {
+        let by = spend.rail.as_deref().map(|rail| format!(" by {rail}"));
+        let by = by.unwrap_or_default();
+        text.push_str(&format!(" ({}{by})", pays_text(Some(pays))));
+    }
     for extra in [&spend.reason, &spend.memo].into_iter().flatten() {
         text.push_str(&format!(" - {extra}"));
     }
@@ -273,149 +322,6 @@ async fn revoke(context: &Context, name: &str) -> Result<u8, ClientError> {
     });
     wallet.close().await;
     Ok(if away.is_some() { 4 } else { 0 })
-}
-
-/// The account of a key; no wallet is needed.
-fn account(context: &Context, file: &Path) -> Result<Account, ClientError> {
-    let net = Net::new(&context.config()?.network)?;
-    Ok(Account::new(&net, AccountKey::read(file)?))
-}
-
-fn money(text: &str, unit: &Unit) -> Result<Amount, ClientError> {
-    let bare = text.trim();
-    if !bare.contains(char::is_whitespace) {
-        return Ok(Amount::from_minor(unit.parse_minor(bare)?)?);
-    }
-    let money = Money::parse(bare, std::slice::from_ref(unit))?;
-    if money.unit == *unit {
-        return Ok(money.amount);
-    }
-    Err(ClientError::Usage(format!(
-        "this is in {unit}, not in {}",
-        money.unit
-    )))
-}
-
-async fn spend(context: &Context, args: AccountSpend) -> Result<u8, ClientError> {
-    let account = account(context, &args.key_file)?;
-    let mut order = order(&account, &args).await?;
-    order.memo = args.memo.as_deref().map(str::parse).transpose()?;
-    order.patience = args.expires;
-    if let Some(fee) = &args.max_fee {
-        order.max_fee = Amount::from_minor(order.unit.parse_minor(fee)?).ok();
-    }
-    let signed = account.sign(&order)?;
-    if args.sign_only {
-        let value = json!({ "spend": signed.jws(), "id": signed.record().id });
-        context.out.result(&value, || signed.jws().to_owned());
-        return Ok(0);
-    }
-    let mut status = account.spend(&signed).await?;
-    while args.wait && status.ended_at.is_none() && status.state != "failed" {
-        tokio::time::sleep(PAUSE).await;
-        match account.status(&signed.record().id).await {
-            Ok(newer) => status = newer,
-            Err(error) if error.is_network() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(status_out(context, &status))
-}
-
-async fn order(account: &Account, args: &AccountSpend) -> Result<Order, ClientError> {
-    let link = args.to.trim();
-    if link
-        .get(..10)
-        .is_some_and(|start| start.eq_ignore_ascii_case("atomicity:"))
-        && let Link::Invoice(invoice) = link.parse::<Link>()?
-    {
-        let invoice: Signed<_> = *invoice;
-        let unit = invoice.record().unit.clone();
-        let given = args
-            .amount
-            .as_deref()
-            .map(|text| money(text, &unit))
-            .transpose()?;
-        let amount = given.or(invoice.record().amount);
-        let amount = amount.ok_or_else(|| {
-            ClientError::Usage(
-                "the invoice leaves the amount open: name it with --amount".to_owned(),
-            )
-        })?;
-        return Ok(Order::of_invoice(invoice, amount));
-    }
-    let user = parse_user(link)?;
-    let text = args.amount.as_deref();
-    let text =
-        text.ok_or_else(|| ClientError::Usage("name the amount with --amount".to_owned()))?;
-    // "2.00 BREAD/2" says it all; "2.00" is in the account's unit.
-    let (unit, amount) = match Money::parse(text.trim(), &[]) {
-        Ok(money) => (money.unit, money.amount),
-        Err(_) => {
-            let unit = account.standing().await?.unit;
-            let amount = money(text, &unit)?;
-            (unit, amount)
-        }
-    };
-    Ok(Order::to_user(unit, amount, user))
-}
-
-async fn status(context: &Context, file: &Path, spend: &str) -> Result<u8, ClientError> {
-    let status = account(context, file)?.status(&spend.parse()?).await?;
-    Ok(status_out(context, &status))
-}
-
-fn status_out(context: &Context, status: &SpendStatus) -> u8 {
-    let value = json!({
-        "id": status.id,
-        "account": status.account,
-        "state": status.state,
-        "reason": status.reason,
-        "unit": status.unit,
-        "amount": status.amount,
-        "fee": status.fee,
-        "direct": status.direct,
-        "receipt": status.receipt,
-        "at": status.at,
-        "expires": status.expires,
-        "ended_at": status.ended_at,
-    });
-    context.out.result(&value, || {
-        let why = status.reason.as_ref().map(|why| format!(" ({why})"));
-        format!(
-            "spend {}: {}{}",
-            status.id,
-            status.state,
-            why.unwrap_or_default()
-        )
-    });
-    if status.state == "failed" { 3 } else { 0 }
-}
-
-async fn left(context: &Context, file: &Path) -> Result<u8, ClientError> {
-    let standing: AccountStanding = account(context, file)?.standing().await?;
-    let value = json!({
-        "account": standing.account,
-        "state": standing.state,
-        "unit": standing.unit,
-        "per_day": standing.per_day,
-        "total": standing.total,
-        "spent": standing.spent,
-        "left_today": standing.left_today,
-        "left": standing.left,
-        "peers": standing.peers,
-        "from": standing.from,
-        "until": standing.until,
-    });
-    context.out.result(&value, || {
-        let minor = standing.left_today.parse().unwrap_or(0);
-        format!(
-            "{}: {} left today",
-            standing.state,
-            minor_text(&standing.unit, minor)
-        )
-    });
-    Ok(0)
 }
 
 /// The members of an event of a payment account.

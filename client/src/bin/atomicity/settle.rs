@@ -3,6 +3,8 @@
 mod anyone;
 mod rules;
 
+pub use rules::{BY_SOURCE, rate_text};
+
 use std::time::Duration;
 
 use atomicity_client::ClientError;
@@ -91,7 +93,7 @@ fn name(id: &str) -> Result<RecordId, ClientError> {
 }
 
 /// Reads `12345sat`, `12345 sat`, `1500msat` or `0.0001 BTC`.
-fn bitcoins(text: &str) -> Result<Msat, ClientError> {
+pub(crate) fn bitcoins(text: &str) -> Result<Msat, ClientError> {
     let usage = || ClientError::Usage(format!("{text:?}: write 12345sat, 1500msat or 0.0001 BTC"));
     let text = text.trim();
     let letters = text.find(|c: char| c.is_ascii_alphabetic());
@@ -161,7 +163,7 @@ fn terms(args: &Settle, invoice: &str) -> Result<SettleTerms, ClientError> {
 }
 
 /// Reads `usd-cash-hand=at the café`.
-fn target(text: &str) -> Result<Target, ClientError> {
+pub(crate) fn target(text: &str) -> Result<Target, ClientError> {
     let (method, value) = text.split_once('=').ok_or_else(|| {
         ClientError::Usage(format!(
             "{text:?}: write a method and a place, such as usd-cash-hand=\"at the café\""
@@ -174,7 +176,7 @@ fn target(text: &str) -> Result<Target, ClientError> {
 }
 
 /// Reads `EUR`, `4.60 EUR`, or what [`bitcoins`] reads.
-fn pays(text: &str) -> Result<OutsidePays, ClientError> {
+pub(crate) fn pays(text: &str) -> Result<OutsidePays, ClientError> {
     let text = text.trim();
     if let Ok(asset) = text.parse::<Asset>() {
         return Ok(OutsidePays::AtMyRate(asset));
@@ -214,7 +216,7 @@ fn show(context: &Context, view: &SettlementView) {
     context.out.result(&value(view), || text(view));
 }
 
-fn pays_text(pays: Option<&Pays>) -> String {
+pub(crate) fn pays_text(pays: Option<&Pays>) -> String {
     match pays {
         Some(pays) => match pays.millisatoshi() {
             Some(msat) if msat % 1000 == 0 => format!("{} sat", msat / 1000),
@@ -224,7 +226,7 @@ fn pays_text(pays: Option<&Pays>) -> String {
     }
 }
 
-fn pays_value(pays: &Pays) -> Value {
+pub(crate) fn pays_value(pays: &Pays) -> Value {
     json!({
         "asset": pays.asset.as_str(),
         "amount": pays.amount.to_string(),
@@ -328,7 +330,7 @@ fn text(view: &SettlementView) -> String {
 }
 
 /// The beginning of what others wrote, on one line.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 160;
     let line = text.chars().take(MOST);
     let line: String = line.map(|c| if c.is_control() { ' ' } else { c }).collect();

@@ -42,6 +42,9 @@ pub struct AccountStanding {
     /// Whom it may pay; anybody if absent.
     #[serde(default)]
     pub peers: Option<Vec<UserKey>>,
+    /// Whether it reaches places outside, by the rails of its owner.
+    #[serde(default)]
+    pub rails: bool,
     /// From when, Unix milliseconds.
     pub from: u64,
     /// Until when.

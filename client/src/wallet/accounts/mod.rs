@@ -4,12 +4,13 @@
 //! more by what it knows itself. A spend is claimed durably before anything is promised for it ([`run`]): so it is paid at most once,
 //! whatever dies on the way.
 
+mod rate;
 mod run;
 mod told;
 
 use atomicity_ledger::account::{AccountTerms, day_of};
 use atomicity_ledger::authority::delegation_path;
-use atomicity_ledger::record::{Delegation, DelegationLimit, Scope, SpendTo};
+use atomicity_ledger::record::{Delegation, DelegationLimit, Pays, Scope, SpendTo};
 use atomicity_ledger::{Name, RecordId, Signed, SignerKey, Timestamp, Total, Unit, UserKey};
 
 use super::agent::agent_error;
@@ -21,6 +22,7 @@ use crate::net::plugin::PluginAddress;
 use crate::store::accounts::{self, AccountRow, SpendRow};
 use crate::store::pairs::agent;
 use crate::store::publications;
+use crate::store::rails::OwnRate;
 
 pub use crate::store::accounts::SpendStage;
 pub(super) use told::{take_payment, take_spend};
@@ -44,6 +46,8 @@ pub struct NewAccount {
     pub total: Option<u64>,
     /// Whom it may pay; anybody if `None`.
     pub peers: Option<Vec<UserKey>>,
+    /// Whether places outside are paid for it too, by the user's rails, and at which rate.
+    pub rails: Option<OwnRate>,
     /// When it ends, Unix milliseconds.
     pub until: u64,
     /// The public key that the app made; a fresh one is made if `None`.
@@ -60,6 +64,7 @@ impl NewAccount {
             per_day: None,
             total: None,
             peers: None,
+            rails: None,
             until,
             key: None,
         }
@@ -96,6 +101,8 @@ pub struct AccountView {
     pub total: Option<u64>,
     /// Whom it may pay; anybody if `None`.
     pub peers: Option<Vec<UserKey>>,
+    /// Whether places outside are paid for it too, by the user's rails, and at which rate.
+    pub rails: Option<OwnRate>,
     /// When it ends, Unix milliseconds.
     pub until: u64,
     /// `active`, `revoked`, `ended`, `restored`.
@@ -130,6 +137,12 @@ pub struct SpendView {
     pub payee: Option<UserKey>,
     /// What the user calls them, else their key, else where.
     pub to: String,
+    /// What arrives, at a place outside.
+    pub pays: Option<Pays>,
+    /// By which rail, once that was chosen.
+    pub rail: Option<String>,
+    /// When that rail is asked again, Unix milliseconds; `None` if there is nothing to ask.
+    pub next_look: Option<u64>,
     /// A few words for the payee.
     pub memo: Option<String>,
     /// How far it is.
@@ -179,7 +192,10 @@ impl Wallet {
             v: Default::default(),
             root: self.user(),
             key,
-            scopes: vec![Scope::Request],
+            scopes: match new.rails {
+                Some(_) => vec![Scope::Request, Scope::Rails],
+                None => vec![Scope::Request],
+            },
             peers,
             limits: vec![DelegationLimit {
                 unit: new.unit,
@@ -197,6 +213,7 @@ impl Wallet {
             delegation: delegation.jws().to_owned(),
             plugin: plugin.key.to_z32(),
             told: false,
+            rate: new.rails.unwrap_or_default(),
             revoked_at: None,
             created_at: now().millis(),
         };
@@ -354,7 +371,7 @@ impl Wallet {
         let record = signed.record();
         let payee = record.payee();
         let to = match (&record.to, payee) {
-            (SpendTo::Target(target), _) => target.method.to_string(),
+            (SpendTo::Target(target), _) => format!("{} {}", target.method, target.value),
             (_, Some(payee)) => self.name_of(&payee).await?,
             _ => String::new(),
         };
@@ -367,6 +384,20 @@ impl Wallet {
             fee: row.fee,
             payee,
             to,
+            pays: match &record.to {
+                SpendTo::Target(_) => record.payment().ok(),
+                _ => None,
+            },
+            next_look: row
+                .outlay
+                .as_ref()
+                .filter(|_| row.ended_at.is_none())
+                .map(|_| row.next_at),
+            rail: row
+                .outlay
+                .as_ref()
+                .and_then(|outlay| outlay.way())
+                .map(|way| way.rail.to_string()),
             memo: record.memo.as_ref().map(ToString::to_string),
             stage: row.stage,
             reason: row.reason.clone(),
@@ -438,6 +469,7 @@ async fn view(
         per_day: terms.per_day.map(Total::minor),
         total,
         peers: word.peers.clone(),
+        rails: terms.rails.then_some(row.rate),
         until: word.not_after.millis(),
         state: state.to_owned(),
         spent: used.in_all,

@@ -1,12 +1,14 @@
 //! What this wallet pays for accounts: each spend once, however often this is interrupted.
 //!
 //! `waiting` → judged, counted and *claimed* in one transaction → the agent is told, so that what it reserved stays reserved → something
-//! is promised, in one transaction with the word that it was (*paying*) → *paid* or *failed* → the agent is told.
+//! is promised, in one transaction with the word that it was (*paying*) → *paid* or *failed* → the agent is told. What is paid outside
+//! is decided with the claim, and goes its own way from there until it has ended ([`Wallet::pay_outlay`]).
 
 use atomicity_ledger::account::{day_of, judge};
 use atomicity_ledger::authority::Credentials;
 use atomicity_ledger::pair::PaymentNote;
 use atomicity_ledger::record::{Spend, SpendTo};
+use atomicity_ledger::settle::Outlay;
 use atomicity_ledger::{AnyRecord, Money, RecordId, Signed, Timestamp, UserKey};
 use serde_json::json;
 
@@ -80,8 +82,9 @@ impl Wallet {
     async fn step(&self, client: &PluginClient, row: &SpendRow) -> Result<(), ClientError> {
         let done = match (row.stage, row.told) {
             (SpendStage::Waiting, _) => self.take_up(row).await,
+            (_, true) if row.outlay.is_some() => Ok(()),
             (SpendStage::Claimed, true) => self.begin_spend(row).await,
-            (SpendStage::Paying, true) => self.look_at_payment(row).await,
+            (SpendStage::Paying | SpendStage::Unknown, true) => self.look_at_payment(row).await,
             (SpendStage::Seen, _) | (SpendStage::Paid | SpendStage::Failed, true) => Ok(()),
             (_, false) => self.tell(client, row).await.map_err(Halt::Later),
         };
@@ -129,6 +132,7 @@ impl Wallet {
         let credentials = self.words_on(&account).await?;
         let terms =
             judge(&credentials, &spend, now()).map_err(|fault| Halt::never(fault.code()))?;
+        let outlay = self.outlay(&spend, &account).await?;
         let cost = spend.record().cost().map_err(ClientError::from)?;
         let mut change = self.change().await?;
         // The newest word: a revocation may have come meanwhile.
@@ -146,9 +150,29 @@ impl Wallet {
                 return Err(Halt::never("already_paid"));
             }
         }
-        accounts::claim(change.conn(), &row.id, (day, cost.minor())).await?;
+        if accounts::claim(change.conn(), &row.id, (day, cost.minor())).await?
+            && let Some(outlay) = &outlay
+        {
+            let stage = (SpendStage::Claimed, false);
+            accounts::put_outlay(change.conn(), &row.id, outlay, stage).await?;
+        }
         change.commit().await?;
         Ok(())
+    }
+
+    /// How a place outside is paid, if the spend names one.
+    async fn outlay(
+        &self,
+        spend: &Signed<Spend>,
+        account: &AccountRow,
+    ) -> Result<Option<Outlay>, Halt> {
+        if !matches!(spend.record().to, SpendTo::Target(_)) {
+            return Ok(None);
+        }
+        match self.judge_outlay(spend, account.rate).await? {
+            Ok(outlay) => Ok(Some(outlay)),
+            Err((reason, _)) => Err(Halt::never(reason.code())),
+        }
     }
 
     /// What the root said of an account, here and at the homeserver.
@@ -184,7 +208,8 @@ impl Wallet {
                 self.pay_for(record, PayTarget::Invoice(invoice.clone()))
                     .await
             }
-            SpendTo::Target(_) => return Err(Halt::never("target_unsupported")),
+            // It was claimed without a word on how it is paid: no version of this program does so.
+            SpendTo::Target(_) => return Err(Halt::never("no_method")),
         };
         match done {
             Ok(()) => Ok(()),

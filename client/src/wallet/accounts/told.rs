@@ -119,6 +119,7 @@ impl Wallet {
         use accounts::SpendStage;
         let body = match row.stage {
             SpendStage::Claimed | SpendStage::Paying => json!({ "state": "paying" }),
+            SpendStage::Unknown => json!({ "state": "unknown" }),
             SpendStage::Failed => json!({ "state": "failed", "reason": row.reason }),
             SpendStage::Paid => {
                 let receipt = row.receipt.as_deref();

@@ -4,7 +4,7 @@
 use atomicity_ledger::pair::Pair;
 use atomicity_ledger::record::{Pays, Settlement, Target};
 use atomicity_ledger::settle::{Facts, InvoiceFacts, Quote, Way};
-use atomicity_ledger::{Asset, PaymentHash, Timestamp};
+use atomicity_ledger::{Asset, Money, PaymentHash, Timestamp};
 use atomicity_paykit_adapter::choose::{self, OwnWay, Payable, choose};
 use atomicity_paykit_adapter::rail::{self, Msat, RailError};
 use atomicity_paykit_adapter::{Listing, Reader};
@@ -13,7 +13,7 @@ use super::super::{Wallet, books, now};
 use super::holder::bitcoins;
 use super::{OpenRail, quotes};
 use crate::error::ClientError;
-use crate::store::rails::{self, SettleRule};
+use crate::store::rails::{self, OwnRate, SettleRule};
 use crate::store::settlements::{self, DischargeRow};
 
 /// Requests of one friend that are worked on at the same time.
@@ -51,7 +51,7 @@ impl Wallet {
         let pays = asked.payment()?;
         let leave = match rule.filter(|rule| rule.up_to >= asked.amount.minor()) {
             _ if row.approved => Leave::User,
-            Some(rule) if is_own(asked, &pays) || prices(&rule, &pays) => Leave::Rule(rule),
+            Some(rule) if is_own(asked, &pays) || prices(rule.rate(), &pays) => Leave::Rule(rule),
             _ => return Ok(Verdict::AskUser),
         };
         let quote = match &leave {
@@ -60,7 +60,7 @@ impl Wallet {
                 spread_ppm: 0,
             }),
             Leave::Rule(_) if is_own(asked, &pays) => None,
-            Leave::Rule(rule) => match self.quoted(rule, asked, &pays.asset).await {
+            Leave::Rule(rule) => match self.quoted_for(rule, asked, &pays.asset).await {
                 Ok(quote) => quote,
                 Err(error) => {
                     // A price that nobody knows now may be known soon.
@@ -72,7 +72,7 @@ impl Wallet {
         let rails = self.open_rails().await?;
         let invoice = asked.targets.first().filter(|target| target.is_invoice());
         let (ways, invoice) = match invoice {
-            Some(target) => invoice_ways(&rails, asked, target, &pays).await,
+            Some(target) => invoice_ways(&rails, asked.expires, target, &pays).await,
             None => match self.places_to_pay(&pair, asked).await? {
                 Some(places) => (ways(&rails, &pays, &places).await, None),
                 None => return Ok(Verdict::Later),
@@ -93,18 +93,30 @@ impl Wallet {
         Ok(Verdict::Judge(Box::new(facts), rule))
     }
 
-    /// What the rule's rate makes of the amount; nothing if no rate will ever say it.
-    async fn quoted(
+    /// What the rule's rate makes of what a friend asks for.
+    async fn quoted_for(
         &self,
         rule: &SettleRule,
         asked: &Settlement,
         into: &Asset,
     ) -> Result<Option<Quote>, ClientError> {
-        if rule.rate_msat.is_some() && into.as_str() == BITCOIN {
-            return Ok(fixed(rule, asked));
+        let debt = quotes::debt(asked);
+        self.quoted(rule.rate(), &debt, into, &asked.targets).await
+    }
+
+    /// What the user's rate makes of the amount; nothing if no rate will ever say it.
+    pub(super) async fn quoted(
+        &self,
+        rate: OwnRate,
+        amount: &Money,
+        into: &Asset,
+        targets: &[Target],
+    ) -> Result<Option<Quote>, ClientError> {
+        if rate.msat.is_some() && into.as_str() == BITCOIN {
+            return Ok(fixed(rate, amount));
         }
-        let places = quotes::places(asked, into);
-        match self.quote(&quotes::debt(asked), into, places).await {
+        let places = quotes::places(targets, into);
+        match self.quote(amount, into, places).await {
             Ok(quote) => Ok(Some(quote)),
             Err(ClientError::Settle(error)) if error.code() == "rate_pair_missing" => Ok(None),
             Err(error) => Err(error),
@@ -140,24 +152,24 @@ fn is_own(asked: &Settlement, pays: &Pays) -> bool {
     pays.asset == Asset::of(&asked.unit)
 }
 
-/// Whether a rule has a rate for what is to be paid.
-fn prices(rule: &SettleRule, pays: &Pays) -> bool {
-    rule.by_source || rule.rate_msat.is_some() && pays.asset.as_str() == BITCOIN
+/// Whether there is a rate for what is to be paid.
+fn prices(rate: OwnRate, pays: &Pays) -> bool {
+    rate.by_source || rate.msat.is_some() && pays.asset.as_str() == BITCOIN
 }
 
-/// What the rule's own rate makes of the amount.
-fn fixed(rule: &SettleRule, asked: &Settlement) -> Option<Quote> {
-    let whole = 10u128.checked_pow(u32::from(asked.unit.decimals()))?;
-    let worth = u128::from(asked.amount.minor()).checked_mul(u128::from(rule.rate_msat?))?;
+/// What a rate of the user's own makes of the amount.
+fn fixed(rate: OwnRate, amount: &Money) -> Option<Quote> {
+    let whole = 10u128.checked_pow(u32::from(amount.unit.decimals()))?;
+    let worth = u128::from(amount.amount.minor()).checked_mul(u128::from(rate.msat?))?;
     let msat = Msat::new(u64::try_from(worth / whole).ok()?).ok()?;
     Some(Quote {
         pays: bitcoins(msat).ok()?,
-        spread_ppm: rule.spread_ppm,
+        spread_ppm: rate.spread_ppm,
     })
 }
 
 /// How the amount can be paid at one of these places: in the order of the rails, then of the places.
-async fn ways(rails: &[OpenRail], pays: &Pays, places: &[Payable]) -> Vec<Way> {
+pub(super) async fn ways(rails: &[OpenRail], pays: &Pays, places: &[Payable]) -> Vec<Way> {
     let own: Vec<OwnWay> = rails.iter().flat_map(OpenRail::ways).collect();
     let mut found = Vec::new();
     for way in choose(pays, &own, places).ways() {
@@ -179,9 +191,9 @@ async fn ways(rails: &[OpenRail], pays: &Pays, places: &[Payable]) -> Vec<Way> {
 }
 
 /// How an invoice can be paid, and what it says.
-async fn invoice_ways(
+pub(super) async fn invoice_ways(
     rails: &[OpenRail],
-    asked: &Settlement,
+    expires: Timestamp,
     target: &Target,
     pays: &Pays,
 ) -> (Vec<Way>, Option<InvoiceFacts>) {
@@ -196,7 +208,7 @@ async fn invoice_ways(
         millisatoshi: pays.millisatoshi(),
         expires,
     };
-    let mut invoice = able.is_empty().then(|| unread(asked.expires));
+    let mut invoice = able.is_empty().then(|| unread(expires));
     let mut found = Vec::new();
     for rail in able {
         match rail.rail.check(target.value.as_str()).await {

@@ -49,6 +49,31 @@ impl SettleTerms {
     }
 }
 
+/// Off a test network only real invoices are read.
+pub(crate) fn read_invoice(text: &str, testnet: bool) -> Result<Bolt11, ClientError> {
+    use LightningNetwork::{Bitcoin, Regtest, Signet, Simnet, Testnet};
+    let networks: &[LightningNetwork] = match testnet {
+        true => &[Bitcoin, Testnet, Signet, Regtest, Simnet],
+        false => &[Bitcoin],
+    };
+    let mut why = None;
+    for network in networks {
+        match Bolt11::parse(text, *network) {
+            Ok(invoice) if !invoice.is_expired(now()) => return Ok(invoice),
+            Ok(_) => return Err(unusable(&RailError::TargetExpired)),
+            // The others are of another network; this one says more.
+            Err(error) => {
+                let tells = !error.to_string().contains("another network");
+                if why.is_none() || tells {
+                    why = Some(error);
+                }
+            }
+        }
+    }
+    let why = why.unwrap_or(RailError::TargetUnsupported("no network is known"));
+    Err(unusable(&why))
+}
+
 impl Wallet {
     /// Asks a friend who owes the user to pay an invoice; the claim falls by `money` if it is paid, and only then. When this returns,
     /// the request is durable here, with a direct release that reserves this part of the claim.
@@ -62,7 +87,7 @@ impl Wallet {
         money: Money,
         terms: SettleTerms,
     ) -> Result<SettlementView, ClientError> {
-        let invoice = self.read_invoice(&terms.invoice)?;
+        let invoice = read_invoice(&terms.invoice, self.config().network.testnet)?;
         if let Some(given) = terms.pays.filter(|given| *given != invoice.amount()) {
             return Err(SettleFault::AmountDiffers {
                 asked: invoice.amount().to_string(),
@@ -89,31 +114,6 @@ impl Wallet {
         let view = self.open_demand(user, draft).await?;
         self.send_now(user).await?;
         Ok(view)
-    }
-
-    /// Off a test network only real invoices are read.
-    fn read_invoice(&self, text: &str) -> Result<Bolt11, ClientError> {
-        use LightningNetwork::{Bitcoin, Regtest, Signet, Simnet, Testnet};
-        let networks: &[LightningNetwork] = match self.config().network.testnet {
-            true => &[Bitcoin, Testnet, Signet, Regtest, Simnet],
-            false => &[Bitcoin],
-        };
-        let mut why = None;
-        for network in networks {
-            match Bolt11::parse(text, *network) {
-                Ok(invoice) if !invoice.is_expired(now()) => return Ok(invoice),
-                Ok(_) => return Err(unusable(&RailError::TargetExpired)),
-                // The others are of another network; this one says more.
-                Err(error) => {
-                    let tells = !error.to_string().contains("another network");
-                    if why.is_none() || tells {
-                        why = Some(error);
-                    }
-                }
-            }
-        }
-        let why = why.unwrap_or(RailError::TargetUnsupported("no network is known"));
-        Err(unusable(&why))
     }
 
     /// Signs the request and the direct release, in one transaction.
@@ -299,7 +299,7 @@ fn unusable(error: &RailError) -> ClientError {
 }
 
 /// What Lightning pays, as a record says it.
-pub(in super::super) fn bitcoins(amount: Msat) -> Result<Pays, LedgerError> {
+pub(crate) fn bitcoins(amount: Msat) -> Result<Pays, LedgerError> {
     Ok(Pays {
         asset: "BTC".parse()?,
         amount: Decimal::from_minor(amount.get(), MILLISATOSHI_PLACES)?,

@@ -1,4 +1,4 @@
-//! Paying debts off outside: asking a friend to pay an invoice, and paying what friends ask for.
+//! Paying outside: asking a friend to pay an invoice, paying what friends ask for, and what accounts have paid ([`outlay`]).
 //!
 //! The machines are the ledger's ([`atomicity_ledger::settle`]). Here each step is one transaction of the store, together with the books
 //! and what is to be sent; a rail is told or asked only after it.
@@ -13,6 +13,7 @@ mod hand;
 mod holder;
 mod intake;
 mod issuer;
+mod outlay;
 mod outside;
 mod quotes;
 mod rails;
@@ -40,9 +41,8 @@ pub use outside::{DEFAULT_SETTLE_EXPIRY, OutsidePays, OutsideTerms};
 pub use quotes::RateView;
 pub use rails::{RailBounds, RailSettings, RailView};
 
-#[cfg(test)]
-pub(super) use holder::bitcoins;
 pub(super) use holder::follow;
+pub(crate) use holder::{bitcoins, read_invoice};
 pub(super) use intake::{Taken, is_one, release_came, take};
 pub(super) use rails::OpenRail;
 #[cfg(test)]

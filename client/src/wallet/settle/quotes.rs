@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atomicity_ledger::record::{LIGHTNING_INVOICE, MILLISATOSHI_PLACES, Pays, Settlement};
+use atomicity_ledger::record::{MILLISATOSHI_PLACES, Pays, Settlement, Target};
 use atomicity_ledger::settle::Quote;
 use atomicity_ledger::{Asset, Decimal, Money};
 use atomicity_paykit_adapter::rates::{Fixed, RateError, RateSource, Url, UrlConfig};
@@ -118,7 +118,11 @@ impl Wallet {
             return Ok(None);
         }
         let quote = self
-            .quote(&debt(asked), &pays.asset, places(asked, &pays.asset))
+            .quote(
+                &debt(asked),
+                &pays.asset,
+                places(&asked.targets, &pays.asset),
+            )
             .await?;
         Ok(Some(quote.pays))
     }
@@ -164,12 +168,10 @@ pub(super) fn debt(asked: &Settlement) -> Money {
     }
 }
 
-/// In how many places what a request wants is paid.
-pub(super) fn places(asked: &Settlement, asset: &Asset) -> u8 {
-    let mut targets = asked.targets.iter();
-    let lightning = targets.any(|target| target.method.as_str() == LIGHTNING_INVOICE);
+/// In how many places something is paid at these targets.
+pub(super) fn places(targets: &[Target], asset: &Asset) -> u8 {
     match asset.as_str() {
-        BITCOIN if lightning => MILLISATOSHI_PLACES,
+        BITCOIN if targets.iter().any(Target::is_invoice) => MILLISATOSHI_PLACES,
         BITCOIN => SATOSHI_PLACES,
         _ => PLACES,
     }

@@ -13,7 +13,7 @@ use super::super::{Wallet, now};
 use super::SettleFault;
 use crate::error::ClientError;
 use crate::store::rails::{self, RailRow};
-use crate::store::{json_in, json_out, settlements};
+use crate::store::{accounts, json_in, json_out, settlements};
 use open::{fault, open};
 
 pub(in super::super) use open::{OpenRail, RailKind};
@@ -211,6 +211,9 @@ impl Wallet {
             if row.as_ref().is_some_and(uses) {
                 return Err(SettleFault::RailInUse(name.to_owned()).into());
             }
+        }
+        if accounts::any_by_rail(tx.conn(), name).await? {
+            return Err(SettleFault::RailInUse(name.to_owned()).into());
         }
         if !rails::remove(tx.conn(), name).await? {
             return Err(SettleFault::RailUnknown(name.to_owned()).into());

@@ -1,7 +1,7 @@
 //! Telling rails to pay, and asking them what became of it.
 
 use atomicity_ledger::PaymentHash;
-use atomicity_ledger::settle::{Next, Order, Proof, RailSaid, ReleaseStanding, Standing};
+use atomicity_ledger::settle::{Next, Order, Proof, RailSaid, ReleaseStanding, Standing, Way};
 use atomicity_paykit_adapter::rail::{self, Outcome, PaymentId};
 
 use super::super::{Wallet, now};
@@ -40,10 +40,19 @@ impl Wallet {
         let Next::Pay(order) = ahead.dispatch(&standing, now()).next else {
             return Ok(true);
         };
-        let Some(rail) = self.open_rail(&order.way.rail).await? else {
+        self.rail_answers(&order.way, plan.hash).await
+    }
+
+    /// Whether the rail of a way answers questions.
+    pub(super) async fn rail_answers(
+        &self,
+        way: &Way,
+        hash: Option<PaymentHash>,
+    ) -> Result<bool, ClientError> {
+        let Some(rail) = self.open_rail(&way.rail).await? else {
             return Ok(false);
         };
-        Ok(match plan.hash {
+        Ok(match hash {
             Some(hash) => rail.rail.look_up(PaymentId::from(hash)).await.is_ok(),
             None => rail.rail.health().await.is_ok_and(|health| health.ready),
         })

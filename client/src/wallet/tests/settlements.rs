@@ -1,6 +1,7 @@
 //! Debts that are paid off outside, with a rail that does as it is told.
 
 mod faults;
+mod outlays;
 mod outside;
 mod rate;
 

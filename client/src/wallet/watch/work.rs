@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use atomicity_ledger::{RecordHash, UserKey};
+use atomicity_ledger::{RecordHash, RecordId, UserKey};
 use tokio::task::JoinSet;
 
 use super::super::agent::Tended;
@@ -22,6 +22,9 @@ use crate::store::contacts;
 const LOOKS: usize = 64;
 /// Sendings that are under way at once: what waits for a slow inbox does not hold up the rest.
 const FLUSHES: usize = 4;
+
+/// Friends' requests to settle, and what accounts have paid outside, that are worked on at the same time, of each.
+const OUTSIDE_AT_ONCE: u32 = 16;
 
 /// Something that was done.
 pub(super) enum Done {
@@ -53,6 +56,7 @@ enum Ended {
     Look(UserKey, Result<Received, ClientError>),
     Flush(Result<FlushReport, ClientError>),
     Settle(RecordHash, Result<Vec<WalletEvent>, ClientError>),
+    Outlay(RecordId, Result<(), ClientError>),
     Confirm(Result<Vec<WalletEvent>, ClientError>),
     Other(Done),
 }
@@ -77,6 +81,8 @@ pub(super) struct Work {
     spending: Option<bool>,
     /// Requests to settle that are worked on: a rail may take its time.
     settling: BTreeSet<RecordHash>,
+    /// What is paid outside for accounts.
+    outlaying: BTreeSet<RecordId>,
     confirming: bool,
 }
 
@@ -96,6 +102,7 @@ impl Work {
             asking: None,
             spending: None,
             settling: BTreeSet::new(),
+            outlaying: BTreeSet::new(),
             confirming: false,
         }
     }
@@ -187,9 +194,9 @@ impl Work {
             .spawn(async move { Ended::Other(Done::Spent(wallet.drive_spends().await)) });
     }
 
-    /// Goes on with requests to settle, unless that is under way.
-    pub(super) fn settle(&mut self, due: Vec<RecordHash>) {
-        for settlement in due {
+    /// Goes on with requests to settle, and with what accounts have paid outside, unless that is under way.
+    pub(super) async fn pay_outside(&mut self) -> Result<(), ClientError> {
+        for settlement in self.wallet.discharges_due(OUTSIDE_AT_ONCE).await? {
             if self.settling.insert(settlement) {
                 let wallet = self.wallet.clone();
                 self.tasks.spawn(async move {
@@ -198,6 +205,16 @@ impl Work {
                 });
             }
         }
+        for id in self.wallet.outlays_due(OUTSIDE_AT_ONCE).await? {
+            if self.outlaying.insert(id) {
+                let wallet = self.wallet.clone();
+                self.tasks.spawn(async move {
+                    let done = wallet.pay_outlay(&id).await;
+                    Ended::Outlay(id, done)
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Confirms what rules and the user's own node say was paid, unless that is under way; then asks again where no answer came.
@@ -261,6 +278,12 @@ impl Work {
             Ok(Ended::Settle(settlement, done)) => {
                 self.settling.remove(&settlement);
                 Done::Settled(done)
+            }
+            Ok(Ended::Outlay(id, done)) => {
+                self.outlaying.remove(&id);
+                // The agent is told.
+                self.spend();
+                Done::Spent(done)
             }
             Ok(Ended::Confirm(done)) => {
                 self.confirming = false;

@@ -34,7 +34,7 @@ const PAGE: i64 = 100;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccountRequest {
-    /// The root's `atomicity-delegation` for the key: scope `request`, one unit; `per_peer` is the most in all.
+    /// The root's `atomicity-delegation` for the key: scope `request` (and `rails` for places outside), one unit; `per_peer` is the most in all.
     delegation: String,
     /// What you call it.
     #[schema(value_type = String, max_length = 64)]
@@ -67,6 +67,8 @@ pub struct AccountView {
     /// Whom it may pay; anybody if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     peers: Option<Vec<String>>,
+    /// Whether the user's wallet also pays places outside for it, by its rails.
+    rails: bool,
     /// From when, Unix milliseconds.
     from: u64,
     /// Until when.
@@ -197,6 +199,7 @@ pub fn view(owner: UserKey, row: &AccountRow) -> Result<AccountView, PluginError
             .peers
             .as_ref()
             .map(|peers| peers.iter().map(ToString::to_string).collect()),
+        rails: terms.rails,
         from: word.not_before.millis(),
         until: word.not_after.millis(),
     })

@@ -55,7 +55,7 @@ pub struct SpendView {
     reason: Option<String>,
     /// In what.
     unit: String,
-    /// What is to arrive, in minor units.
+    /// What is to arrive, in minor units; of a place outside what it counts for.
     amount: String,
     /// What it cost beyond that, in minor units.
     fee: String,
@@ -134,7 +134,7 @@ fn known(row: &SpendRow, spend: &Signed<Spend>) -> Result<Response, PluginError>
         (status = 200, description = "It was taken before", body = SpendView),
         (status = 400, description = "`user_malformed`, `body_malformed`, `spend_malformed`, `spend_elsewhere`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`payment_account_unknown`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`agent_stopped`, `id_reused`, `key_revoked`, `account_restored`, `authority_expired`, `authority_not_yet_valid`, `unit_not_allowed`, `peer_not_allowed`, `target_unsupported`, `spend_expired`, `spend_too_long`, `invoice_expired`, `account_day_limit_exceeded`, `account_limit_exceeded`, and what the rules of the books say (`limit_exceeded`, `day_limit_exceeded` …)", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`agent_stopped`, `id_reused`, `key_revoked`, `account_restored`, `authority_expired`, `authority_not_yet_valid`, `unit_not_allowed`, `peer_not_allowed`, `target_not_allowed`, `spend_expired`, `spend_too_long`, `invoice_expired`, `account_day_limit_exceeded`, `account_limit_exceeded`, and what the rules of the books say (`limit_exceeded`, `day_limit_exceeded` …)", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`, `too_many_spends`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`revocation_unknown`, `database_unavailable`", body = Problem, content_type = "application/problem+json"),
@@ -184,13 +184,6 @@ async fn take(
     }
     ensure_active(&account)?;
     let terms = judged(owner, &account, &spend, change.now)?;
-    if matches!(record.to, SpendTo::Target(_)) {
-        return Err(PluginError::Refused {
-            code: "target_unsupported",
-            detail: "places outside are not paid for accounts yet: ask for an invoice in credit"
-                .to_owned(),
-        });
-    }
     accounts::expire(change.tx(), &owner, &key).await?;
     let direct = peer.filter(|peer| change.pair(peer).is_some());
     if let Some(peer) = peer.filter(|_| direct.is_none())

@@ -7,7 +7,7 @@ mod waiting;
 
 use atomicity_ledger::authority::delegation_path;
 use atomicity_ledger::jws::Version;
-use atomicity_ledger::record::{Delegation, Revocation, Scope, Spend, SpendTo, Target};
+use atomicity_ledger::record::{Delegation, Revocation, Scope, Spend, SpendTo};
 use atomicity_ledger::{Keypair, Signed, Timestamp};
 use reqwest::Method;
 use serde_json::json;
@@ -106,12 +106,7 @@ async fn what_the_root_did_not_sign_for_is_refused() {
     refused(2, &usd, 409, "unit_not_allowed").await;
     let stranger = |s: &mut Spend| s.to = SpendTo::Peer(other.user);
     refused(3, &stranger, 409, "peer_not_allowed").await;
-    let outside = |s: &mut Spend| {
-        let (method, value) = ("btc-lightning-bolt11".parse(), "lnbc1".parse());
-        let (method, value) = (method.unwrap(), value.unwrap());
-        s.to = SpendTo::Target(Target { method, value });
-    };
-    refused(4, &outside, 409, "peer_not_allowed").await;
+    refused(4, &app::outside, 409, "target_not_allowed").await;
     let late = |s: &mut Spend| s.expires = now();
     refused(5, &late, 409, "spend_expired").await;
     let long = |s: &mut Spend| s.expires = now().plus_millis(8 * 86_400_000);
@@ -142,12 +137,13 @@ async fn what_the_root_did_not_sign_for_is_refused() {
         .await
         .assert_problem(409, "limit_exceeded");
     assert_eq!(rich.left(&site).await["spent"], "0");
+    // Whoever may pay anybody in credit does not reach outside by that.
     let mut order = rich.order(21, &friend, 100);
-    outside(&mut order);
+    app::outside(&mut order);
     let order = Signed::sign(order, &rich.key).unwrap();
     rich.post(&site, &order)
         .await
-        .assert_problem(409, "target_unsupported");
+        .assert_problem(409, "target_not_allowed");
     assert_eq!(Person::of_kind(&owner.journal(&site).await, "payment"), 0);
 }
 
@@ -213,6 +209,13 @@ async fn an_account_is_what_the_root_signed_and_nothing_else() {
         ..word()
     };
     put(books, root())
+        .await
+        .assert_problem(409, "not_an_account");
+    let only_outside = Delegation {
+        scopes: vec![Scope::Rails],
+        ..word()
+    };
+    put(only_outside, root())
         .await
         .assert_problem(409, "not_an_account");
     let over = Delegation {

@@ -134,7 +134,7 @@ impl Discharge {
         if self.stage != Stage::Received {
             return self.idle();
         }
-        match check(self.settlement.record(), facts, now) {
+        match check(&self.settlement.record().into(), facts, now) {
             Ok(plan) => {
                 self.plan = Some(plan);
                 self.stage = Stage::Checked;

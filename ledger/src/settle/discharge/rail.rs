@@ -1,7 +1,8 @@
 //! What a rail says, and what follows from it.
 
+use super::super::attempt::After;
 use super::super::{Next, Proof, RailSaid, Step};
-use super::{Discharge, LOOK_UP_GRACE_MS, Stage, nothing};
+use super::{Discharge, Stage, nothing};
 use crate::record::SettleReason;
 use crate::time::Timestamp;
 
@@ -25,18 +26,14 @@ impl Discharge {
         let Some(plan) = &self.plan else {
             return self.idle();
         };
-        let believed = plan.not_after.plus_millis(LOOK_UP_GRACE_MS);
-        match said {
-            RailSaid::FailedForGood if self.way + 1 < plan.ways.len() => {
+        match plan.after(self.way, said, now) {
+            After::NextWay => {
                 self.way += 1;
                 self.try_again(now)
             }
-            RailSaid::FailedForGood => self.end_unpaid(SettleReason::RailFailed),
-            RailSaid::NotSent => self.try_again(now),
-            RailSaid::NeverSeen {
-                authoritative: true,
-            } if now > believed => self.end_unpaid(SettleReason::Expired),
-            _ => self.idle(),
+            After::SameWay => self.try_again(now),
+            After::Unpaid(reason) => self.end_unpaid(reason),
+            After::Open => self.idle(),
         }
     }
 
@@ -60,13 +57,8 @@ impl Discharge {
         self.end(reason, None)
     }
 
-    /// Whether a proof is of the kind that the request needs. A preimage must be that of the hash; other proofs are the rail's word.
+    /// Whether a proof is of the kind that the request needs.
     fn shows(&self, proof: &Proof) -> bool {
-        let hash = self.plan.as_ref().and_then(|plan| plan.hash);
-        match (proof, hash) {
-            (Proof::Preimage(preimage), Some(hash)) => preimage.hash() == hash,
-            (Proof::Text(_), None) => true,
-            (Proof::Preimage(_), None) | (Proof::Text(_), Some(_)) => false,
-        }
+        self.plan.as_ref().is_some_and(|plan| plan.shows(proof))
     }
 }

@@ -21,6 +21,17 @@ pub enum AccountCommand {
         /// What you call it
         name: String,
     },
+    /// Say at which rate places outside are paid for one, from now on
+    Rate {
+        /// What you call it
+        name: String,
+        /// What one whole of its unit is worth, such as 1000sat, or `source` for what config.toml says; without it only what the unit itself counts is paid
+        #[arg(value_name = "AMOUNT")]
+        rate: Option<String>,
+        /// How far a spend may be off that rate, in hundredths of a percent; a source has its own
+        #[arg(long, value_name = "BASIS POINTS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+        spread: u32,
+    },
     /// For apps: pay from somebody's account, with its key alone
     Spend(Box<AccountSpend>),
     /// For apps: show how far a spend is
@@ -54,6 +65,15 @@ pub struct AccountNew {
     /// Whom it may pay: `anyone`, or names or keys with commas between them
     #[arg(long, value_name = "anyone|NAME,…", default_value = "anyone")]
     pub to: String,
+    /// Have places outside paid for it too, such as Lightning invoices, by your rails (`rail add`)
+    #[arg(long)]
+    pub rails: bool,
+    /// What one whole of the unit is worth there, such as 1000sat, or `source` for what config.toml says; without it only what the unit itself counts is paid
+    #[arg(long, value_name = "AMOUNT", requires = "rails")]
+    pub rate: Option<String>,
+    /// How far a spend may be off that rate, in hundredths of a percent; a source has its own
+    #[arg(long, value_name = "BASIS POINTS", requires = "rate", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub spread: u32,
     /// Until when: a time from now such as 30d, or a day such as 2031-12-24
     #[arg(long, value_name = "DATE|TIME", default_value = "30d")]
     pub until: String,
@@ -71,12 +91,15 @@ pub struct AccountSpend {
     /// The file with the account's key
     #[arg(long, value_name = "FILE")]
     pub key_file: PathBuf,
-    /// How much, such as "2.00 BREAD/2"; not needed if the invoice says it
+    /// How much, such as "2.00 BREAD/2"; not needed if an `atomicity:` invoice says it. Outside: what goes from the account for it
     #[arg(long, value_name = "AMOUNT")]
     pub amount: Option<String>,
-    /// Whom: a key, or an invoice (`atomicity:` link)
-    #[arg(long, value_name = "KEY|LINK")]
+    /// Whom: a key, or an invoice (`atomicity:` link); or outside: a Lightning invoice (BOLT11, of fixed amount), or METHOD=VALUE
+    #[arg(long, value_name = "KEY|LINK|INVOICE|METHOD=VALUE")]
     pub to: String,
+    /// What is to arrive at METHOD=VALUE: 12345sat, "4.60 EUR" [default: what the unit counts]
+    #[arg(long, value_name = "AMOUNT")]
+    pub pays: Option<String>,
     /// A few words for the payee
     #[arg(long)]
     pub memo: Option<String>,

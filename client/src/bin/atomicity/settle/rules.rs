@@ -1,7 +1,7 @@
 //! `settle auto`, `settle auto-confirm`, `settle rates`: what goes without asking, and what is worth how much.
 
 use atomicity_client::ClientError;
-use atomicity_client::wallet::{ConfirmRule, RateView, SettleRule, Wallet};
+use atomicity_client::wallet::{ConfirmRule, OwnRate, RateView, SettleRule, Wallet};
 use atomicity_ledger::UserKey;
 use atomicity_paykit_adapter::rail::Msat;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::args::{SettleAuto, SettleAutoConfirm};
 use crate::output::{minor_text, table};
 
 /// What `--rate` says for the sources in the settings.
-const BY_SOURCE: &str = "source";
+pub const BY_SOURCE: &str = "source";
 
 async fn user(wallet: &Wallet, friend: Option<&String>) -> Result<Option<UserKey>, ClientError> {
     Ok(match friend {
@@ -60,14 +60,12 @@ pub async fn auto(
     let rules = wallet.settle_rules().await?;
     let mut rows = Vec::new();
     for rule in &rules {
-        let rate = match rule.rate_msat {
-            Some(msat) => {
-                let spread = f64::from(rule.spread_ppm) / 10_000.0;
-                format!("{msat} msat for 1 {}, within {spread} %", rule.unit.code())
-            }
-            None if rule.by_source => "as the sources in config.toml say".to_owned(),
-            None => "one for one".to_owned(),
+        let rate = OwnRate {
+            msat: rule.rate_msat,
+            spread_ppm: rule.spread_ppm,
+            by_source: rule.by_source,
         };
+        let rate = rate_text(rate, rule.unit.code());
         let per_day = rule.per_day.map(|most| minor_text(&rule.unit, most));
         rows.push(vec![
             whose(wallet, rule.user.as_ref()).await?,
@@ -84,6 +82,18 @@ pub async fn auto(
         table(&["for", "at most", "in a day", "rate"], &rows)
     });
     Ok(0)
+}
+
+/// A rate, in words.
+pub fn rate_text(rate: OwnRate, code: &str) -> String {
+    match rate.msat {
+        Some(msat) => {
+            let spread = f64::from(rate.spread_ppm) / 10_000.0;
+            format!("{msat} msat for 1 {code}, within {spread} %")
+        }
+        None if rate.by_source => "as the sources in config.toml say".to_owned(),
+        None => "one for one".to_owned(),
+    }
 }
 
 fn rule_value(rule: &SettleRule) -> Value {

@@ -2,7 +2,7 @@
 
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::record::{
-    Delegation, DelegationLimit, Invoice, InvoiceLog, Pass, Scope, Spend, SpendTo,
+    Delegation, DelegationLimit, Invoice, InvoiceLog, Pass, Pays, Scope, Spend, SpendTo, Target,
 };
 use atomicity_ledger::{
     Amount, Keypair, PolicyHash, Preimage, RecordId, Serial, Signed, Timestamp, UserKey,
@@ -25,6 +25,17 @@ pub async fn at_work(site: &Site) -> (Person, Person) {
 /// What is posted to have something paid.
 pub fn body_of(spend: &Signed<Spend>) -> Value {
     json!({ "spend": spend.jws() })
+}
+
+/// Turns an order into one for a Lightning invoice over 5,000 satoshi.
+pub fn outside(order: &mut Spend) {
+    let (method, value) = ("btc-lightning-bolt11".parse(), "lnbc1".parse());
+    let (method, value) = (method.unwrap(), value.unwrap());
+    order.to = SpendTo::Target(Target { method, value });
+    order.pays = Some(Pays {
+        asset: "BTC".parse().unwrap(),
+        amount: "0.00005".parse().unwrap(),
+    });
 }
 
 pub struct App {
@@ -77,7 +88,27 @@ impl App {
         limits: (Option<u64>, u64),
         peer: Option<&Person>,
     ) {
-        let word = Signed::sign(self.word(owner, limits, peer, 1), &owner.root).unwrap();
+        self.open_as(site, owner, self.word(owner, limits, peer, 1))
+            .await;
+    }
+
+    /// The same, with places outside.
+    pub async fn open_outward(
+        &self,
+        site: &Site,
+        owner: &Person,
+        limits: (Option<u64>, u64),
+        peer: Option<&Person>,
+    ) {
+        let word = Delegation {
+            scopes: vec![Scope::Request, Scope::Rails],
+            ..self.word(owner, limits, peer, 1)
+        };
+        self.open_as(site, owner, word).await;
+    }
+
+    async fn open_as(&self, site: &Site, owner: &Person, word: Delegation) {
+        let word = Signed::sign(word, &owner.root).unwrap();
         let path = format!("/v0/me/agent/accounts/{}", self.key.signer_key());
         let body = json!({"delegation": word.jws(), "name": format!("shop {}", self.n)});
         for _ in 0..2 {
@@ -97,6 +128,7 @@ impl App {
             unit: unit(),
             amount: Amount::from_minor(amount).unwrap(),
             to: SpendTo::Peer(friend.user),
+            pays: None,
             max_fee: None,
             memo: None,
             expires: now().plus_millis(60_000),
@@ -106,6 +138,13 @@ impl App {
 
     pub fn pays(&self, n: u8, friend: &Person, amount: u64) -> Signed<Spend> {
         Signed::sign(self.order(n, friend, amount), &self.key).unwrap()
+    }
+
+    /// Has something paid outside.
+    pub fn pays_outside(&self, n: u8, friend: &Person, amount: u64) -> Signed<Spend> {
+        let mut order = self.order(n, friend, amount);
+        outside(&mut order);
+        Signed::sign(order, &self.key).unwrap()
     }
 
     /// Pays somebody's invoice, for at most this fee.

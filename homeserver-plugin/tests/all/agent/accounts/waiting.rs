@@ -122,3 +122,69 @@ async fn what_nobody_takes_up_in_time_ends_and_is_free_again() {
     let again = shop.post(&site, &gift).await;
     assert_eq!(again.assert_status(200).body["state"], "failed");
 }
+
+#[tokio::test]
+async fn a_place_outside_is_reserved_until_the_wallet_says_what_became_of_it() {
+    let mut site = Site::start().await;
+    let (owner, friend) = at_work(&site).await;
+    let stranger = site.person().await;
+    let shop = App::new(&site, &owner, 1);
+    // In credit it may pay the friend alone; a place outside is nobody.
+    shop.open_outward(&site, &owner, (Some(500), 800), Some(&friend))
+        .await;
+    assert_eq!(shop.left(&site).await["rails"], true);
+    shop.post(&site, &shop.pays(1, &stranger, 1))
+        .await
+        .assert_problem(409, "peer_not_allowed");
+    let (first, second) = (
+        shop.pays_outside(2, &friend, 300),
+        shop.pays_outside(3, &friend, 200),
+    );
+    for spend in [&first, &second, &first] {
+        let taken = shop.post(&site, spend).await;
+        assert_eq!(taken.body["state"], "waiting", "{:?}", taken.body);
+        assert_eq!(taken.body["direct"], false);
+    }
+    assert_eq!(left(&site, &shop).await, "0");
+    shop.post(&site, &shop.pays_outside(4, &friend, 1))
+        .await
+        .assert_problem(409, "account_day_limit_exceeded");
+    // Another place under a name that was used is refused.
+    let mut other = first.record().clone();
+    other.pays.as_mut().unwrap().amount = "0.00006".parse().unwrap();
+    let other = Signed::sign(other, &shop.key).unwrap();
+    shop.post(&site, &other)
+        .await
+        .assert_problem(409, "id_reused");
+    site.restart(None);
+    for state in ["paying", "unknown", "unknown"] {
+        let said = report(&site, &owner, &first, json!({"state": state})).await;
+        assert_eq!(said.assert_status(200).body["state"], state);
+    }
+    assert_eq!(left(&site, &shop).await, "0");
+    // What a rail costs is the owner's.
+    let dear = json!({"state": "paid", "fee": "1"});
+    report(&site, &owner, &first, dear)
+        .await
+        .assert_problem(400, "report_invalid");
+
+    // The account ends; what was begun ends as it ends.
+    let path = format!("/v0/me/agent/accounts/{}", shop.key.signer_key());
+    let ended = owner.call(&site, Method::DELETE, &path, None).await;
+    ended.assert_status(200);
+    shop.post(&site, &shop.pays_outside(5, &friend, 1))
+        .await
+        .assert_problem(409, "key_revoked");
+    let preimage = String::from(atomicity_ledger::Preimage::from_bytes([2; 32]));
+    let paid = json!({"state": "paid", "receipt": {"preimage": preimage}});
+    for _ in 0..2 {
+        let paid = report(&site, &owner, &first, paid.clone()).await;
+        assert_eq!(paid.assert_status(200).body["state"], "paid");
+    }
+    let failed = json!({"state": "failed", "reason": "rate_off"});
+    let failed = report(&site, &owner, &second, failed).await;
+    assert_eq!(failed.assert_status(200).body["reason"], "rate_off");
+    let status = shop.status(&site, &first).await;
+    assert_eq!(status["receipt"]["preimage"], json!(preimage));
+    assert_eq!(shop.seen(&site, &owner).await["spent"], "300");
+}
