@@ -68,6 +68,11 @@ const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// The longest that the node is told to try, in seconds.
 const MAX_RETRY_S: u64 = 3600;
 
+/// For how long a node tries on, seconds, if so many milliseconds are left.
+fn retry_for_s(left_ms: u64) -> u64 {
+    (left_ms / 1000).clamp(1, MAX_RETRY_S)
+}
+
 impl CoreLightning {
     /// Reads the files that `config` names. The node is not asked yet.
     ///
@@ -132,7 +137,7 @@ impl CoreLightning {
             Err(failure) => return Outcome::FailedForGood(failure),
         };
         let left = order.deadline.millis_since(now);
-        let retry_for = (left / 1000).clamp(1, MAX_RETRY_S);
+        let retry_for = retry_for_s(left);
         let params = json!({
             "bolt11": invoice.as_str(),
             "label": answers::label(retry_for),

@@ -39,9 +39,10 @@ fn listpays(pays: Value) -> Exchange {
 fn pay(status: u16, reply: &Value) -> Exchange {
     let body = json!({
         "bolt11": null,
-        "label": "atomicity retry_for=50",
+        // What is left of the order's time when it is sent.
+        "label": null,
         "maxfee": 1_000,
-        "retry_for": 50,
+        "retry_for": null,
     });
     exchange("/v1/pay", body, status, reply)
 }
@@ -119,6 +120,20 @@ async fn look_up_by(exchanges: Vec<Exchange>) -> String {
     match standing {
         Ok(standing) => short(&standing.into()),
         Err(error) => format!("error: {}", error.code()),
+    }
+}
+
+#[test]
+fn a_node_tries_for_as_long_as_is_left_and_an_hour_at_most() {
+    let tried = [
+        (0, 1),
+        (999, 1),
+        (50_999, 50),
+        (3_600_000, 3_600),
+        (u64::MAX, 3_600),
+    ];
+    for (left_ms, seconds) in tried {
+        assert_eq!(retry_for_s(left_ms), seconds, "{left_ms}");
     }
 }
 
