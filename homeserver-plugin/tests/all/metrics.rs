@@ -55,8 +55,11 @@ async fn everything(home: &Home, database: &Database, world: &World) -> Running 
     let key = key.unwrap().trim();
     let made = command(&["cosigner", "create"]).output().unwrap();
     assert!(made.status.success(), "{made:?}");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = port.local_addr().unwrap().port();
+    // Free again at once: the plugin takes it.
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
     let mut run = home.run_command(database);
     run.args(["--set", &format!("http.listen=127.0.0.1:{port}")])
         .args(["--dht-bootstrap", &world.network.bootstrap.join(",")]);
