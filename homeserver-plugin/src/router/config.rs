@@ -107,7 +107,7 @@ impl Default for RouterConfig {
             events_per_second: 20,
             queries_per_minute: 300,
             concurrent_queries: 0,
-            steps_per_query: 20_000,
+            steps_per_query: 12_000,
             steps_to_find: 400_000,
             max_hops: 10,
             max_parts: 8,
