@@ -22,7 +22,9 @@ use crate::registry::{App, AppRegistry};
 const WRITE_LIMIT: Duration = Duration::from_secs(20);
 /// How long a lock outlives a writer that died.
 const LOCK_LIFE: Duration = Duration::from_secs(30);
-const LOCK_ATTEMPTS: u32 = 8;
+/// How long to wait for whoever else is writing. Leaves the write itself some of [`WRITE_LIMIT`].
+const LOCK_PATIENCE: Duration = Duration::from_secs(15);
+/// The first pause between two looks at a lock that is taken; each next one is longer, up to ten times this.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Writes the endpoints of one user's app, through the user's session.
@@ -306,13 +308,17 @@ impl Publisher {
     }
 
     async fn lock(&self, path: &str) -> Result<StorageLock, AdapterError> {
-        let mut attempt = 1;
+        let patience = tokio::time::Instant::now() + LOCK_PATIENCE;
+        let mut pause = LOCK_PAUSE;
         loop {
             match self.session.storage().lock(path, LOCK_LIFE).await {
                 Ok(lock) => return Ok(lock),
-                Err(error) if has_status(&error, StatusCode::LOCKED) && attempt < LOCK_ATTEMPTS => {
-                    tokio::time::sleep(LOCK_PAUSE * attempt).await;
-                    attempt += 1;
+                Err(error)
+                    if has_status(&error, StatusCode::LOCKED)
+                        && tokio::time::Instant::now() + pause < patience =>
+                {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause + LOCK_PAUSE).min(LOCK_PAUSE * 10);
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -23,10 +23,10 @@ const LINE: u64 = 1_000;
 /// What each friend gives, in minor units.
 const GIVEN: i64 = 150;
 
-/// Settings of the wallet. A silent homeserver is given up after a while that everybody else needs only a part of.
+/// Settings of the wallet. A silent homeserver is given up later than everybody else needs on the busiest machine.
 fn config(world: &World) -> Config {
     let file = world.new_path("wallet.toml");
-    let more = "request_timeout_ms = 20000\nconnect_timeout_ms = 20000\n";
+    let more = "request_timeout_ms = 300000\nconnect_timeout_ms = 300000\n";
     std::fs::write(&file, world.network_toml() + more).unwrap();
     Config::load(&Overrides {
         home: Some(world.new_path("wallet")),
@@ -124,6 +124,8 @@ async fn the_news_of_99_friends_are_applied_before_a_black_hole_is_given_up() {
         }
         let given = givers(&wallet).await;
         let silent = told.try_recv().is_err();
+        // Nobody needs to wait for its time to be over.
+        proxy.set(Mode::Refuse);
         let last = told.recv().await;
         (given, silent, last, told.recv().await)
     };
