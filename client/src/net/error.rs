@@ -235,6 +235,7 @@ const SERVICE_CODES: &[&str] = &[
     "layers_invalid",
     "limit_exceeded",
     "limit_invalid",
+    "list_changed",
     "log_behind",
     "log_busy",
     "log_not_here",

@@ -203,6 +203,23 @@ pub(crate) async fn due(
     rows.into_iter().map(DemandRow::try_from).collect()
 }
 
+/// The demands on a friend that are not over.
+pub(crate) async fn open_with(
+    conn: &mut SqliteConnection,
+    user: &UserKey,
+) -> Result<Vec<DemandRow>, ClientError> {
+    let user = user.to_string();
+    let rows = sqlx::query_as!(
+        DemandColumns,
+        "SELECT user, body, preimage, next_at, tries, created_at, ended_at FROM demand
+         WHERE user = ? AND over = 0 ORDER BY created_at, id",
+        user
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(DemandRow::try_from).collect()
+}
+
 /// What demands on a friend keep of the claim without a direct release, in minor units.
 pub(crate) async fn reserved_of(
     conn: &mut SqliteConnection,

@@ -234,22 +234,6 @@ pub(crate) async fn id_used(
     Ok(row.n > 0)
 }
 
-/// Whether any settlement with a friend is open, on either side.
-pub(crate) async fn any_open(
-    conn: &mut SqliteConnection,
-    user: &UserKey,
-) -> Result<bool, ClientError> {
-    let user = user.to_string();
-    let row = sqlx::query!(
-        r#"SELECT (SELECT count(*) FROM discharge WHERE user = ?1 AND over = 0)
-                + (SELECT count(*) FROM demand WHERE user = ?1 AND over = 0) AS "n!: i64""#,
-        user
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(row.n > 0)
-}
-
 /// Takes a payment hash for a request, for ever. `false` if another one has it.
 pub(crate) async fn take_hash(
     conn: &mut SqliteConnection,

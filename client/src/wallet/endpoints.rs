@@ -152,7 +152,8 @@ impl Wallet {
     /// bounds of what was told.
     ///
     /// # Errors
-    /// [`ClientError::Usage`] as for [`Wallet::add_endpoint`]; [`ClientError::WithAgent`]; what hinders every signature.
+    /// [`ClientError::Usage`] as for [`Wallet::add_endpoint`]; [`ClientError::AgentAway`], [`ClientError::AgentRefused`] if the agent keeps
+    /// the books; what hinders every signature.
     pub async fn add_private_endpoint(
         &self,
         user: &UserKey,
@@ -209,12 +210,15 @@ impl Wallet {
         .await
     }
 
-    /// Signs a changed list and sends it. Nothing happens if `edit` says that nothing changed.
+    /// Signs a changed list and sends it, or has the agent do so. Nothing happens if `edit` says that nothing changed.
     async fn change_private_endpoints(
         &self,
         user: &UserKey,
         edit: impl FnOnce(&mut Vec<PrivateEndpoint>) -> bool,
     ) -> Result<bool, ClientError> {
+        if let Some(agent) = self.agent_for(user).await? {
+            return self.endpoints_by_agent(&agent, user, edit).await;
+        }
         self.ensure_may_sign().await?;
         let mut change = self.change().await?;
         let contact = contacts::get(change.conn(), user).await?;

@@ -248,6 +248,7 @@ impl Wallet {
     /// [`ClientError::NotSettled`] if something is owed and `force` is not set.
     pub async fn remove_friend(&self, user: &UserKey, force: bool) -> Result<(), ClientError> {
         self.ensure_may_sign().await?;
+        self.bring_home(user).await?;
         let mut change = self.change().await?;
         let mut contact = contacts::get(change.conn(), user)
             .await?
@@ -255,15 +256,17 @@ impl Wallet {
         if agent::keeps(change.conn(), user).await? {
             return Err(ClientError::WithAgent(contact.name));
         }
-        agent::remove_pair(change.conn(), user).await?;
         let mut pair = change.load(self.user(), *user).await?;
         let open = pair
             .units()
             .iter()
             .any(|unit| pair.balance(unit).minor() != 0);
         if open && !force {
+            agent::may_go(change.conn(), user).await?;
+            change.commit().await?;
             return Err(ClientError::NotSettled(contact.name));
         }
+        agent::remove_pair(change.conn(), user).await?;
         let closed = super::lines::close_all(&mut change, &mut pair).await?;
         if !closed.is_empty() {
             change.save(&pair).await?;

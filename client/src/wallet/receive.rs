@@ -174,9 +174,7 @@ impl Wallet {
         let Some(contact) = contacts::get(change.conn(), peer).await? else {
             return Ok(Received::default());
         };
-        if agent::keeps(change.conn(), peer).await? {
-            return Ok(Received::default());
-        }
+        // Of books that the agent keeps this is a copy: what waits here is judged by it.
         let mut pair = change.load(self.user(), *peer).await?;
         let now = change.now;
         if let Some(jws) = found

@@ -143,6 +143,7 @@ impl Wallet {
         report.events.extend(decided.events);
         // What was decided now is told now.
         self.drive_spends().await?;
+        report.events.extend(self.let_books_go().await?);
         let flushed = self.flush().await?;
         report.sent = flushed.sent;
         report.queued = flushed.queued;
@@ -247,7 +248,9 @@ impl Wallet {
             self.refresh_profile(&mut friend, &mut received).await?;
         }
         if self.is_with_agent(&friend.user).await? {
-            // What is in the file is the agent's to read.
+            // What is in the file is the agent's to read. What it passed on may wait for a look-up.
+            self.retry_held(&friend.user, &mut received).await?;
+            self.look_up_authority(&friend.user, &mut received).await?;
             return Ok(received);
         }
         loop {

@@ -30,10 +30,8 @@ use work::{Done, Work};
 const TICK: Duration = Duration::from_millis(500);
 /// How long to wait before an inbox that could not be read in full is read again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
 /// How often requests to be paid are looked at: what has come is looked at when it comes.
 const REQUESTS_EVERY: Duration = Duration::from_secs(1);
-
 /// How often undecided promises are looked at while a deadline is near, and else; and the watchtowers, if there are none.
 const DECIDE_OFTEN: Duration = Duration::from_secs(1);
 const DECIDE_RARELY: Duration = Duration::from_secs(15);
@@ -279,6 +277,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
             }
             Done::Tended(Ok(tended)) => {
                 self.tended(tended);
+                self.work.flush_if_idle();
                 self.work.spend();
                 Ok(())
             }
@@ -337,6 +336,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
 
     async fn tick(&mut self) -> Result<(), ClientError> {
         self.work.confirm();
+        self.work.let_books_go().await?;
         self.work.pay_outside().await?;
         if self.adverts_at <= Instant::now() {
             self.adverts_at = Instant::now() + forward::REWRITE_EVERY;

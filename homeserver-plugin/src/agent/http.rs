@@ -2,6 +2,7 @@
 
 mod accounts;
 mod ask;
+mod endpoints;
 mod events;
 mod invoices;
 mod pairs;
@@ -52,10 +53,12 @@ pub fn routes(
     let pairs = OpenApiRouter::new().routes(routes!(pairs::hand_over));
     let promises = OpenApiRouter::new().routes(routes!(ask::promise));
     let invoices = OpenApiRouter::new().routes(routes!(invoices::hand_over));
+    let endpoints = OpenApiRouter::new().routes(routes!(endpoints::tell));
     let accounts = OpenApiRouter::new().routes(routes!(accounts::put));
     let spends = OpenApiRouter::new().routes(routes!(spends::spend));
     let large = large
         .merge(bounded(accounts, RECORD_BODY, "body_too_large"))
+        .merge(bounded(endpoints, RECORD_BODY, "body_too_large"))
         .merge(bounded(spends, RECORD_BODY, "body_too_large"))
         .merge(bounded(invoices, RECORD_BODY, "body_too_large"))
         .merge(bounded(user, USER_BODY, "body_too_large"))

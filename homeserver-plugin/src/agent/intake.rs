@@ -352,6 +352,9 @@ impl Intake<'_> {
             Ok(record) => record,
             Err(error) => return Ok(self.refuse(&kind, &error)),
         };
+        if told::is_about_settlement(&record) {
+            return self.pass_to_wallet(&kind, &record);
+        }
         let logs = self.logs.clone();
         let (loaded, pen) = self.change.pair_mut(&peer)?;
         Ok(
@@ -368,6 +371,20 @@ impl Intake<'_> {
                 Err(error) => self.refuse(&kind, &error),
             },
         )
+    }
+
+    /// What is said of settlements has no place in the books: the user's wallet is told, once it is sure who says so.
+    fn pass_to_wallet(&mut self, kind: &str, record: &AnyRecord) -> Result<Fate, PluginError> {
+        let (now, peer) = (self.change.now, self.peer);
+        Ok(match self.loaded()?.pair.judge_settling(record, now) {
+            Ok(None) => {
+                let body = json!({"typ": kind, "record": record.jws()});
+                self.change.tell(peer, "settlement", body);
+                self.count("passed_on")
+            }
+            Ok(Some(reason)) => Fate::Waits(self.why(reason)),
+            Err(error) => self.refuse(kind, &error),
+        })
     }
 
     fn count(&self, outcome: &'static str) -> Fate {

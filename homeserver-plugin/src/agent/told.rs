@@ -134,6 +134,17 @@ pub fn is_news(event: &Event) -> bool {
     !matches!(event, Event::View(_) | Event::Reply(_))
 }
 
+/// Whether a record is for the user's wallet alone to answer.
+#[must_use]
+pub fn is_about_settlement(record: &AnyRecord) -> bool {
+    matches!(
+        record,
+        AnyRecord::Settlement(_)
+            | AnyRecord::SettlementAnswer(_)
+            | AnyRecord::SettlementWithdrawal(_)
+    )
+}
+
 /// What a signature was: its name, its unit, and the amount that it is about.
 #[must_use]
 pub fn signature(record: &AnyRecord) -> (&'static str, Option<String>, Option<i64>) {
@@ -169,6 +180,7 @@ pub fn signature(record: &AnyRecord) -> (&'static str, Option<String>, Option<i6
             ("invoice", Some(r.unit.to_string()), amount)
         }
         AnyRecord::Advert(_) => ("advert", None, None),
+        AnyRecord::Endpoints(_) => ("endpoints", None, None),
         AnyRecord::Release(r) => ("release", Some(r.record().unit.to_string()), None),
         AnyRecord::Publication(_) => ("publication", None, None),
         AnyRecord::Ack(_) => ("ack", None, None),

@@ -59,14 +59,8 @@ impl Pair {
         signed: &Signed<Endpoints>,
         now: Timestamp,
     ) -> Result<Outcome, LedgerError> {
-        let kid = signed.kid();
-        let standing = if self.theirs.kept_before(kid) {
-            // Its list stands until the next keeper signs one, as long as nobody revokes the key.
-            self.judge_keeper(kid, now)?
-        } else {
-            self.standing_now(kid, now)?
-        };
-        if let Standing::Pending(reason) = standing {
+        // An earlier keeper's list stands until the next one signs one, as long as nobody revokes the key.
+        if let Standing::Pending(reason) = self.standing_of_any_keeper(signed.kid(), now)? {
             return Ok(Outcome::Pending(reason));
         }
         Ok(match &self.theirs.endpoints {
@@ -102,7 +96,7 @@ impl Pair {
 
 impl Side {
     /// Whether `key` kept the books of an earlier epoch.
-    fn kept_before(&self, key: SignerKey) -> bool {
+    pub(super) fn kept_before(&self, key: SignerKey) -> bool {
         let now = self.book.as_ref().map(|book| book.record().key);
         let mut before = self.past.iter().chain(&self.pending_books);
         now != Some(key) && before.any(|book| book.record().key == key)

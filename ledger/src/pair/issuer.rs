@@ -259,6 +259,12 @@ impl Pair {
         now: Timestamp,
     ) -> Result<Outcome, LedgerError> {
         let release = signed.record();
+        // The next keeper of the books signs it anew: what an earlier one signed waits for nothing once that has come.
+        let known = self.promise_given(release.iou).map(Promise::standing);
+        let is_decided = matches!(known, None | Some(Standing::Released | Standing::Merged));
+        if is_decided && self.theirs.kept_before(signed.kid()) {
+            return Ok(Outcome::Stale);
+        }
         if let Key::Pending(reason) = self.standing_now(signed.kid(), now)? {
             return Ok(Outcome::Pending(reason));
         }

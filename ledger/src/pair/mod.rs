@@ -25,6 +25,7 @@ mod receive;
 mod recover;
 mod restore;
 mod restore_promises;
+mod settling;
 mod shown;
 mod side;
 mod state;
@@ -193,7 +194,7 @@ impl Pair {
     }
 
     /// Checks that `pen` keeps the owner's books here and may sign now.
-    fn check_pen(&self, pen: &Keypair) -> Result<(), LedgerError> {
+    pub(crate) fn check_pen(&self, pen: &Keypair) -> Result<(), LedgerError> {
         let book = self.own.book.as_ref().ok_or(LedgerError::NoPen {
             why: "no book towards this peer was opened yet",
         })?;

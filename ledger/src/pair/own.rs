@@ -19,7 +19,8 @@ impl Pair {
         signed: &Signed<Ack>,
         now: Timestamp,
     ) -> Result<Outcome, LedgerError> {
-        if let Standing::Pending(reason) = self.standing_now(signed.kid(), now)? {
+        // What was taken was taken, also if the peer's books changed hands while its ack was under way.
+        if let Standing::Pending(reason) = self.standing_of_any_keeper(signed.kid(), now)? {
             return Ok(Outcome::Pending(reason));
         }
         // All items or none: the pair must not be left half changed.
@@ -137,6 +138,10 @@ impl Pair {
         }
         if self.own.book_ack.is_some() {
             return Outcome::Duplicate;
+        }
+        // What binds of epochs that were lost is for the keeper of now to say, who signs anew what earlier ones have said.
+        if self.theirs.kept_before(signed.kid()) && (self.waiting || !item.base.is_empty()) {
+            return Outcome::Pending(PendingReason::BookUnknown);
         }
         if !item.base.iter().all(|base| self.is_backed(item, base)) {
             return Outcome::Pending(PendingReason::HeldUnknown);

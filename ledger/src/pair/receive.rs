@@ -172,6 +172,20 @@ impl Pair {
         }
     }
 
+    /// The same for what was under way when the books changed hands: an earlier keeper's word counts too, as long as the root's word
+    /// stands behind its key.
+    pub(super) fn standing_of_any_keeper(
+        &self,
+        kid: SignerKey,
+        now: Timestamp,
+    ) -> Result<Standing, LedgerError> {
+        if self.theirs.kept_before(kid) {
+            self.judge_keeper(kid, now)
+        } else {
+            self.standing_now(kid, now)
+        }
+    }
+
     fn book_key_standing(&self, kid: SignerKey, now: Timestamp) -> Result<Standing, LedgerError> {
         // A book that the root itself signed is the root's word for its key; a revocation ends it all the same.
         let by_root = self

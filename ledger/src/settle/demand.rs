@@ -99,6 +99,7 @@ impl Demand {
         now: Timestamp,
     ) -> Result<Self, LedgerError> {
         check_draft(&draft, with.pair, holding)?;
+        with.pair.check_pen(with.pen)?;
         let mut next = with.pair.clone();
         let release = match draft.hash {
             Some(hash) => Some(next.promise(
@@ -296,6 +297,7 @@ impl Demand {
     }
 
     fn sign_withdrawal(&mut self, with: &Neighbour<'_>, now: Timestamp) -> Result<(), LedgerError> {
+        with.pair.check_pen(with.pen)?;
         let asked = self.settlement.record();
         let withdrawal = SettlementWithdrawal {
             v: Version,

@@ -47,6 +47,7 @@ impl Discharge {
         with: &Neighbour<'_>,
         now: Timestamp,
     ) -> Result<AnyRecord, LedgerError> {
+        with.pair.check_pen(with.pen)?;
         let answer = SettlementAnswer {
             v: Version,
             settlement: self.settlement().hash(),

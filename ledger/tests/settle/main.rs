@@ -6,6 +6,7 @@ mod common;
 mod every_run;
 mod faults;
 mod fills;
+mod keepers;
 mod model;
 mod outlay;
 mod play;

@@ -119,6 +119,7 @@ fn pair_value(pair: &AgentPairView) -> Value {
         "user": pair.contact.user,
         "friend": pair.contact.name,
         "stage": pair.stage.as_str(),
+        "settling": pair.settling,
         "epoch": pair.epoch,
         "acknowledged": pair.acknowledged,
         "pending": pair.pending,
@@ -169,9 +170,11 @@ fn status_text(status: &AgentStatus) -> String {
 
 fn pair_row(pair: &AgentPairView) -> Vec<String> {
     let stage = match pair.stage {
+        AgentStage::Wanted if pair.settling => "here, a debt is being settled",
         AgentStage::Wanted => "here, to be handed over",
         AgentStage::Handing => "on their way",
         AgentStage::Kept => "with the agent",
+        AgentStage::Returning => "coming home for a while",
     };
     vec![
         pair.contact.name.clone(),

@@ -84,6 +84,13 @@ pub async fn run(context: &Context, args: Settle) -> Result<u8, ClientError> {
         Some(SettleCommand::AutoConfirm(auto)) => rules::confirm(context, &wallet, auto).await,
         Some(SettleCommand::Rates) => rules::rates(context, &wallet).await,
     };
+    // What was decided keeps no books here any more.
+    if let Err(error) = wallet.let_books_go().await {
+        tracing::info!(
+            code = error.code(),
+            "the agent gets its books later: {error}"
+        );
+    }
     wallet.close().await;
     code
 }

@@ -308,7 +308,7 @@ impl PluginClient {
         self.send_as_user(call).await?.json(&self.label())
     }
 
-    /// Asks the agent to sign something: `issue`, `promise`, `release`, or `lines/<peer>`.
+    /// Asks the agent to sign something: `issue`, `promise`, `release`, `lines/<peer>` or `endpoints/<peer>`.
     pub(crate) async fn ask_agent(
         &self,
         what: &str,

@@ -17,16 +17,19 @@ pub enum AgentStage {
     Handing,
     /// The agent keeps them.
     Kept,
+    /// They are to come home for a while, and the agent may have signed them over already.
+    Returning,
 }
 
 impl AgentStage {
-    /// `wanted`, `handing` or `kept`.
+    /// `wanted`, `handing`, `kept` or `returning`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Wanted => "wanted",
             Self::Handing => "handing",
             Self::Kept => "kept",
+            Self::Returning => "returning",
         }
     }
 
@@ -34,6 +37,7 @@ impl AgentStage {
         match text {
             "wanted" => Self::Wanted,
             "handing" => Self::Handing,
+            "returning" => Self::Returning,
             _ => Self::Kept,
         }
     }
@@ -71,6 +75,21 @@ pub(crate) struct AgentPairRow {
     pub version: String,
     /// Whether the agent does not know the newest limits.
     pub stale: bool,
+    /// Until when they are not handed over, Unix milliseconds.
+    pub home_until: u64,
+}
+
+impl AgentPairRow {
+    /// Books that are to be handed over.
+    pub(crate) fn wanted(user: UserKey) -> Self {
+        Self {
+            user,
+            stage: AgentStage::Wanted,
+            version: String::new(),
+            stale: false,
+            home_until: 0,
+        }
+    }
 }
 
 /// The agent, if there is one.
@@ -163,7 +182,7 @@ pub(crate) async fn pair(
 ) -> Result<Option<AgentPairRow>, ClientError> {
     let name = user.to_string();
     let row = sqlx::query!(
-        "SELECT stage, version, stale FROM agent_pair WHERE user = ?",
+        "SELECT stage, version, stale, home_until FROM agent_pair WHERE user = ?",
         name
     )
     .fetch_optional(conn)
@@ -173,6 +192,7 @@ pub(crate) async fn pair(
         stage: AgentStage::read(&row.stage),
         version: row.version,
         stale: row.stale != 0,
+        home_until: from_sql(row.home_until),
     }))
 }
 
@@ -209,15 +229,18 @@ pub(crate) async fn keeps_most(conn: &mut SqliteConnection) -> Result<bool, Clie
 
 /// All books that are with the agent, or on their way to it.
 pub(crate) async fn pairs(conn: &mut SqliteConnection) -> Result<Vec<AgentPairRow>, ClientError> {
-    let rows = sqlx::query!("SELECT user, stage, version, stale FROM agent_pair ORDER BY user")
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query!(
+        "SELECT user, stage, version, stale, home_until FROM agent_pair ORDER BY user"
+    )
+    .fetch_all(conn)
+    .await?;
     let read = rows.into_iter().map(|row| {
         Ok(AgentPairRow {
             user: parse_own(&row.user, "a peer's key")?,
             stage: AgentStage::read(&row.stage),
             version: row.version,
             stale: row.stale != 0,
+            home_until: from_sql(row.home_until),
         })
     });
     read.collect()
@@ -229,14 +252,16 @@ pub(crate) async fn put_pair(
     row: &AgentPairRow,
 ) -> Result<(), ClientError> {
     let (user, stage) = (row.user.to_string(), row.stage.as_str());
-    let stale = i64::from(row.stale);
+    let (stale, home_until) = (i64::from(row.stale), to_sql(row.home_until));
     sqlx::query!(
-        "INSERT INTO agent_pair (user, stage, version, stale) VALUES (?, ?, ?, ?)
-         ON CONFLICT (user) DO UPDATE SET stage = excluded.stage, version = excluded.version, stale = excluded.stale",
+        "INSERT INTO agent_pair (user, stage, version, stale, home_until) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (user) DO UPDATE SET stage = excluded.stage, version = excluded.version, stale = excluded.stale,
+             home_until = excluded.home_until",
         user,
         stage,
         row.version,
-        stale
+        stale,
+        home_until
     )
     .execute(conn)
     .await?;
@@ -265,6 +290,15 @@ pub(crate) async fn remove_pair(
 ) -> Result<(), ClientError> {
     let user = user.to_string();
     sqlx::query!("DELETE FROM agent_pair WHERE user = ?", user)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// What kept the books with somebody here for a while has ended: they may be handed over again.
+pub(crate) async fn may_go(conn: &mut SqliteConnection, user: &UserKey) -> Result<(), ClientError> {
+    let user = user.to_string();
+    sqlx::query!("UPDATE agent_pair SET home_until = 0 WHERE user = ?", user)
         .execute(conn)
         .await?;
     Ok(())

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use atomicity_ledger::pair::{LineTerms, Pair};
-use atomicity_ledger::record::{ConditionalIou, Terms};
+use atomicity_ledger::record::{ConditionalIou, Endpoint, Terms};
 use atomicity_ledger::text::Layers;
 use atomicity_ledger::{
-    AnyRecord, LedgerError, Memo, Money, RecordHash, RecordId, Signed, UserKey,
+    AnyRecord, LedgerError, Memo, Money, RecordHash, RecordId, Serial, Signed, UserKey,
 };
 use serde_json::{Value, json};
 
@@ -213,6 +213,29 @@ impl Wallet {
         let body = json!({ "peer": user, "iou": iou });
         self.ask(client, "release", &body).await?;
         self.copy_later(client, user).await
+    }
+
+    /// Has the agent tell a friend alone where the user can be paid. Nothing happens if `edit` says that nothing changed.
+    pub(in super::super) async fn endpoints_by_agent(
+        &self,
+        client: &PluginClient,
+        user: &UserKey,
+        edit: impl FnOnce(&mut Vec<Endpoint>) -> bool,
+    ) -> Result<bool, ClientError> {
+        self.look_at_agent(client, user).await?;
+        let (pair, _) = self.copy_of(user).await?;
+        let known = pair.own_endpoints().map(|list| list.record());
+        let mut list = known.map_or(&[][..], |list| list.in_force(now())).to_vec();
+        if !edit(&mut list) {
+            return Ok(false);
+        }
+        // What another device said meanwhile is not undone.
+        let replaces = known.map_or(Serial::ZERO, |list| list.serial);
+        let body = json!({ "replaces": replaces, "endpoints": list });
+        self.ask(client, &format!("endpoints/{user}"), &body)
+            .await?;
+        self.copy_later(client, user).await?;
+        Ok(true)
     }
 
     /// Whether the agent keeps the books with `user`.

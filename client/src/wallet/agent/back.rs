@@ -1,12 +1,15 @@
 //! Taking books back: from the agent, which signs them over to this device; or, when it is gone or not to be trusted any more, by the
 //! root's word, as after the loss of a phone.
 
+use std::collections::BTreeSet;
+
 use atomicity_ledger::UserKey;
 use atomicity_ledger::record::Revocation;
 use atomicity_ledger::{Signed, SignerKey};
 
 use super::super::create::check_root;
 use super::super::{Fault, HistoryItem, RootKey, Wallet, books, now, receive, recover, units};
+use super::home::STAY_MS;
 use super::{agent_error, hand, keeps};
 use crate::error::ClientError;
 use crate::net::plugin::PluginClient;
@@ -23,6 +26,15 @@ pub enum TakenBackBy {
     Agent,
     /// The root began a new epoch: the friend has to acknowledge it first.
     Root,
+}
+
+/// For how long books come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// The user wants them here.
+    ForGood,
+    /// They are handed over again.
+    ForAWhile,
 }
 
 /// Books that came back.
@@ -72,9 +84,13 @@ impl Wallet {
                 }
                 AgentStage::Handing => {
                     self.hand_pair(&row, &client, &pair.user).await?;
-                    self.take_pair_back(&row, &client, &pair.user).await?
+                    self.take_pair_back(&row, &client, &pair.user, Stay::ForGood)
+                        .await?
                 }
-                AgentStage::Kept => self.take_pair_back(&row, &client, &pair.user).await?,
+                AgentStage::Kept | AgentStage::Returning => {
+                    self.take_pair_back(&row, &client, &pair.user, Stay::ForGood)
+                        .await?
+                }
             };
             back.push(self.taken_back(&pair.user, by, None).await?);
         }
@@ -91,6 +107,8 @@ impl Wallet {
         // What the agent has done until now belongs into the history.
         self.tend_agent().await?;
         let back = self.agent_take_back(&[]).await?;
+        // What came there until the last moment is still read.
+        self.tend_agent().await?;
         let row = self.agent_row().await?;
         let client = self.plugin_client(row.plugin.clone()).await?;
         client.stop_agent(false).await.map_err(agent_error)?;
@@ -190,11 +208,12 @@ impl Wallet {
     }
 
     /// The agent signs the books over to this device. What it answers is durable here before anything follows from it.
-    async fn take_pair_back(
+    pub(super) async fn take_pair_back(
         &self,
         row: &AgentRow,
         client: &PluginClient,
         user: &UserKey,
+        stay: Stay,
     ) -> Result<TakenBackBy, ClientError> {
         let device = self.keys().await?.pen.signer_key();
         let caps = units::caps(&mut *self.store().read().await?).await?;
@@ -211,11 +230,12 @@ impl Wallet {
             });
         }
         let mut change = self.change().await?;
-        if !agent::keeps(change.conn(), user).await? {
-            // Another process was faster.
+        let copy = change.load(self.user(), *user).await?;
+        if !agent::keeps(change.conn(), user).await? || pair.own().epoch() <= copy.own().epoch() {
+            // Another process was faster, and may have handed them over anew since.
             return Ok(TakenBackBy::Agent);
         }
-        self.keep_again(&mut change, row, pair).await?;
+        self.keep_again(&mut change, row, pair, stay).await?;
         change.commit().await?;
         if !given.pending.is_empty() {
             self.receive(user, &given.pending, &[], receive::Source::Nowhere)
@@ -229,6 +249,7 @@ impl Wallet {
         change: &mut books::Change,
         row: &AgentRow,
         mut pair: atomicity_ledger::pair::Pair,
+        stay: Stay,
     ) -> Result<(), ClientError> {
         let user = pair.peer();
         let now = change.now;
@@ -237,15 +258,27 @@ impl Wallet {
         let epoch = pair.own().epoch().map(|epoch| epoch.get());
         let book = pair.own().book().map(|book| book.jws().to_owned());
         let pen = change.keys.pen.clone();
-        // The agent has sent the book; the lines count in its epoch.
+        // The agent has sent the book. The lines count in its epoch, and what the agent took and gave up is said anew: the friend may
+        // hear of the book first.
         let mut records = vec![row.delegation.clone(), own];
         records.extend(book);
+        let before: BTreeSet<String> = pair.file_records().own.into_iter().collect();
         for terms in units::own_lines(&pair) {
-            records.push(pair.set_line(terms, &pen, now)?.jws().to_owned());
+            pair.set_line(terms, &pen, now)?;
         }
+        pair.renew_acks(&pen, now)?;
+        let signed = pair.file_records().own.into_iter();
+        records.extend(signed.filter(|jws| !before.contains(jws)));
         change.save(&pair).await?;
         change.send(&user, &records).await?;
-        agent::remove_pair(change.conn(), &user).await?;
+        match stay {
+            Stay::ForGood => agent::remove_pair(change.conn(), &user).await?,
+            Stay::ForAWhile => {
+                let mut row = AgentPairRow::wanted(user);
+                row.home_until = now.millis().saturating_add(STAY_MS);
+                agent::put_pair(change.conn(), &row).await?;
+            }
+        }
         // What is published depends on how many are left.
         agent::limits_changed(change.conn(), None).await?;
         forwarding::look_again(change.conn()).await?;

@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::super::books::Change;
 use super::super::event::{WalletEvent, WalletEventKind};
 use super::super::routed::{self, Word};
-use super::super::{Direction, HistoryItem, accounts, now};
+use super::super::{Direction, HistoryItem, accounts, now, settle};
+use super::settling;
 use crate::error::ClientError;
 use crate::net::plugin::{AgentEvent, Signature};
 use crate::store::contacts::Contact;
@@ -98,6 +99,9 @@ pub(super) async fn take(
         .collect();
     if let Some(word) = word(&event.kind, &event.body, (user, me)) {
         told.extend(routed::follow_copy(change, me, user, Some(&word)).await?);
+    }
+    if let Some(happened) = settling::ended(event, (user, me)) {
+        told.extend(settle::follow(change, me, user, &[happened]).await?);
     }
     Ok(told)
 }

@@ -13,24 +13,32 @@ use super::super::access::Keys;
 use super::super::books::{self, Change};
 use super::super::pay::PaymentFault;
 use super::super::rules::told;
-use super::super::settle::SettleFault;
+use super::super::settle;
 use super::super::{HistoryItem, Wallet, directory, entropy, units};
 use super::ask::line_terms;
+use super::home::stays;
 use super::{agent_error, delegation, keeps};
 use crate::error::ClientError;
 use crate::net::plugin::{AgentPair, PluginClient};
 use crate::store::pairs::agent::{self, AgentPairRow, AgentRow, AgentStage};
-use crate::store::{contacts, forwarding, inbox, invoices, pairs, rules, settings, settlements};
+use crate::store::{contacts, forwarding, inbox, invoices, outbox, pairs, rules, settings};
 
 impl Wallet {
-    /// Hands the books with one peer over, or goes on where that stopped.
+    /// Hands the books with one peer over, or goes on where that stopped. Does nothing as long as they stay here to settle a debt.
     pub(super) async fn hand_pair(
         &self,
         row: &AgentRow,
         client: &PluginClient,
         user: &UserKey,
     ) -> Result<(), ClientError> {
-        self.open_agents_book(row, user).await?;
+        let waits = outbox::waiting(&mut *self.store().read().await?, Some(user)).await?;
+        if waits.0 > 0 {
+            // What was signed here reaches the friend before the next keeper's book, if it can.
+            self.send_now(user).await?;
+        }
+        if !self.open_agents_book(row, user).await? {
+            return Ok(());
+        }
         // Nothing that was signed leaves before the mark says so.
         self.show_generation().await?;
         let (pair, settings) = self.told_to_agent(row, user).await?;
@@ -39,6 +47,9 @@ impl Wallet {
             .await?
             .and_then(|c| c.profile);
         let held = inbox::held(&mut conn, user).await?;
+        // What is about settlements is for this wallet, wherever the books are.
+        let held = held.into_iter().filter(|held| !settle::is_kind(&held.kind));
+        let held: Vec<_> = held.collect();
         drop(conn);
         let raw = RawValue::from_string(pair).map_err(|e| ClientError::Internal(e.to_string()))?;
         let taken = client
@@ -57,22 +68,23 @@ impl Wallet {
         change.commit().await
     }
 
-    /// Opens the next epoch for the agent's key, unless that was done before.
-    async fn open_agents_book(&self, row: &AgentRow, user: &UserKey) -> Result<(), ClientError> {
+    /// Opens the next epoch for the agent's key, unless that was done before. `false` if the books stay here for now.
+    async fn open_agents_book(&self, row: &AgentRow, user: &UserKey) -> Result<bool, ClientError> {
         let mut change = self.change().await?;
         let known = agent::pair(change.conn(), user).await?;
         let Some(mut known) = known.filter(|known| known.stage == AgentStage::Wanted) else {
-            return Ok(());
+            return Ok(true);
         };
+        let now = change.now;
+        // What is being settled here is told to rails from here, and signed here.
+        if stays(change.conn(), &known, now).await? {
+            return Ok(false);
+        }
         let mut pair = change.load(self.user(), *user).await?;
         let contact = contacts::get(change.conn(), user).await?;
         let name = contact.map_or_else(|| user.to_z32(), |contact| contact.name);
         if pair.is_waiting() {
             return Err(ClientError::WaitingForAck(name));
-        }
-        // What is being settled here is told to rails from here.
-        if settlements::any_open(change.conn(), user).await? {
-            return Err(SettleFault::Open(name).into());
         }
         // What is being collected here is decided here: its secret may be with a log.
         for hash in invoices::busy(change.conn()).await? {
@@ -86,7 +98,6 @@ impl Wallet {
             .into_iter()
             .map(|limit| (limit.unit, limit.per_peer))
             .collect();
-        let now = change.now;
         pair.learn_own_authority(&row.delegation, now)?;
         let pen = change.keys.pen.clone();
         let new = NewBook {
@@ -101,6 +112,7 @@ impl Wallet {
         let book = pair.open_book(new, &pen, now)?;
         change.save(&pair).await?;
         known.stage = AgentStage::Handing;
+        known.home_until = 0;
         agent::put_pair(change.conn(), &known).await?;
         change
             .note(HistoryItem {
@@ -112,7 +124,8 @@ impl Wallet {
             })
             .await?;
         change.signed();
-        change.commit().await
+        change.commit().await?;
+        Ok(true)
     }
 
     /// The books as they are here, and what is allowed towards the peer.
@@ -245,7 +258,11 @@ pub(super) async fn take_copy(
     }
     let next = AgentPairRow {
         user: *user,
-        stage: AgentStage::Kept,
+        stage: match known.stage {
+            AgentStage::Returning => AgentStage::Returning,
+            _ => AgentStage::Kept,
+        },
+        home_until: known.home_until,
         version: match newer || first {
             true => taken.version.clone(),
             false => known.version,

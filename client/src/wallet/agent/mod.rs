@@ -8,8 +8,10 @@ mod ask;
 mod back;
 mod follow;
 mod hand;
+mod home;
 mod invoices;
 mod seen;
+mod settling;
 mod tend;
 
 use atomicity_ledger::record::{Delegation, DelegationLimit, Scope};
@@ -134,12 +136,7 @@ impl Wallet {
         for user in chosen {
             let mut pair = agent::pair(change.conn(), &user)
                 .await?
-                .unwrap_or(AgentPairRow {
-                    user,
-                    stage: AgentStage::Wanted,
-                    version: String::new(),
-                    stale: false,
-                });
+                .unwrap_or(AgentPairRow::wanted(user));
             pair.stale = true;
             agent::put_pair(change.conn(), &pair).await?;
         }

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Fault, Wallet, WalletEvent, WalletEventKind, books, now};
+use super::super::{Fault, Wallet, WalletEvent, WalletEventKind, books, now, settle};
 use super::{agent_error, delegation};
 use crate::error::ClientError;
 use crate::net::plugin::{AgentConnection, AgentNews, AgentView, PluginAddress, Signature};
@@ -51,6 +51,8 @@ pub struct AgentPairView {
     pub contact: Contact,
     /// How far handing over got.
     pub stage: AgentStage,
+    /// Whether they are here because something is being settled with the friend: they go to the agent when it is decided.
+    pub settling: bool,
     /// The epoch of the book.
     pub epoch: Option<u64>,
     /// Whether the friend has acknowledged it.
@@ -136,6 +138,8 @@ impl Wallet {
         Ok(Some(AgentPairView {
             contact,
             stage: pair.stage,
+            settling: pair.stage == AgentStage::Wanted
+                && settle::is_under_way(&mut conn, &pair.user, now()).await?,
             epoch: copy.own().epoch().map(|epoch| epoch.get()),
             acknowledged: copy.own().book_ack().is_some(),
             pending: theirs.map_or(0, |peer| peer.pending),

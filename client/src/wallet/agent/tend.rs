@@ -6,8 +6,9 @@ use std::time::Duration;
 use atomicity_ledger::{RecordId, UserKey};
 
 use super::super::event::WalletEvent;
-use super::super::{Fault, Wallet, routed};
-use super::{agent_error, follow, hand, invoices};
+use super::super::{Fault, Wallet, routed, settle};
+use super::home::is_busy;
+use super::{agent_error, follow, hand, invoices, settling};
 use crate::error::ClientError;
 use crate::net::plugin::{
     AgentConnection, AgentEvent, AgentInvoice, AgentNews, AgentPair, PluginClient,
@@ -80,7 +81,8 @@ impl Wallet {
         // What was signed first: an acknowledgement of it finds it in the history then.
         self.read_signatures(client).await?;
         self.read_spends(client).await?;
-        self.read_agent_events(client, tended).await
+        self.read_agent_events(client, tended).await?;
+        self.take_passed_on(tended).await
     }
 
     async fn tell_order(&self, row: &AgentRow, client: &PluginClient) -> Result<(), ClientError> {
@@ -113,6 +115,14 @@ impl Wallet {
             (AgentStage::Handing, _) => self.hand_pair(row, client, &pair.user).await,
             (AgentStage::Kept, true) => self.renew_limits(row, client, &pair.user).await,
             (AgentStage::Kept, false) => Ok(()),
+            (AgentStage::Returning, _) => {
+                self.ensure_may_sign().await?;
+                match self.come_home(row, client, &pair.user).await {
+                    // They come the next time.
+                    Err(error) if is_busy(&error) => Ok(()),
+                    done => done,
+                }
+            }
         }
     }
 
@@ -165,6 +175,8 @@ impl Wallet {
         if hand::take_copy(&mut change, row, user, &taken, false).await? {
             let told = routed::follow_copy(&mut change, self.user(), *user, None).await?;
             tended.moved |= !told.is_empty();
+            tended.events.extend(told);
+            let told = settle::follow(&mut change, self.user(), *user, &[]).await?;
             tended.events.extend(told);
         }
         change.commit().await?;
@@ -219,6 +231,9 @@ impl Wallet {
                     None => None,
                 };
                 tended.events.extend(follow::spend(event));
+                if contact.is_some() {
+                    settling::keep_passed_on(&mut change, event).await?;
+                }
                 let told = follow::take(&mut change, self.user(), contact, event).await?;
                 tended.moved |= told.iter().any(|event| event.kind.is_about_payments());
                 tended.events.extend(told);

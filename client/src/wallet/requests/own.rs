@@ -202,6 +202,7 @@ impl Wallet {
             ));
         }
         self.ensure_may_sign().await?;
+        self.home_for_call(id).await?;
         let mut change = self.change().await?;
         let row = requests::named(change.conn(), id).await?;
         let mut row = row.ok_or_else(|| RequestFault::Unknown(id.to_string()))?;
@@ -243,6 +244,16 @@ impl Wallet {
         change.commit().await?;
         self.send_soon().await?;
         self.request_view(&row).await
+    }
+
+    /// Brings the books home in which a debt falls that was called in.
+    async fn home_for_call(&self, id: &RecordId) -> Result<(), ClientError> {
+        let row = requests::named(&mut *self.store().read().await?, id).await?;
+        let payer = row.filter(|row| row.is_call);
+        match payer.and_then(|row| row.record.record().payer) {
+            Some(payer) => self.bring_home(&payer).await,
+            None => Ok(()),
+        }
     }
 
     /// A debtor has paid outside: the claim falls, in the transaction of the note.

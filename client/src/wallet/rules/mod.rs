@@ -301,13 +301,14 @@ impl Wallet {
             return Err(ClientError::OwnKey);
         }
         self.ensure_may_sign().await?;
+        // Their lines can only be closed where the books are.
+        self.bring_home(user).await?;
         let mut change = self.change().await?;
         let now = change.now;
         if !rules::set_blocked(change.conn(), user, blocked, now.millis()).await? {
             return Ok(false);
         }
         if agent::keeps(change.conn(), user).await? {
-            // Their lines can only be closed where the books are.
             let contact = contacts::get(change.conn(), user).await?;
             return Err(ClientError::WithAgent(
                 contact.map_or_else(|| user.to_z32(), |c| c.name),
@@ -328,6 +329,7 @@ impl Wallet {
             }
         }
         forwarding::look_again(change.conn()).await?;
+        agent::may_go(change.conn(), user).await?;
         change.commit().await?;
         self.apply_and_publish().await?;
         Ok(true)

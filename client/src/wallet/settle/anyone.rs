@@ -162,7 +162,12 @@ impl Wallet {
                 .await;
             let view = match asked {
                 Ok(view) => view,
-                Err(error @ ClientError::WithAgent(_)) => {
+                // Their books don't come home now.
+                Err(
+                    error @ (ClientError::WithAgent(_)
+                    | ClientError::AgentAway(_)
+                    | ClientError::AgentRefused { .. }),
+                ) => {
                     last = error;
                     continue;
                 }

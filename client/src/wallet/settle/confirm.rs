@@ -3,7 +3,7 @@
 
 use atomicity_ledger::hop::Neighbour;
 use atomicity_ledger::record::{Settlement, Target};
-use atomicity_ledger::settle::{DemandNext, DemandStage};
+use atomicity_ledger::settle::{Demand, DemandNext, DemandStage};
 use atomicity_ledger::{Money, RecordId};
 
 use super::super::books::Change;
@@ -27,6 +27,8 @@ impl Wallet {
     /// what hinders every signature.
     pub async fn confirm_settlement(&self, id: &RecordId) -> Result<SettlementView, ClientError> {
         self.ensure_may_sign().await?;
+        self.home_for_own(id, |demand| demand.clone().confirm(true))
+            .await?;
         let (mut change, mut row) = self.own_demand(id).await?;
         if !book(&mut change, &mut row, true).await? {
             return Err(not("confirmed", id, &row));
@@ -42,6 +44,8 @@ impl Wallet {
     /// [`SettleFault::Unknown`], [`SettleFault::NotConfirmable`] if the friend does not say so; what hinders every signature.
     pub async fn dispute_settlement(&self, id: &RecordId) -> Result<SettlementView, ClientError> {
         self.ensure_may_sign().await?;
+        let said = |demand: &Demand| demand.next() == DemandNext::Confirm;
+        self.home_for_own(id, said).await?;
         let (mut change, mut row) = self.own_demand(id).await?;
         let mut pair = change.load(self.user(), row.user).await?;
         let now = change.now;
@@ -65,7 +69,9 @@ impl Wallet {
     /// # Errors
     /// [`SettleFault::Unknown`], [`SettleFault::NotConfirmable`] if it is not overdue, or hangs on an invoice.
     pub async fn abandon_settlement(&self, id: &RecordId) -> Result<SettlementView, ClientError> {
-        let (mut change, mut row) = self.own_demand(id).await?;
+        let mut change = self.change().await?;
+        let row = demands::named(change.conn(), id).await?;
+        let mut row = row.ok_or_else(|| SettleFault::Unknown(id.to_string()))?;
         if !row.demand.abandon(now()) {
             return Err(not("given up", id, &row));
         }
@@ -85,6 +91,19 @@ impl Wallet {
             return Err(ClientError::WithAgent(name));
         }
         Ok((change, row))
+    }
+
+    /// Brings the books home that a request of the user is about, if something is to be signed for it.
+    pub(super) async fn home_for_own(
+        &self,
+        id: &RecordId,
+        needed: impl Fn(&Demand) -> bool,
+    ) -> Result<(), ClientError> {
+        let row = demands::named(&mut *self.store().read().await?, id).await?;
+        match row.filter(|row| needed(&row.demand)) {
+            Some(row) => self.bring_home(&row.user).await,
+            None => Ok(()),
+        }
     }
 
     /// Confirms what rules or the user's own node say was paid. `all`: also what was looked at a short time ago.
@@ -121,6 +140,9 @@ impl Wallet {
         output: Option<&str>,
     ) -> Result<Vec<WalletEvent>, ClientError> {
         self.ensure_may_sign().await?;
+        if let Err(error) = self.bring_home(&row.user).await {
+            return late(error).map(|()| Vec::new());
+        }
         let settlement = row.demand.settlement().hash();
         let mut change = self.change().await?;
         let Some(mut row) = demands::get(change.conn(), &settlement).await? else {
@@ -195,6 +217,17 @@ async fn has_received(rail: &OpenRail, asked: &Settlement, target: &Target, outp
             tracing::info!(code = error.code(), "the node does not say: {error}");
             false
         }
+    }
+}
+
+/// What keeps books from coming home now is tried again.
+pub(super) fn late(error: ClientError) -> Result<(), ClientError> {
+    match error {
+        ClientError::AgentAway(_) | ClientError::AgentRefused { .. } => {
+            tracing::info!(code = error.code(), "books do not come home now: {error}");
+            Ok(())
+        }
+        error => Err(error),
     }
 }
 

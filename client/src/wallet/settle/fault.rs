@@ -43,9 +43,6 @@ pub enum SettleFault {
     /// It can't be taken back any more.
     #[error("settlement {0} can't be taken back: it is {1}")]
     Ended(String, &'static str),
-    /// Something with this friend is being settled.
-    #[error("something is being settled with {0}: it must end first")]
-    Open(String),
     /// No rail has this name.
     #[error("there is no rail {0:?}")]
     RailUnknown(String),
@@ -92,7 +89,6 @@ impl SettleFault {
             Self::Unknown(_) => "settlement_unknown",
             Self::NotWaiting(..) => "not_waiting",
             Self::Ended(..) => "settlement_ended",
-            Self::Open(_) => "settlement_open",
             Self::RailUnknown(_) => "rail_unknown",
             Self::RailExists(_) => "rail_exists",
             Self::RailInUse(_) => "rail_in_use",
@@ -136,9 +132,7 @@ impl SettleFault {
                 code: "rate_pair_missing",
                 ..
             } => "name a source of rates in config.toml, or say with --pays how much is to be paid",
-            Self::RailInUse(_) | Self::NotByHand(..) | Self::Open(_) => {
-                "`atomicity settle list` shows it"
-            }
+            Self::RailInUse(_) | Self::NotByHand(..) => "`atomicity settle list` shows it",
             _ => return None,
         };
         Some(hint.to_owned())

@@ -171,6 +171,7 @@ impl Wallet {
     /// Agrees to a request, and lets nothing but people pay it: the money has changed hands already.
     async fn agree_to_pay_by_hand(&self, id: &RecordId) -> Result<(), ClientError> {
         let settlement = self.waiting(id).await?;
+        self.home_for(&settlement).await?;
         let row = settlements::discharge(&mut *self.store().read().await?, &settlement).await?;
         let mut row = row.ok_or_else(|| SettleFault::Unknown(id.to_string()))?;
         row.approved = true;

@@ -16,6 +16,7 @@ use super::released::is_directly_released;
 use super::{SettleFault, SettlementView, booked, event, of_demand, of_discharge};
 use crate::error::ClientError;
 use crate::store::demands::{self, DemandRow};
+use crate::store::pairs::agent;
 use crate::store::{contacts, settlements};
 
 /// How long to wait before a request without a last answer is sent again, at first and at most, in milliseconds.
@@ -110,6 +111,7 @@ impl Wallet {
             expires: invoice.expires_at(),
         };
         self.ensure_may_sign().await?;
+        self.bring_home(user).await?;
         self.refresh(user).await?;
         let view = self.open_demand(user, draft).await?;
         self.send_now(user).await?;
@@ -127,7 +129,7 @@ impl Wallet {
             .await?
             .filter(|contact| receive::is_friend(Some(contact)))
             .ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
-        if crate::store::pairs::agent::keeps(change.conn(), user).await? {
+        if agent::keeps(change.conn(), user).await? {
             return Err(ClientError::WithAgent(contact.name));
         }
         let mut pair = change.load(self.user(), *user).await?;
@@ -244,6 +246,8 @@ impl Wallet {
     /// [`SettleFault::Unknown`], [`SettleFault::Ended`].
     pub async fn withdraw_settlement(&self, id: &RecordId) -> Result<SettlementView, ClientError> {
         self.ensure_may_sign().await?;
+        self.home_for_own(id, |demand| demand.next() == DemandNext::Send)
+            .await?;
         let mut change = self.change().await?;
         let row = demands::named(change.conn(), id).await?;
         let mut row = row.ok_or_else(|| SettleFault::Unknown(id.to_string()))?;
@@ -310,6 +314,7 @@ pub(crate) fn bitcoins(amount: Msat) -> Result<Pays, LedgerError> {
 pub(super) async fn keep(change: &mut Change, row: &mut DemandRow) -> Result<(), ClientError> {
     if row.demand.is_over() && row.ended_at.is_none() {
         row.ended_at = Some(change.now.millis());
+        agent::may_go(change.conn(), &row.user).await?;
     }
     demands::put(change.conn(), row, None).await
 }

@@ -1,8 +1,7 @@
 //! Records about settlements that a friend sent, taken in the transaction of the books.
 
-use atomicity_ledger::authority::Purpose;
 use atomicity_ledger::hop::Neighbour;
-use atomicity_ledger::pair::Pair;
+use atomicity_ledger::pair::{Pair, PendingReason};
 use atomicity_ledger::record::{Settlement, SettlementAnswer, SettlementWithdrawal};
 use atomicity_ledger::settle::{DemandStage, Discharge, Entry, Known, Stage};
 use atomicity_ledger::{AnyRecord, LedgerError, RecordHash, Signed, SignerKey};
@@ -11,6 +10,7 @@ use super::super::books::Change;
 use super::super::event::WalletEventKind;
 use super::event;
 use crate::error::ClientError;
+use crate::store::pairs::agent;
 use crate::store::settlements::{self, DischargeRow};
 use crate::store::{demands, rails};
 
@@ -60,52 +60,28 @@ pub(crate) async fn take(
     pair: &mut Pair,
     record: &AnyRecord,
 ) -> Result<Taken, ClientError> {
-    let to = match record {
-        AnyRecord::Settlement(r) => r.record().issuer,
-        AnyRecord::SettlementAnswer(r) => r.record().to,
-        AnyRecord::SettlementWithdrawal(r) => r.record().to,
-        _ => return Ok(LedgerError::ForeignChannel.into()),
-    };
-    if record.author() != pair.peer() || to != pair.me() {
-        return Ok(LedgerError::ForeignChannel.into());
-    }
-    if let Some(not_yet) = judge(change, pair, record) {
-        return Ok(not_yet);
+    match pair.judge_settling(record, change.now) {
+        Ok(None) => {}
+        Ok(Some(PendingReason::RevocationUnknown { key })) => {
+            return Ok(Taken::Waits {
+                reason: "revocation_unknown",
+                lookup: Some(key),
+            });
+        }
+        // The next keeper's word may come before its book.
+        Ok(Some(_)) => {
+            return Ok(Taken::Waits {
+                reason: "book_unknown",
+                lookup: None,
+            });
+        }
+        Err(error) => return Ok(error.into()),
     }
     match record {
         AnyRecord::Settlement(asked) => take_request(change, pair, asked).await,
         AnyRecord::SettlementAnswer(answer) => take_answer(change, pair, answer).await,
         AnyRecord::SettlementWithdrawal(word) => take_withdrawal(change, pair, word).await,
         _ => Ok(LedgerError::ForeignChannel.into()),
-    }
-}
-
-/// Whether the key that keeps the peer's books signed it, and still may. Nothing if so.
-fn judge(change: &Change, pair: &Pair, record: &AnyRecord) -> Option<Taken> {
-    let (kid, now) = (record.kid(), change.now);
-    let waits = |reason, lookup| Some(Taken::Waits { reason, lookup });
-    let purpose = Purpose::of(record)?;
-    let credentials = pair.peer_credentials();
-    let book = pair.theirs().book();
-    let is_keeper = book.is_some_and(|book| book.record().key == kid);
-    // A book that the root itself signed is the root's word for its key.
-    let by_root = is_keeper && book.is_some_and(|book| book.kid().is_root_of(&pair.peer()));
-    match credentials.judge(kid, purpose, now) {
-        Ok(_) => {}
-        Err(LedgerError::NotAuthorized { .. }) if by_root => {}
-        Err(error) if credentials.may_have_changed(&error, kid, now) => {
-            return waits("revocation_unknown", Some(kid));
-        }
-        Err(error) => return Some(error.into()),
-    }
-    if !credentials.is_fresh(kid, now) {
-        return waits("revocation_unknown", Some(kid));
-    }
-    // The next keeper's word may come before its book.
-    if is_keeper {
-        None
-    } else {
-        waits("book_unknown", None)
     }
 }
 
@@ -160,7 +136,10 @@ async fn take_request(
 ) -> Result<Taken, ClientError> {
     let user = pair.peer();
     if let Some(row) = settlements::discharge(change.conn(), &asked.hash()).await? {
-        let entries = row.discharge.asked_again().entries;
+        let mut discharge = row.discharge.clone();
+        // A direct release that came while nobody here could give it up is given up now.
+        let mut entries = discharge.release_came().entries;
+        entries.extend(discharge.asked_again().entries);
         let answered = carry(change, pair, &row.discharge, &entries).await?;
         return Ok(answered.map_or_else(unsigned, Taken::Again));
     }
@@ -280,6 +259,7 @@ pub(crate) async fn release_came(
 pub(super) async fn keep(change: &mut Change, row: &mut DischargeRow) -> Result<(), ClientError> {
     if row.discharge.is_over() && row.ended_at.is_none() {
         row.ended_at = Some(change.now.millis());
+        agent::may_go(change.conn(), &row.user).await?;
     }
     if matches!(
         row.discharge.stage(),

@@ -9,6 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use super::super::books::Change;
 use super::super::event::{WalletEvent, WalletEventKind};
 use super::super::{Direction, Wallet, decide, now};
+use super::confirm::late;
 use super::facts::Verdict;
 use super::holder::{note_paid, tell};
 use super::intake::{carry, keep};
@@ -85,6 +86,7 @@ impl Wallet {
     pub async fn decline_settlement(&self, id: &RecordId) -> Result<SettlementView, ClientError> {
         self.ensure_may_sign().await?;
         let settlement = self.waiting(id).await?;
+        self.home_for(&settlement).await?;
         if let Some(mut case) = self.case(&settlement).await? {
             let facts = Facts {
                 unit_known: true,
@@ -124,6 +126,9 @@ impl Wallet {
         settlement: &RecordHash,
     ) -> Result<Vec<WalletEvent>, ClientError> {
         self.ensure_may_sign().await?;
+        if !self.is_at_home(settlement).await? {
+            return Ok(Vec::new());
+        }
         let mut told = Vec::new();
         for _ in 0..STEPS {
             let Some(mut case) = self.case(settlement).await? else {
@@ -173,6 +178,49 @@ impl Wallet {
             }
         }
         Ok(told)
+    }
+
+    /// Brings the books home that a friend's request is about.
+    pub(super) async fn home_for(&self, settlement: &RecordHash) -> Result<(), ClientError> {
+        let row = settlements::discharge(&mut *self.store().read().await?, settlement).await?;
+        match row {
+            Some(row) => self.bring_home(&row.user).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the books that a request is about are here. Where the agent keeps them they come home as soon as something is to be signed:
+    /// what waits for the user's word, or for the holder's books, stays where it is, and is looked at again later.
+    async fn is_at_home(&self, settlement: &RecordHash) -> Result<bool, ClientError> {
+        let row = settlements::discharge(&mut *self.store().read().await?, settlement).await?;
+        let Some(row) = row.filter(|row| !row.discharge.is_over()) else {
+            return Ok(true);
+        };
+        if !self.is_with_agent(&row.user).await? {
+            return Ok(true);
+        }
+        let step = row.discharge.clone().tick(now());
+        let rests = match step.next {
+            Next::Judge => match self.gather(&row).await? {
+                Verdict::Judge(..) => None,
+                Verdict::AskUser => Some(REST_MS),
+                Verdict::Later => Some(LATER_MS),
+            },
+            Next::Wait => Some(REST_MS),
+            _ => None,
+        };
+        if let Some(rest) = rests {
+            self.put_off(settlement, Some(rest)).await?;
+            return Ok(false);
+        }
+        match self.bring_home(&row.user).await {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                late(error)?;
+                self.judge_later(settlement).await?;
+                Ok(false)
+            }
+        }
     }
 
     /// Opens a transaction on a request that is not over. Nothing if there is none, or its books are not here.

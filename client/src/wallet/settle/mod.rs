@@ -19,6 +19,7 @@ mod quotes;
 mod rails;
 mod released;
 mod tell;
+mod under_way;
 
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ pub(super) use rails::OpenRail;
 #[cfg(test)]
 pub(super) use rails::RailKind;
 pub(super) use released::only_direct_release;
+pub(super) use under_way::{is_kind, is_under_way};
 
 /// How long to wait for a settlement if nothing else is said.
 pub const SETTLE_PATIENCE: Duration = Duration::from_secs(60);

@@ -64,6 +64,7 @@ impl Wallet {
     ) -> Result<SettlementView, ClientError> {
         let draft = self.outside_draft(money, terms).await?;
         self.ensure_may_sign().await?;
+        self.bring_home(user).await?;
         self.refresh(user).await?;
         let view = self.open_demand(user, draft).await?;
         self.send_now(user).await?;

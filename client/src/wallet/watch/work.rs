@@ -1,7 +1,7 @@
 //! What runs beside the loop that takes the news.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use atomicity_ledger::{RecordHash, RecordId, UserKey};
 use tokio::task::JoinSet;
@@ -22,6 +22,8 @@ use crate::store::contacts;
 const LOOKS: usize = 64;
 /// Sendings that are under way at once: what waits for a slow inbox does not hold up the rest.
 const FLUSHES: usize = 4;
+/// How often it is looked whether books may go to the agent again.
+const BOOKS_EVERY: Duration = Duration::from_secs(5);
 
 /// Friends' requests to settle, and what accounts have paid outside, that are worked on at the same time, of each.
 const OUTSIDE_AT_ONCE: u32 = 16;
@@ -84,6 +86,8 @@ pub(super) struct Work {
     /// What is paid outside for accounts.
     outlaying: BTreeSet<RecordId>,
     confirming: bool,
+    /// When it is looked again whether books may go to the agent.
+    books_at: Instant,
 }
 
 impl Work {
@@ -104,6 +108,7 @@ impl Work {
             settling: BTreeSet::new(),
             outlaying: BTreeSet::new(),
             confirming: false,
+            books_at: Instant::now(),
         }
     }
 
@@ -180,6 +185,18 @@ impl Work {
         let wallet = self.wallet.clone();
         self.tasks
             .spawn(async move { Ended::Other(Done::Tended(wallet.tend_agent().await)) });
+    }
+
+    /// Looks at the agent if books that were here for a while may go there again, or are still to come home.
+    pub(super) async fn let_books_go(&mut self) -> Result<(), ClientError> {
+        if self.tending || self.books_at > Instant::now() {
+            return Ok(());
+        }
+        self.books_at = Instant::now() + BOOKS_EVERY;
+        if self.wallet.books_may_go().await? {
+            self.tend();
+        }
+        Ok(())
     }
 
     /// Goes on with what payment accounts wait for; once more after that if it is under way.

@@ -4,6 +4,7 @@ mod adverts;
 mod logs;
 mod payee;
 mod rules;
+mod settling;
 
 use std::process::Stdio;
 

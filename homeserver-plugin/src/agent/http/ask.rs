@@ -130,6 +130,15 @@ pub struct Signed {
     records: Vec<String>,
 }
 
+impl Signed {
+    /// These records, compact.
+    pub(super) fn of(records: &[&str]) -> Self {
+        Self {
+            records: records.iter().map(|jws| (*jws).to_owned()).collect(),
+        }
+    }
+}
+
 /// Sums of a day, for a limit that is a day's.
 pub(super) struct Spending {
     pub(super) peer: UserKey,

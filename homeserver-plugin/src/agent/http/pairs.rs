@@ -276,7 +276,8 @@ async fn store_new(
     Ok(())
 }
 
-/// Tells the peer who keeps the books now, until they have acknowledged it.
+/// Tells the peer who keeps the books now, until they have acknowledged it. What the keeper before took and gave up, the agent says anew:
+/// the peer may hear of the new book first.
 async fn introduce(
     state: &AppState,
     keeper: &std::sync::Arc<Keeper>,
@@ -289,8 +290,20 @@ async fn introduce(
     if loaded.pair.own().book_ack().is_some() {
         return Ok(());
     }
-    for record in loaded.pair.file_records().own {
-        change.send_text(peer, record);
+    let before: BTreeSet<String> = loaded.pair.file_records().own.into_iter().collect();
+    let now = change.now;
+    let (loaded, pen) = change.pair_mut(&peer)?;
+    let renewed = loaded.pair.renew_acks(pen, now);
+    renewed.map_err(|error| refused(&error))?;
+    for jws in loaded.pair.file_records().own {
+        if before.contains(&jws) {
+            change.send_text(peer, jws);
+        } else {
+            change.send(
+                peer,
+                &AnyRecord::decode(&jws).map_err(|error| refused(&error))?,
+            );
+        }
     }
     change.commit().await
 }

@@ -369,7 +369,7 @@ async fn ask(
 }
 
 /// Everything that the owner was told so far.
-async fn events(site: &Site, owner: &Person) -> Vec<Value> {
+pub async fn events(site: &Site, owner: &Person) -> Vec<Value> {
     let request = site.request(Method::GET, "/v0/me/agent/events");
     let request = request
         .bearer_auth(&owner.token)

@@ -14,7 +14,7 @@ use crate::support::until;
 const ISSUE: &str = "/v0/me/agent/issue";
 
 /// An owner whose agent keeps the books towards one friend.
-async fn at_work(site: &Site) -> (Person, Person) {
+pub async fn at_work(site: &Site) -> (Person, Person) {
     let (mut owner, mut friend) = (site.person().await, site.person().await);
     befriend(site, &mut owner, &mut friend, 2_000).await;
     let key = engage(site, &mut owner, 5_000, Some(1_500)).await;
@@ -133,6 +133,38 @@ async fn what_comes_while_the_wallet_is_away_is_acknowledged_and_told() {
         assert_eq!(record.author(), user);
         assert_eq!(item["peer"], friend.user.to_string());
     }
+}
+
+#[tokio::test]
+async fn what_the_wallet_took_the_agent_acknowledges_anew() {
+    let site = Site::start().await;
+    let (mut owner, mut friend) = (site.person().await, site.person().await);
+    befriend(&site, &mut owner, &mut friend, 2_000).await;
+    let note = PaymentNote {
+        id: RecordId::from_entropy([1; 16]),
+        reference: None,
+        memo: None,
+    };
+    let (user, root) = (owner.user, friend.root.clone());
+    let pair = friend.pairs.get_mut(&user).unwrap();
+    let amount = Amount::from_minor(300).unwrap();
+    let paid = pair.issue(&unit(), amount, None, note, &root, now());
+    // The wallet's ack gets lost, and the books go to the agent.
+    owner.take(friend.user, paid.unwrap().state.jws());
+    let key = engage(&site, &mut owner, 5_000, None).await;
+    hand_over(&site, &mut owner, &mut friend, key, allow(1_000)).await;
+    let signer = |friend: &Person| {
+        let side = friend.pair(&user).own().unit(&unit()).unwrap();
+        side.ack().map(|ack| ack.kid())
+    };
+    friend
+        .pump_until(&site, "the agent has said what arrived", |friend| {
+            signer(friend) == Some(key)
+        })
+        .await;
+    let side = friend.pair(&user).own().unit(&unit()).unwrap();
+    assert_eq!(side.unacknowledged(), 0);
+    assert!(Person::of_kind(&owner.journal(&site).await, "ack") > 0);
 }
 
 #[tokio::test]

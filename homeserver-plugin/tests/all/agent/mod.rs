@@ -10,4 +10,5 @@ mod invoices;
 mod kept;
 mod log;
 mod outages;
+mod settling;
 mod world;
