@@ -13,6 +13,8 @@ pub(crate) mod middleware;
 mod sessions;
 mod snapshot;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, header};
@@ -142,13 +144,17 @@ fn routed(
     (small, large)
 }
 
-fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::openapi::OpenApi) {
+fn api(
+    listener: Listener,
+    state: &AppState,
+    memory: &Arc<credit::Memory>,
+) -> (Router<AppState>, utoipa::openapi::OpenApi) {
     let small = OpenApiRouter::new()
         .merge(info::routes())
         .merge(sessions::routes())
         .merge(me::routes())
         .merge(inbox::routes())
-        .merge(credit::routes());
+        .merge(credit::routes(memory));
     let small = match &state.witness_log {
         Some(_) => small.merge(crate::witness_log::http::routes()),
         None => small,
@@ -190,12 +196,13 @@ fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::opena
 /// [`PluginError::Config`] if an origin can't be read.
 pub fn router(listener: Listener, state: &AppState) -> Result<Router, PluginError> {
     let cors = cors(&state.config.http.cors_origins)?;
-    let (api, document) = api(listener, state);
+    let memory = credit::Memory::new();
+    let (api, document) = api(listener, state, &memory);
     let mut all = api.merge(docs::routes(document));
     // Browsers don't speak TLS with raw public keys.
     let shows_pages = listener == Listener::Http && state.config.pages.enabled;
     if shows_pages {
-        all = all.merge(pages::routes(state));
+        all = all.merge(pages::routes(state, memory));
     }
     let mut all = all
         .fallback(middleware::not_found)

@@ -10,27 +10,36 @@
 //! comes from anywhere else, and the policy of each page says so to the browser.
 
 pub mod asset;
+mod bill;
 pub mod config;
 mod home;
 pub mod layout;
 pub mod problem;
 pub mod qr;
 pub mod text;
+mod user;
+mod ways;
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use axum::{Extension, Router};
 
 pub use self::asset::asset;
 pub use self::layout::{Frame, Page, layout};
+use crate::http::credit::Memory;
 use crate::http::middleware;
 use crate::state::AppState;
 
 /// The pages, with all that they load.
-pub fn routes(state: &AppState) -> Router<AppState> {
+pub(crate) fn routes(state: &AppState, memory: Arc<Memory>) -> Router<AppState> {
     Router::new()
         .route("/", get(home::page))
         .route("/find", get(home::find))
+        .route("/u/{user}", get(user::page))
+        .route("/u/{user}/requests/{id}", get(bill::page))
+        .layer(Extension(memory))
         .layer(from_fn_with_state(state.clone(), middleware::require_ready))
         .merge(asset::routes())
         .layer(from_fn_with_state(state.clone(), middleware::limit_rate))
@@ -41,10 +50,7 @@ fn frame<'a>(title: &'a str, here: &'a str) -> Frame<'a> {
     Frame {
         title,
         home: ("/", "Atomicity"),
-        links: &[
-            ("/", "Home"),
-            ("/docs", "For programs"),
-        ],
+        links: &[("/", "Home"), ("/docs", "For programs")],
         here,
         modules: &["local.js"],
     }

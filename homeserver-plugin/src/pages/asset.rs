@@ -24,6 +24,7 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const SOURCES: &[(&str, &str)] = &[
     ("style.css", include_str!("assets/style.css")),
     ("local.js", include_str!("assets/local.js")),
+    ("bill.js", include_str!("assets/bill.js")),
 ];
 
 struct Asset {

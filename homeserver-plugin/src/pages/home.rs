@@ -27,7 +27,7 @@ pub async fn page(State(state): State<AppState>) -> Page {
 }
 
 /// The field that finds things.
-pub fn search() -> Markup {
+fn search() -> Markup {
     html! {
         form.search action="/find" method="get" role="search" {
             label for="q" { "Look something up" }

@@ -53,7 +53,7 @@ fn shown(problem: &Problem) -> super::Page {
     let title = title(problem);
     let content = html! {
         h1 { (title) }
-        p.lead { (sentence(&problem.detail)) }
+        p.lead { (detail(problem)) }
         @if let Some(advice) = advice(problem) {
             p { (advice) }
         }
@@ -74,6 +74,14 @@ fn title(problem: &Problem) -> &'static str {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::REQUEST_TIMEOUT => "Not now",
         status if status.is_client_error() => "That did not work",
         _ => "Something went wrong here",
+    }
+}
+
+/// What is wrong. What is said to programs does not fit people everywhere.
+fn detail(problem: &Problem) -> String {
+    match problem.code.as_str() {
+        "route_unknown" => "This server has no page at this address.".to_owned(),
+        _ => sentence(&problem.detail),
     }
 }
 
