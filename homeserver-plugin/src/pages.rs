@@ -12,6 +12,7 @@
 pub mod asset;
 mod bill;
 pub mod config;
+mod explore;
 mod home;
 pub mod layout;
 pub mod problem;
@@ -39,6 +40,7 @@ pub(crate) fn routes(state: &AppState, memory: Arc<Memory>) -> Router<AppState> 
         .route("/find", get(home::find))
         .route("/u/{user}", get(user::page))
         .route("/u/{user}/requests/{id}", get(bill::page))
+        .merge(explore::routes(state))
         .layer(Extension(memory))
         .layer(from_fn_with_state(state.clone(), middleware::require_ready))
         .merge(asset::routes())
@@ -50,7 +52,11 @@ fn frame<'a>(title: &'a str, here: &'a str) -> Frame<'a> {
     Frame {
         title,
         home: ("/", "Atomicity"),
-        links: &[("/", "Home"), ("/docs", "For programs")],
+        links: &[
+            ("/", "Home"),
+            ("/explore", "Explorer"),
+            ("/docs", "For programs"),
+        ],
         here,
         modules: &["local.js"],
     }

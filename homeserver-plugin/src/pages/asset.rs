@@ -25,6 +25,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("style.css", include_str!("assets/style.css")),
     ("local.js", include_str!("assets/local.js")),
     ("bill.js", include_str!("assets/bill.js")),
+    ("proof.js", include_str!("assets/proof.js")),
 ];
 
 struct Asset {
