@@ -14,7 +14,7 @@ BENCHES := --bench agent --bench apply --bench hops --bench inbox --bench log --
 # deadlines: twice as many at once as there are processors.
 export RUST_TEST_THREADS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 8 ? n : 8)))
 
-.PHONY: help demo test bench sim sim-planted fuzz lint docs book deb guide build
+.PHONY: help demo test bench sim sim-planted fuzz lint docs book deb guide screenshots build
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
@@ -31,6 +31,7 @@ demo: build ## plays the story on real homeservers, a real DHT, a real Postgres 
 test: build ## runs every test of the workspace
 	@e2e/tools.sh jose >/dev/null || [ -z "$$CI" ]
 	@e2e/tools.sh browser >/dev/null || [ $$? -eq 3 ] || [ -z "$$CI" ]
+	@e2e/tools.sh axe >/dev/null || [ $$? -eq 3 ] || [ -z "$$CI" ]
 	@e2e/tools.sh lightning >/dev/null || [ -z "$$CI" ]
 	$(WITH_POSTGRES) $(CARGO) test --locked --workspace
 
@@ -66,6 +67,11 @@ docs: ## builds the documentation of the crates into target/doc
 book: ## makes the site of the docs in target/book
 	@e2e/tools.sh build
 	packaging/book.sh
+
+screenshots: build ## takes the pictures of pages in docs/images anew
+	@e2e/tools.sh browser >/dev/null
+	@e2e/tools.sh axe >/dev/null
+	ATOMICITY_PICTURES=docs/images $(WITH_POSTGRES) $(CARGO) test --locked --workspace --test all pages::
 
 deb: ## makes the Debian packages in target/debian: the wallet, and the sidecar for operators
 	@e2e/tools.sh build

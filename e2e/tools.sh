@@ -8,6 +8,8 @@
 #   tools.sh bin-dir   prints where cargo puts the debug programs
 #   tools.sh browser   a Chromium, for the test of the pages; prints its program; ends with 3 if the
 #                      package manager has none
+#   tools.sh axe       axe-core, which looks for what keeps people from using a page, for the same test; prints
+#                      where it is; ends with 3 like browser
 #   tools.sh fuzz      cargo-fuzz
 #   tools.sh guide     debootstrap and what else the test of the guide needs
 #   tools.sh book      mdbook, in target/tools/bin
@@ -20,6 +22,10 @@ TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 readonly TREE
 readonly LIGHTNING="${CARGO_TARGET_DIR:-$TREE/target}/lightning"
 readonly TOOLS="${CARGO_TARGET_DIR:-$TREE/target}/tools"
+readonly AXE_VERSION=4.14.1
+# Of the package, and of the one file of it that is used.
+readonly AXE_PACKAGE=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
+readonly AXE_FILE=29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
 readonly JOSE_VENV="${CARGO_TARGET_DIR:-$TREE/target}/jose"
 
 say() { printf '%s\n' "tools.sh: $*" >&2; }
@@ -93,6 +99,28 @@ browser() {
     fi
     apt_install chromium || die "no Chromium"
     command -v chromium || die "no Chromium, even after installing it"
+}
+
+# One file, fetched once and checked each time.
+axe() {
+    local file="$TOOLS/axe-core-$AXE_VERSION.js" dir
+    if ! echo "$AXE_FILE  $file" | sha256sum --check --status 2>/dev/null; then
+        if ! have npm && ! have apt-get; then
+            say "no npm, and no package of it for this system"
+            exit 3
+        fi
+        have npm || apt_install npm || die "no npm"
+        say "fetching axe-core $AXE_VERSION"
+        mkdir -p "$TOOLS"
+        dir=$(mktemp -d "$TOOLS/axe.XXXXXX")
+        (cd "$dir" && npm pack --silent "axe-core@$AXE_VERSION") >&2 </dev/null || die "could not fetch axe-core"
+        echo "$AXE_PACKAGE  $dir/axe-core-$AXE_VERSION.tgz" | sha512sum --check --status || die "axe-core is not the one that was looked at"
+        tar -xzf "$dir/axe-core-$AXE_VERSION.tgz" -C "$dir" package/axe.min.js
+        mv "$dir/package/axe.min.js" "$file"
+        rm -r "$dir"
+        echo "$AXE_FILE  $file" | sha256sum --check --status || die "axe-core is not the one that was looked at"
+    fi
+    echo "$file"
 }
 
 fuzz_tools() {
@@ -194,6 +222,7 @@ case ${1:-} in
     jose) jose ;;
     bin-dir) echo "${CARGO_TARGET_DIR:-$TREE/target}/debug" ;;
     browser) browser ;;
+    axe) axe ;;
     fuzz) fuzz_tools ;;
     deb) deb_tools ;;
     book) cargo_tool mdbook --no-default-features ;;

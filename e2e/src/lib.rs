@@ -3,6 +3,7 @@
 //!
 //! Everything here is for tests: errors are [`anyhow::Error`]s that say what was being tried.
 
+pub mod browser;
 pub mod cli;
 pub mod coffee;
 pub mod cosigner;

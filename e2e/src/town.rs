@@ -164,7 +164,11 @@ pub async fn indexer(world: &World, home: &Homeserver, seeds: &[&Person]) -> Res
     router_with(world, home, seeds, &["watchtower.enabled=true"]).await
 }
 
-async fn router_with(
+/// One with further settings.
+///
+/// # Errors
+/// If it does not get ready.
+pub async fn router_with(
     world: &World,
     home: &Homeserver,
     seeds: &[&Person],

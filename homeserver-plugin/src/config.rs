@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::config::AgentConfig;
 use crate::announce::AnnounceConfig;
+use crate::pages::config::PagesConfig;
 use crate::router::config::RouterConfig;
 use crate::witness_log::config::WitnessLogConfig;
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub announce: AnnounceConfig,
     /// Finding routes for others.
     pub router: RouterConfig,
+    /// Pages for people.
+    pub pages: PagesConfig,
     /// What is logged, and how.
     pub log: LogConfig,
 }

@@ -9,9 +9,11 @@ pub mod health;
 pub mod inbox;
 mod info;
 mod me;
-mod middleware;
+pub(crate) mod middleware;
 mod sessions;
 mod snapshot;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -27,7 +29,7 @@ use crate::inbox::envelope;
 use crate::problem::Problem;
 use crate::router as finding;
 use crate::state::AppState;
-use crate::{agent, cosigner, mirror, watchtower};
+use crate::{agent, cosigner, mirror, pages, watchtower};
 
 /// The parts of the document that no route gives.
 #[derive(OpenApi)]
@@ -142,13 +144,17 @@ fn routed(
     (small, large)
 }
 
-fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::openapi::OpenApi) {
+fn api(
+    listener: Listener,
+    state: &AppState,
+    memory: &Arc<credit::Memory>,
+) -> (Router<AppState>, utoipa::openapi::OpenApi) {
     let small = OpenApiRouter::new()
         .merge(info::routes())
         .merge(sessions::routes())
         .merge(me::routes())
         .merge(inbox::routes())
-        .merge(credit::routes());
+        .merge(credit::routes(memory));
     let small = match &state.witness_log {
         Some(_) => small.merge(crate::witness_log::http::routes()),
         None => small,
@@ -190,12 +196,22 @@ fn api(listener: Listener, state: &AppState) -> (Router<AppState>, utoipa::opena
 /// [`PluginError::Config`] if an origin can't be read.
 pub fn router(listener: Listener, state: &AppState) -> Result<Router, PluginError> {
     let cors = cors(&state.config.http.cors_origins)?;
-    let (api, document) = api(listener, state);
-    Ok(api
-        .merge(docs::routes(document))
+    let memory = credit::Memory::new();
+    let (api, document) = api(listener, state, &memory);
+    let mut all = api.merge(docs::routes(document));
+    // Browsers don't speak TLS with raw public keys.
+    let shows_pages = listener == Listener::Http && state.config.pages.enabled;
+    if shows_pages {
+        all = all.merge(pages::routes(state, memory));
+    }
+    let mut all = all
         .fallback(middleware::not_found)
         .method_not_allowed_fallback(middleware::method_not_allowed)
-        .layer(from_fn_with_state(state.clone(), middleware::limit_time))
+        .layer(from_fn_with_state(state.clone(), middleware::limit_time));
+    if shows_pages {
+        all = all.layer(from_fn(pages::problem::friendly));
+    }
+    Ok(all
         .layer(from_fn(middleware::harden))
         .layer(from_fn_with_state(state.clone(), middleware::observe))
         .layer(cors)

@@ -23,6 +23,7 @@ pub mod log;
 pub mod metrics;
 pub mod mirror;
 pub mod packet;
+pub mod pages;
 pub mod problem;
 pub mod readiness;
 pub mod resolve;

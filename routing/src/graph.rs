@@ -190,6 +190,20 @@ impl Graph {
         Some((offer, Timestamp::saturating_from_millis(edge.expires)))
     }
 
+    /// Those about whom a user publishes a channel in a unit; expired ones among them until they are purged.
+    pub fn peers<'a>(
+        &'a self,
+        user: &UserKey,
+        unit: &Unit,
+    ) -> impl Iterator<Item = UserKey> + use<'a> {
+        let graph = self.units.get(unit);
+        let found = graph.and_then(|graph| Some((graph, graph.id(user)?)));
+        found.into_iter().flat_map(|(graph, id)| {
+            let halves = graph.halves_of(id).iter();
+            halves.filter_map(|half| graph.key(half.peer))
+        })
+    }
+
     /// The units in which something is published.
     pub fn units(&self) -> impl Iterator<Item = &Unit> {
         self.units.keys()

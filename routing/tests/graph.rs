@@ -349,3 +349,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn peers_are_those_about_whom_a_user_publishes_something() {
+    let graph = line();
+    let peers = |n: u8| -> Vec<_> {
+        let mut peers: Vec<_> = graph.peers(&user(n), &unit()).collect();
+        peers.sort();
+        peers
+    };
+    let sorted = |users: &[u8]| {
+        let mut users: Vec<_> = users.iter().map(|n| user(*n)).collect();
+        users.sort();
+        users
+    };
+    assert_eq!(peers(2), sorted(&[0, 3]));
+    assert_eq!(peers(1), sorted(&[3]));
+    assert_eq!(peers(9), sorted(&[]));
+    let other: Unit = "OTHER".parse().unwrap();
+    assert_eq!(graph.peers(&user(2), &other).count(), 0);
+}

@@ -9,6 +9,8 @@ use crate::error::ClientError;
 pub(crate) const USER: &str = "user";
 /// What the user calls themselves.
 pub(crate) const NAME: &str = "name";
+/// `1` if a page about the user may be shown.
+pub(crate) const PAGE: &str = "page";
 /// The key of the user's homeserver.
 pub(crate) const HOMESERVER: &str = "homeserver";
 /// JSON list of `{plugin, url?}`.

@@ -6,9 +6,9 @@ use atomicity_ledger::{Name, Signed, UserKey};
 use sqlx::SqliteConnection;
 
 use super::access::{self, Keys};
-use super::create::next_serial;
+use super::create::{check_root, next_serial};
 use super::root::ProfilePlan;
-use super::{RootKey, Wallet, now, receive};
+use super::{Fault, RootKey, Wallet, now, receive};
 use crate::error::ClientError;
 use crate::net::{NetError, Target};
 use crate::store::{parse_own, publications, settings, units};
@@ -47,6 +47,7 @@ pub(crate) async fn renew(
         encryption: &keys.encryption,
         plugins: &plugins,
         units: &open,
+        page: settings::get(conn, settings::PAGE).await?.is_some(),
         now,
     })?;
     settings::set(conn, settings::PROFILE, profile.jws()).await?;
@@ -79,6 +80,30 @@ impl Wallet {
             profile,
             matches_wallet,
         })
+    }
+
+    /// Says in the profile, by the root's word, whether a page about the user may be shown to everybody. `Some` if it could not be
+    /// published yet.
+    ///
+    /// # Errors
+    /// [`ClientError::OtherRoot`], [`ClientError::BookKeyInUse`], or what the store says.
+    pub async fn show_page(
+        &self,
+        root: &RootKey,
+        shown: bool,
+    ) -> Result<Option<Fault>, ClientError> {
+        check_root(root, self.user())?;
+        self.ensure_may_sign().await?;
+        let mut change = self.change().await?;
+        if shown {
+            settings::set(change.conn(), settings::PAGE, "1").await?;
+        } else {
+            settings::remove(change.conn(), settings::PAGE).await?;
+        }
+        renew(change.conn(), root, self.user()).await?;
+        change.signed();
+        change.commit().await?;
+        Ok(self.flush().await?.fault)
     }
 
     /// Fetches somebody's profile; `None` if they published none.

@@ -183,6 +183,9 @@ impl Wallet {
         if let Some(name) = &published.name {
             settings::set(tx.conn(), settings::NAME, name).await?;
         }
+        if published.page {
+            settings::set(tx.conn(), settings::PAGE, "1").await?;
+        }
         new_device(tx.conn(), root, published.key_number.saturating_add(1)).await?;
         let mut kept = Vec::new();
         for device in &published.devices {

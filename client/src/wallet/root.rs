@@ -170,6 +170,7 @@ impl RootKey {
             units: plan.units.iter().map(|open| open.unit.clone()).collect(),
             logs_trusted: Vec::new(),
             logs_refused: Vec::new(),
+            page: plan.page,
             at: plan.now,
         };
         Signed::sign(profile, &self.0)
@@ -184,6 +185,8 @@ pub(crate) struct ProfilePlan<'a> {
     pub(crate) encryption: &'a [EncryptionSecret],
     pub(crate) plugins: &'a [PluginAddress],
     pub(crate) units: &'a [OpenUnit],
+    /// Whether a page about the user may be shown.
+    pub(crate) page: bool,
     pub(crate) now: Timestamp,
 }
 

@@ -187,6 +187,7 @@ fn profile(
         units: vec![unit.clone()],
         logs_trusted: Vec::new(),
         logs_refused: Vec::new(),
+        page: false,
         at: now,
     })
 }

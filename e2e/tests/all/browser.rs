@@ -3,33 +3,10 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use atomicity_e2e::programs::source_tree;
+use atomicity_e2e::browser::tool;
 use atomicity_e2e::{World, wait};
 use serde_json::Value;
 use tokio::process::Command;
-
-/// With which `tools.sh browser` ends on a system that has no package of a Chromium.
-const NO_PACKAGE: i32 = 3;
-
-/// A Chromium; `None` if there is none: outside CI, or on a system that has no package of it.
-async fn chromium() -> Option<String> {
-    let found = Command::new(source_tree().join("e2e/tools.sh"))
-        .arg("browser")
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .await
-        .unwrap();
-    if found.status.success() {
-        return Some(String::from_utf8(found.stdout).unwrap().trim().to_owned());
-    }
-    assert!(
-        found.status.code() == Some(NO_PACKAGE) || std::env::var_os("CI").is_none(),
-        "in CI this test needs a Chromium"
-    );
-    println!("skipped: no Chromium");
-    None
-}
 
 /// The page at `url` as it stands once its scripts ran.
 async fn render(chromium: &str, url: &str, profile: &Path) -> String {
@@ -67,7 +44,7 @@ async fn render(chromium: &str, url: &str, profile: &Path) -> String {
 
 #[tokio::test]
 async fn the_page_of_a_plugin_shows_every_route() {
-    let Some(chromium) = chromium().await else {
+    let Some(chromium) = tool("browser").await.unwrap() else {
         return;
     };
     let world = World::start().await.unwrap();

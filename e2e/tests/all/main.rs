@@ -24,6 +24,7 @@ mod lightning;
 mod log;
 mod log_faults;
 mod many;
+mod pages;
 mod paykit;
 mod private_endpoints;
 mod reassign;

@@ -1,10 +1,10 @@
 //! Credit over HTTP for web apps: who a user is, how they can be paid, and, for the user's own apps, what they are owed.
 
 mod cache;
-mod endpoints;
+pub(crate) mod endpoints;
 mod own;
-mod profile;
-mod requests;
+pub(crate) mod profile;
+pub(crate) mod requests;
 mod units;
 
 use std::sync::Arc;
@@ -28,19 +28,25 @@ const MAX_REQUESTS: usize = 16 * 1024 * 1024;
 type PageKey = (UserKey, Option<String>, usize);
 
 /// Answers of other servers that are kept for a while.
-struct Memory {
+pub(crate) struct Memory {
     profiles: Cache<UserKey, profile::Kept>,
     endpoints: Cache<PageKey, endpoints::EndpointsPage>,
     requests: Cache<(UserKey, RecordId), requests::Kept>,
 }
 
+impl Memory {
+    /// One that holds nothing yet.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            profiles: Cache::new(MAX_PROFILES),
+            endpoints: Cache::new(MAX_ENDPOINT_PAGES),
+            requests: Cache::new(MAX_REQUESTS),
+        })
+    }
+}
+
 /// The routes of this module.
-pub fn routes() -> OpenApiRouter<AppState> {
-    let memory = Memory {
-        profiles: Cache::new(MAX_PROFILES),
-        endpoints: Cache::new(MAX_ENDPOINT_PAGES),
-        requests: Cache::new(MAX_REQUESTS),
-    };
+pub(crate) fn routes(memory: &Arc<Memory>) -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(profile::get))
         .routes(routes!(endpoints::get))
@@ -49,7 +55,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(units::mine, units::choose))
         .routes(routes!(own::balances))
         .routes(routes!(own::channels))
-        .layer(Extension(Arc::new(memory)))
+        .layer(Extension(Arc::clone(memory)))
 }
 
 /// How many items were asked for.

@@ -57,7 +57,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// The router behind a route, once it has read what it knew.
-fn router(state: &AppState) -> Result<&Router, PluginError> {
+pub(crate) fn router(state: &AppState) -> Result<&Router, PluginError> {
     let loaded = state.router.as_ref().filter(|router| router.is_loaded());
     loaded.ok_or(PluginError::Unavailable {
         code: "router_starting",

@@ -22,6 +22,7 @@ mod logs;
 mod metrics;
 mod openapi;
 mod operating;
+mod pages;
 mod pubky_tls;
 mod requests;
 mod router;

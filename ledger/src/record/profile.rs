@@ -40,6 +40,10 @@ pub struct Profile {
     pub logs_trusted: Vec<Address>,
     /// Origins of logs that the user refuses.
     pub logs_refused: Vec<Address>,
+    /// Whether anybody may show a page about them: name, units, and where they can be paid. All of that is public anyway; this is consent to
+    /// have it put together and shown to people. Left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub page: bool,
     /// When it was signed; information only.
     pub at: Timestamp,
 }

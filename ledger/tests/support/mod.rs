@@ -425,7 +425,12 @@ fn user_samples() -> Vec<Sample> {
         units: vec![],
         logs_trusted: vec![],
         logs_refused: vec![],
+        page: false,
         at: at(0),
+    };
+    let shown_profile = Profile {
+        page: true,
+        ..profile.clone()
     };
     let full_profile = Profile {
         serial: Serial::new(2).unwrap(),
@@ -487,6 +492,11 @@ fn user_samples() -> Vec<Sample> {
     vec![
         sample("a profile with what it must have", BAKER, profile),
         sample("a profile with everything", BAKER, full_profile),
+        sample(
+            "a profile of which a page may be shown",
+            BAKER,
+            shown_profile,
+        ),
         sample("a contact list", BAKER_BOOK, contacts),
         sample("a balance snapshot", BAKER_BOOK, snapshot),
         sample("a manifest of evidence", BAKER_BOOK, manifest),

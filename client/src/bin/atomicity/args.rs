@@ -168,7 +168,7 @@ pub enum Command {
     Recover(Recover),
     /// Move to another homeserver; the old one need not answer
     Move(Move),
-    /// The published profile
+    /// The published profile, and whether a page may be made of it
     #[command(subcommand)]
     Profile(ProfileCommand),
     /// Balances for web apps, served by your plugin
@@ -468,6 +468,12 @@ pub enum ProfileCommand {
     Show {
         /// Whose; your own if left out
         key: Option<String>,
+    },
+    /// Let your plugin show a page about you to everybody: your name, units, and where you can be paid
+    Page {
+        /// From now on, or no longer
+        #[arg(value_parser = ["on", "off"])]
+        shown: String,
     },
 }
 

@@ -172,7 +172,7 @@ async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
         Command::Evidence(command) => evidence::run(context, command).await,
         Command::Recover(args) => recover::recover(context, args).await,
         Command::Move(args) => recover::move_home(context, args).await,
-        Command::Profile(command) => profile::show(context, command).await,
+        Command::Profile(command) => profile::run(context, command).await,
         Command::Snapshot(command) => profile::snapshot(context, command).await,
         Command::Doctor => doctor::run(context).await,
         Command::Completions { shell } => handbook::completions(shell),

@@ -1,4 +1,4 @@
-//! `profile show`, `snapshot …`.
+//! `profile …`, `snapshot …`.
 
 use atomicity_client::ClientError;
 use atomicity_client::wallet::{SnapshotOutcome, parse_user};
@@ -8,10 +8,41 @@ use crate::Context;
 use crate::args::{ProfileCommand, SnapshotCommand};
 use crate::output::time_text;
 
-pub async fn show(context: &Context, command: ProfileCommand) -> Result<u8, ClientError> {
-    let ProfileCommand::Show { key } = command;
+pub async fn run(context: &Context, command: ProfileCommand) -> Result<u8, ClientError> {
+    match command {
+        ProfileCommand::Show { key } => show(context, key.as_deref()).await,
+        ProfileCommand::Page { shown } => page(context, shown == "on").await,
+    }
+}
+
+async fn page(context: &Context, shown: bool) -> Result<u8, ClientError> {
     let wallet = context.wallet().await?;
-    let user = match &key {
+    let root = context.root(&wallet).await?;
+    let fault = wallet.show_page(&root, shown).await?;
+    if let Some(fault) = &fault {
+        context.out.warn(&format!(
+            "not published yet, the next sync tries again: {}",
+            fault.message
+        ));
+    }
+    let user = wallet.user();
+    let value = json!({ "user": user, "page": shown, "published": fault.is_none() });
+    context.out.result(&value, || {
+        if shown {
+            format!(
+                "Your plugin may show a page about you, at /u/{user}, if its operator serves pages."
+            )
+        } else {
+            "No page about you may be shown any more.".to_owned()
+        }
+    });
+    wallet.close().await;
+    Ok(0)
+}
+
+async fn show(context: &Context, key: Option<&str>) -> Result<u8, ClientError> {
+    let wallet = context.wallet().await?;
+    let user = match key {
         None => None,
         Some(text) => match parse_user(text) {
             Ok(user) => Some(user),
@@ -31,6 +62,7 @@ pub async fn show(context: &Context, command: ProfileCommand) -> Result<u8, Clie
         "encryption_key_number": profile.current_key().map(|entry| entry.n.get()),
         "inboxes": inboxes,
         "units": profile.units,
+        "page": profile.page,
         "at": profile.at,
         "serial": profile.serial.get(),
         "signed_by": published.profile.kid(),
@@ -51,6 +83,9 @@ pub async fn show(context: &Context, command: ProfileCommand) -> Result<u8, Clie
         }
         let units: Vec<String> = profile.units.iter().map(ToString::to_string).collect();
         lines.push(format!("units    {}", units.join(", ")));
+        if profile.page {
+            lines.push("page     may be shown".to_owned());
+        }
         lines.push(format!("signed   {}", time_text(profile.at.millis())));
         if published.matches_wallet == Some(false) {
             lines.push("This is NOT the profile that this wallet signed last.".to_owned());

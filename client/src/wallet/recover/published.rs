@@ -25,6 +25,7 @@ const MAX_DEVICES: usize = 256;
 pub(super) struct Published {
     pub(super) key_number: u32,
     pub(super) name: Option<String>,
+    pub(super) page: bool,
     pub(super) plugins: Vec<PluginAddress>,
     pub(super) open: Vec<OpenUnit>,
     pub(super) devices: Vec<SignerKey>,
@@ -125,6 +126,7 @@ fn read_profile(
     let record = profile.record();
     published.key_number = record.current_key().map_or(0, |entry| entry.n.get());
     published.name = record.name.as_ref().map(ToString::to_string);
+    published.page = record.page;
     published.plugins = record
         .inboxes
         .iter()

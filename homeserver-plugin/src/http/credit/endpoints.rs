@@ -109,21 +109,44 @@ pub async fn get(
 ) -> Result<Response, PluginError> {
     let limit = super::limit(page.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let after = page.after.as_deref().map(Place::parse_cursor).transpose()?;
-    let key = (user, page.after.clone(), limit);
+    let answer = find(&state, &memory, &user, after, limit).await?;
+    etag::respond(&headers, answer.as_ref())
+}
+
+/// The first page of the ways a user can be paid.
+///
+/// # Errors
+/// What [`get`] answers.
+pub(crate) async fn first(
+    state: &AppState,
+    memory: &Memory,
+    user: &UserKey,
+) -> Result<Arc<EndpointsPage>, PluginError> {
+    find(state, memory, user, None, usize::from(DEFAULT_LIMIT)).await
+}
+
+async fn find(
+    state: &AppState,
+    memory: &Memory,
+    user: &UserKey,
+    after: Option<Place>,
+    limit: usize,
+) -> Result<Arc<EndpointsPage>, PluginError> {
+    let key = (*user, after.as_ref().map(Place::cursor), limit);
     if let Some((held, age)) = memory.endpoints.get(&key)
         && age < FRESH_FOR
     {
-        return etag::respond(&headers, held.as_ref());
+        return Ok(held);
     }
     let budget = state.config.http.request_timeout().mul_f32(0.8);
-    let answer = tokio::time::timeout(budget, read_page(&state, &user, after, limit))
+    let answer = tokio::time::timeout(budget, read_page(state, user, after, limit))
         .await
         .map_err(|_| PluginError::Upstream("the homeserver did not answer in time".to_owned()))??;
     let answer = Arc::new(answer);
     memory
         .endpoints
         .put(key, Arc::clone(&answer), answer.weight());
-    etag::respond(&headers, answer.as_ref())
+    Ok(answer)
 }
 
 impl EndpointsPage {

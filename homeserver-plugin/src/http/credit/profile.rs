@@ -26,8 +26,8 @@ use crate::state::AppState;
 const STALE_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// A profile as it is kept: checked, with what the homeserver said about it.
-pub(super) struct Kept {
-    profile: Signed<Profile>,
+pub(crate) struct Kept {
+    pub(crate) profile: Signed<Profile>,
     etag: Option<String>,
 }
 
@@ -64,6 +64,8 @@ pub struct ProfileView {
     pub logs_trusted: Vec<String>,
     /// Logs the user refuses.
     pub logs_refused: Vec<String>,
+    /// Whether the user agrees to a page about them.
+    pub page: bool,
     /// When it was signed, by the user's clock, Unix ms.
     pub at: u64,
 }
@@ -114,6 +116,7 @@ impl From<&Profile> for ProfileView {
             units: profile.units.iter().map(ToString::to_string).collect(),
             logs_trusted: text(&profile.logs_trusted),
             logs_refused: text(&profile.logs_refused),
+            page: profile.page,
             at: profile.at.millis(),
         }
     }
@@ -158,7 +161,8 @@ pub async fn get(
     Ok(response)
 }
 
-async fn find(
+/// The profile of a user, its age, and whether their homeserver could not be asked just now.
+pub(crate) async fn find(
     state: &AppState,
     memory: &Memory,
     user: &UserKey,

@@ -31,9 +31,9 @@ const FRESH_FOR: Duration = Duration::from_secs(2);
 const STALE_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// A request and its state as they are kept: checked.
-pub(super) struct Kept {
-    request: Signed<PaymentRequest>,
-    state: Option<Signed<RequestState>>,
+pub(crate) struct Kept {
+    pub(crate) request: Signed<PaymentRequest>,
+    pub(crate) state: Option<Signed<RequestState>>,
 }
 
 /// A verified request to be paid.
@@ -207,13 +207,7 @@ pub async fn get(
     path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, PluginError> {
-    let malformed = |code, detail: String| PluginError::BadRequest { code, detail };
-    let path = path.map_err(|rejection| malformed("user_malformed", rejection.body_text()));
-    let Path((user, id)) = path?;
-    let user = user.parse::<UserKey>();
-    let user = user.map_err(|error| malformed("user_malformed", error.to_string()))?;
-    let id = id.parse::<RecordId>();
-    let id = id.map_err(|error| malformed("id_malformed", error.to_string()))?;
+    let (user, id) = parse(path)?;
     let (kept, age, stale) = find(&state, &memory, (user, id)).await?;
     let asked = kept.request.record();
     let answer = RequestAnswer {
@@ -234,7 +228,25 @@ pub async fn get(
     Ok(response)
 }
 
-async fn find(
+/// Whose request, and which.
+///
+/// # Errors
+/// `user_malformed`, `id_malformed`.
+pub(crate) fn parse(
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<(UserKey, RecordId), PluginError> {
+    let malformed = |code, detail: String| PluginError::BadRequest { code, detail };
+    let path = path.map_err(|rejection| malformed("user_malformed", rejection.body_text()));
+    let Path((user, id)) = path?;
+    let user = user.parse::<UserKey>();
+    let user = user.map_err(|error| malformed("user_malformed", error.to_string()))?;
+    let id = id.parse::<RecordId>();
+    let id = id.map_err(|error| malformed("id_malformed", error.to_string()))?;
+    Ok((user, id))
+}
+
+/// A request of a user, its age, and whether their homeserver could not be asked just now.
+pub(crate) async fn find(
     state: &AppState,
     memory: &Memory,
     key: (UserKey, RecordId),

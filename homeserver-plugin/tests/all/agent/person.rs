@@ -57,6 +57,7 @@ impl Person {
             units: Vec::new(),
             logs_trusted: Vec::new(),
             logs_refused: Vec::new(),
+            page: false,
             at: now(),
         };
         Self {
