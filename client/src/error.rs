@@ -253,6 +253,10 @@ pub enum ClientError {
     #[error("{0}")]
     Usage(String),
 
+    /// The key of an operation was used for something else before.
+    #[error("the key {0:?} was used for something else before")]
+    KeyReused(String),
+
     /// A bug or a broken system: the message says where.
     #[error("internal: {0}")]
     Internal(String),
@@ -307,6 +311,7 @@ impl ClientError {
             Self::WithAgent(_) => "with_agent",
             Self::EvidenceInvalid(fault) => fault.code,
             Self::Usage(_) => "usage",
+            Self::KeyReused(_) => "idempotency_key_reused",
             Self::Internal(_) => "internal",
         }
     }
@@ -385,6 +390,7 @@ impl ClientError {
             | Self::NoLog
             | Self::SecretUnknown(_)
             | Self::Config(_)
+            | Self::KeyReused(_)
             | Self::Usage(_) => 2,
             Self::Ledger(e) => ledger_exit_code(e),
             Self::Payment(fault) => fault.exit_code(),

@@ -21,6 +21,7 @@ pub mod postgres;
 pub mod programs;
 pub mod promises;
 pub mod proxy;
+pub mod serve;
 pub mod service;
 pub mod story;
 pub mod thief;

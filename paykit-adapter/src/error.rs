@@ -99,6 +99,14 @@ pub enum AdapterError {
     /// The SDK refused the request or could not renew its credentials.
     #[error("the request could not be made")]
     RequestFailed(#[source] Box<pubky::Error>),
+    /// Whoever writes for the program says why it could not: see [`crate::Storage`].
+    #[error("{why}")]
+    NotWritten {
+        /// Why, in that program's own terms.
+        why: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether trying again later can help.
+        transient: bool,
+    },
 }
 
 impl AdapterError {
@@ -127,6 +135,7 @@ impl AdapterError {
             Self::StorageFull => "storage_full",
             Self::HomeserverFailed { .. } => "homeserver_failed",
             Self::RequestFailed(_) => "request_failed",
+            Self::NotWritten { .. } => "not_written",
         }
     }
 
@@ -140,6 +149,7 @@ impl AdapterError {
             | Self::Locked
             | Self::RateLimited => true,
             Self::HomeserverFailed { status } => *status >= 500,
+            Self::NotWritten { transient, .. } => *transient,
             _ => false,
         }
     }

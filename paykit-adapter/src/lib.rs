@@ -24,8 +24,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Reader`] needs no session and serves wallets and sidecars alike; [`Publisher`] writes with the user's session. What comes
-//! from a homeserver is bounded before it is parsed, and one bad endpoint never hides a good one: see [`Listing`].
+//! [`Reader`] needs no session and serves wallets and sidecars alike; [`Publisher`] writes with the user's session, see [`Storage`]. What
+//! comes from a homeserver is bounded before it is parsed, and one bad endpoint never hides a good one: see [`Listing`].
 //!
 //! What an endpoint names is paid by a *rail*, such as the operator's Lightning node: see [`rail`]. [`choose`] says which rail and which
 //! endpoint, [`rates`] what a debt is worth there.
@@ -42,6 +42,7 @@ pub mod rail;
 pub mod rates;
 mod read;
 mod registry;
+mod storage;
 
 pub use credit::{CreditEndpoint, MAX_CODE_UNITS, credit_endpoints, is_credit_method};
 pub use error::{AdapterError, Fault};
@@ -54,3 +55,4 @@ pub use payload::{Limit, MAX_PAYLOAD_BYTES, Payload};
 pub use publish::{Publisher, close_unit, open_unit};
 pub use read::{Endpoint, Listing, MAX_APPS, MAX_ENDPOINTS, Reader};
 pub use registry::{App, AppRegistry, Capabilities, MAX_REGISTRY_BYTES};
+pub use storage::Storage;

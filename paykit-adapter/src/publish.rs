@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use atomicity_ledger::{Unit, UserKey};
-use pubky::errors::RequestError;
-use pubky::{PubkySession, StatusCode, StorageLock};
+use pubky::PubkySession;
 
 use crate::credit::{CreditEndpoint, credit_endpoints, is_credit_method};
 use crate::error::AdapterError;
@@ -17,6 +16,7 @@ use crate::paths::{REGISTRY_PATH, endpoint_path};
 use crate::payload::Payload;
 use crate::read::{MAX_ENDPOINTS, Reader};
 use crate::registry::{App, AppRegistry};
+use crate::storage::Storage;
 
 /// How long one write may take in all. Below [`LOCK_LIFE`], so that a lock can't end under a write.
 const WRITE_LIMIT: Duration = Duration::from_secs(20);
@@ -27,39 +27,38 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(15);
 /// The first pause between two looks at a lock that is taken; each next one is longer, up to ten times this.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Writes the endpoints of one user's app, through the user's session.
+/// Writes the endpoints of one user's app, through the user's session: the SDK's, or whatever else can write there.
 ///
 /// The session needs the capabilities in [`crate::CAPABILITIES`], for the app `atomicity`.
 #[derive(Clone, Debug)]
-pub struct Publisher {
-    session: PubkySession,
+pub struct Publisher<S = PubkySession> {
+    storage: S,
     reader: Reader,
     app: AppId,
     user: UserKey,
 }
 
-impl Publisher {
+impl<S: Storage> Publisher<S> {
     /// Writes for the app `atomicity`.
     ///
     /// # Errors
     /// [`AdapterError::KeyUnusable`] if the session's user has a weak key.
-    pub fn new(session: PubkySession) -> Result<Self, AdapterError> {
-        Self::for_app(session, AppId::atomicity())
+    pub fn new(storage: S) -> Result<Self, AdapterError> {
+        Self::for_app(storage, AppId::atomicity())
     }
 
     /// Writes for another app.
     ///
     /// # Errors
     /// As [`Publisher::new`].
-    pub fn for_app(session: PubkySession, app: AppId) -> Result<Self, AdapterError> {
-        let user = UserKey::from_bytes(session.public_key().to_bytes())
-            .map_err(|_| AdapterError::KeyUnusable("it is not canonical or has small order"))?;
-        let reader = Reader::new(session.client().clone()).with_limits(ReadLimits {
+    pub fn for_app(storage: S, app: AppId) -> Result<Self, AdapterError> {
+        let user = storage.user()?;
+        let reader = Reader::new(storage.client()).with_limits(ReadLimits {
             total: WRITE_LIMIT,
             ..ReadLimits::default()
         });
         Ok(Self {
-            session,
+            storage,
             reader,
             app,
             user,
@@ -224,7 +223,7 @@ impl Publisher {
 
     async fn open_locked(
         &self,
-        lock: &StorageLock,
+        lock: &S::Lock,
         method: &MethodId,
         unit: &Unit,
     ) -> Result<BTreeSet<Unit>, AdapterError> {
@@ -253,7 +252,7 @@ impl Publisher {
 
     async fn close_locked(
         &self,
-        lock: &StorageLock,
+        lock: &S::Lock,
         method: &MethodId,
         unit: &Unit,
     ) -> Result<BTreeSet<Unit>, AdapterError> {
@@ -284,7 +283,7 @@ impl Publisher {
 
     async fn change_registry(
         &self,
-        lock: &StorageLock,
+        lock: &S::Lock,
         change: impl FnOnce(&mut AppRegistry) -> Result<bool, AdapterError>,
     ) -> Result<bool, AdapterError> {
         let mut registry = self.reader.registry(&self.user).await?.unwrap_or_default();
@@ -307,40 +306,31 @@ impl Publisher {
         Ok(())
     }
 
-    async fn lock(&self, path: &str) -> Result<StorageLock, AdapterError> {
+    async fn lock(&self, path: &str) -> Result<S::Lock, AdapterError> {
         let patience = tokio::time::Instant::now() + LOCK_PATIENCE;
         let mut pause = LOCK_PAUSE;
         loop {
-            match self.session.storage().lock(path, LOCK_LIFE).await {
-                Ok(lock) => return Ok(lock),
-                Err(error)
-                    if has_status(&error, StatusCode::LOCKED)
-                        && tokio::time::Instant::now() + pause < patience =>
-                {
+            match self.storage.lock(path, LOCK_LIFE).await {
+                Err(AdapterError::Locked) if tokio::time::Instant::now() + pause < patience => {
                     tokio::time::sleep(pause).await;
                     pause = (pause + LOCK_PAUSE).min(LOCK_PAUSE * 10);
                 }
-                Err(error) => return Err(error.into()),
+                other => return other,
             }
         }
     }
 
     /// What was written stays written if this fails; the lock ends by itself.
-    async fn unlock(&self, lock: &StorageLock) {
-        let _ = self.session.storage().unlock(lock).await;
+    async fn unlock(&self, lock: &S::Lock) {
+        self.storage.unlock(lock).await.ok();
     }
 
-    async fn put(&self, lock: &StorageLock, body: String) -> Result<(), AdapterError> {
-        self.session.storage().put_locked(lock, body).await?;
-        Ok(())
+    async fn put(&self, lock: &S::Lock, body: String) -> Result<(), AdapterError> {
+        self.storage.put(lock, body).await
     }
 
-    async fn delete(&self, lock: &StorageLock) -> Result<bool, AdapterError> {
-        match self.session.storage().delete_locked(lock).await {
-            Ok(_) => Ok(true),
-            Err(error) if has_status(&error, StatusCode::NOT_FOUND) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+    async fn delete(&self, lock: &S::Lock) -> Result<bool, AdapterError> {
+        self.storage.delete(lock).await
     }
 }
 
@@ -364,10 +354,6 @@ pub async fn close_unit(
     unit: &Unit,
 ) -> Result<BTreeSet<Unit>, AdapterError> {
     Publisher::new(session.clone())?.close_unit(unit).await
-}
-
-fn has_status(error: &pubky::Error, wanted: StatusCode) -> bool {
-    matches!(error, pubky::Error::Request(RequestError::Server { status, .. }) if *status == wanted)
 }
 
 async fn in_time<T>(

@@ -95,6 +95,9 @@ pub enum NetError {
     /// The homeserver no longer accepts the session: its grant was revoked or has expired.
     #[error("the session at {0} has ended: sign in again with the root key")]
     SessionEnded(String),
+    /// The homeserver takes the grant, but each bearer for it was replaced before it could be used.
+    #[error("other programs use the session at {0} so often that nothing else gets through")]
+    SessionContested(String),
     /// The session may not do that.
     #[error("{server} does not allow that: {detail}")]
     Forbidden {
@@ -150,6 +153,7 @@ impl NetError {
             Self::Invalid(_) => "invalid_argument",
             Self::SessionUnreadable(_) => "session_unreadable",
             Self::SessionEnded(_) => "session_ended",
+            Self::SessionContested(_) => "session_contested",
             Self::Forbidden { .. } => "forbidden",
             Self::Locked(_) => "storage_locked",
             Self::LockLost(_) => "storage_lock_lost",
@@ -175,7 +179,10 @@ impl NetError {
             Self::HttpStatus { status, .. } | Self::Refused { status, .. } => {
                 *status >= 500 || *status == 408
             }
-            Self::RateLimited { .. } | Self::Locked(_) | Self::LockLost(_) => true,
+            Self::RateLimited { .. }
+            | Self::Locked(_)
+            | Self::LockLost(_)
+            | Self::SessionContested(_) => true,
             _ => self.is_network(),
         }
     }

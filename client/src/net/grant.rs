@@ -4,8 +4,6 @@
 //! exchanged the same grant, and always ask for everything. Ours are opened offline and ask for no more than a wallet needs.
 
 use atomicity_ledger::{Keypair, SignerKey, UserKey};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pubky::custom_pop::{CUSTOM_POP_JWS_TYP, CustomPop};
 use pubky::{
     Capability, ClientId, GRANT_JWS_TYP, GrantClaims, GrantId, POP_JWS_TYP, PopNonce,
@@ -198,17 +196,6 @@ impl Grant {
             grant: self.jws.clone(),
             pop: sign_jws(&self.client, CUSTOM_POP_JWS_TYP, &claims),
         }
-    }
-
-    /// The SDK's form of this grant, to open one of its sessions.
-    pub(crate) fn sdk_token(&self, homeserver: &ServiceKey) -> Zeroizing<String> {
-        let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(*self.secret()));
-        Zeroizing::new(format!(
-            "pubky-grant-credential-v1:{}:{}:{}",
-            homeserver.to_z32(),
-            secret.as_str(),
-            self.jws
-        ))
     }
 }
 

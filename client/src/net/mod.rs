@@ -15,6 +15,7 @@ pub(crate) mod grant;
 mod homes;
 pub(crate) mod log;
 mod lookup;
+mod paykit;
 pub mod plugin;
 mod policy;
 mod roles;

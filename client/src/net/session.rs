@@ -1,12 +1,13 @@
 //! A user's session at the own homeserver: made once with the root key, kept in the wallet, used daily without it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use atomicity_ledger::{Keypair, UserKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pubky::PubkySession;
 use pubky::custom_pop::CustomPop;
+use rand::RngExt as _;
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -20,6 +21,10 @@ pub use super::storage::{ListPage, StorageLock};
 
 /// Bearers are replaced when they have less than this to live, in milliseconds.
 const RENEW_BEFORE_MS: u64 = 60_000;
+/// How often a call is sent whose bearer is turned down although the grant is taken.
+const ROUNDS: u64 = 6;
+/// The pause before another bearer is taken grows by so much with each round, at most, in milliseconds.
+const PAUSE_MS: u64 = 100;
 const MAX_SESSION_BYTES: usize = 64 * 1024;
 const MAX_GRANTS_BYTES: usize = 4 * 1024 * 1024;
 
@@ -180,6 +185,17 @@ impl HomeSession {
         }
     }
 
+    /// One that no homeserver has seen.
+    #[cfg(test)]
+    pub(crate) fn unseen(
+        net: &Net,
+        root: &Keypair,
+        homeserver: &ServiceKey,
+    ) -> Result<Self, NetError> {
+        let grant = Grant::sign(root, Purpose::Wallet)?;
+        Ok(Self::new(net, homeserver, grant, None))
+    }
+
     /// Signs in: the root key signs a grant for a fresh key of this device, which the homeserver exchanges for a session.
     ///
     /// # Errors
@@ -246,6 +262,13 @@ impl HomeSession {
         Zeroizing::new(serde_json::to_vec(&stored).unwrap_or_default())
     }
 
+    /// Whether `stored` is this session, whatever bearer was kept with it.
+    pub(crate) fn is_stored_as(&self, stored: &[u8]) -> bool {
+        serde_json::from_slice::<Stored>(stored).is_ok_and(|stored| {
+            stored.homeserver == self.inner.homeserver && stored.grant == self.inner.grant.jws()
+        })
+    }
+
     /// Whose session it is.
     #[must_use]
     pub fn user(&self) -> &UserKey {
@@ -289,22 +312,6 @@ impl HomeSession {
     #[must_use]
     pub fn custom_pop(&self, data: serde_json::Value) -> CustomPop {
         self.inner.grant.custom_pop(data)
-    }
-
-    /// A session of the SDK from the same grant. It replaces our bearer, and ours will replace its: use it for one errand.
-    ///
-    /// # Errors
-    /// [`NetError::HttpStatus`] or a network error, in the SDK's words.
-    pub async fn pubky_session(&self) -> Result<PubkySession, NetError> {
-        let token = self.inner.grant.sdk_token(&self.inner.homeserver);
-        self.net()
-            .sdk()
-            .restore_session(&token)
-            .await
-            .map_err(|error| NetError::Unreachable {
-                server: self.homeserver().to_z32(),
-                reason: super::shorten(&error.to_string(), 200),
-            })
     }
 
     /// Ends the grant at the homeserver.
@@ -357,23 +364,25 @@ impl HomeSession {
         Ok(session.token)
     }
 
-    /// Sends a call with our bearer; with a new one if it is turned down.
+    /// Sends a call with our bearer, with a new one if it is turned down. What was turned down was not done, so it is sent once more as
+    /// it was. A homeserver keeps one bearer for each grant: other processes on this wallet replace ours, and may do so again meanwhile.
     pub(crate) async fn send(&self, call: Call) -> Result<Answer, NetError> {
-        let token = self.renew(None).await?;
         let homeserver = self.homeserver();
-        let answer = self
-            .net()
-            .call(homeserver, &call.clone().bearer(&token)?)
-            .await?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
+        let mut token = self.renew(None).await?;
+        for round in 1..=ROUNDS {
+            let call = call.clone().bearer(&token)?;
+            let answer = self.net().call(homeserver, &call).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                return Ok(answer);
+            }
+            // The first time is no sign that somebody else is at it now.
+            if round > 1 {
+                let pause = rand::rng().random_range(0..PAUSE_MS.saturating_mul(round));
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            token = self.renew(Some(&token)).await?;
         }
-        let token = self.renew(Some(&token)).await?;
-        let answer = self.net().call(homeserver, &call.bearer(&token)?).await?;
-        if answer.status == StatusCode::UNAUTHORIZED {
-            return Err(NetError::SessionEnded(homeserver.to_z32()));
-        }
-        Ok(answer)
+        Err(NetError::SessionContested(homeserver.to_z32()))
     }
 
     /// As [`Self::send`], with every status outside of 2xx an error.

@@ -310,6 +310,21 @@ impl HomeSession {
         self.storage_ok(call, &lock.path).await.map(|_| ())
     }
 
+    /// Deletes the locked file. False if there was none.
+    ///
+    /// # Errors
+    /// As [`HomeSession::put_locked`].
+    pub async fn delete_locked(&self, lock: &StorageLock) -> Result<bool, NetError> {
+        let call = self
+            .storage(Method::DELETE, &lock.path)?
+            .header("if", &format!("(<{}>)", lock.token))?;
+        match self.storage_ok(call, &lock.path).await {
+            Ok(_) => Ok(true),
+            Err(NetError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Ends a lock. One that has ended already is fine.
     ///
     /// # Errors

@@ -262,6 +262,17 @@ pub(crate) async fn was_sent_for(
     Ok(row.n > 0)
 }
 
+/// The number of the state that made a payment of this user, 0 if it is not known.
+pub(crate) async fn seq_of(conn: &mut SqliteConnection, payment: &str) -> Result<u64, ClientError> {
+    let row = sqlx::query!(
+        "SELECT seq FROM history WHERE payment = ? AND direction = 'out' LIMIT 1",
+        payment
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.and_then(|row| row.seq).map_or(0, from_sql))
+}
+
 /// Adds the description of a payment whose amount was told without one.
 pub(crate) async fn describe(
     conn: &mut SqliteConnection,

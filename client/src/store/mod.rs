@@ -16,6 +16,7 @@ pub(crate) mod inbox;
 pub(crate) mod invoices;
 pub(crate) mod lock;
 pub(crate) mod logs;
+pub(crate) mod operations;
 pub(crate) mod outbox;
 pub(crate) mod pairs;
 pub(crate) mod payments;

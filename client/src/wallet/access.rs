@@ -90,18 +90,19 @@ impl Wallet {
         Keys::load(&mut *self.store().read().await?, self.user()).await
     }
 
-    /// The session at the user's homeserver. Needs no network.
+    /// The session at the user's homeserver. Needs no network. If another process has signed in anew, or has moved, it is that one from
+    /// then on.
     ///
     /// # Errors
     /// [`ClientError::NoHomeserver`] before `signup`.
     pub(crate) async fn session(&self) -> Result<HomeSession, ClientError> {
-        let mut slot = self.inner.session.lock().await;
-        if let Some(session) = slot.as_ref() {
-            return Ok(session.clone());
-        }
         let stored = settings::secret(&mut *self.store().read().await?, settings::SESSION)
             .await?
             .ok_or(ClientError::NoHomeserver)?;
+        let mut slot = self.inner.session.lock().await;
+        if let Some(session) = slot.as_ref().filter(|open| open.is_stored_as(&stored)) {
+            return Ok(session.clone());
+        }
         let session = HomeSession::restore(self.net(), &stored)?;
         *slot = Some(session.clone());
         Ok(session)
@@ -119,7 +120,7 @@ impl Wallet {
         Ok(())
     }
 
-    /// Keeps the session's newest form, which saves the next process one request.
+    /// Keeps the session's newest form, which saves the next process one request; unless another process has put another session in its place.
     pub(crate) async fn keep_session(&self) -> Result<(), ClientError> {
         let Some(session) = self.inner.session.lock().await.clone() else {
             return Ok(());
@@ -132,6 +133,11 @@ impl Wallet {
             return Ok(());
         }
         let mut tx = self.store().write().await?;
+        let stored = settings::secret(tx.conn(), settings::SESSION).await?;
+        let ours = stored.is_some_and(|stored| session.is_stored_as(&stored));
+        if !ours {
+            return Ok(());
+        }
         settings::set_secret(tx.conn(), settings::SESSION, &exported).await?;
         tx.commit().await
     }

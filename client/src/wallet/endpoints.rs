@@ -7,9 +7,10 @@ use atomicity_paykit_adapter::{
     is_credit_method,
 };
 
-use super::publish::endpoint_error;
 use super::{Wallet, books, now, receive};
 use crate::error::ClientError;
+use crate::net::session::HomeSession;
+use crate::net::{NetError, shorten};
 use crate::store::contacts;
 use crate::store::pairs::agent;
 
@@ -74,12 +75,12 @@ impl Wallet {
         let bound = |text: Option<&str>| text.map(str::parse::<Limit>).transpose();
         let payload = Payload::new(value)
             .and_then(|payload| payload.with_limits(bound(min)?, bound(max)?))
-            .map_err(|error| said_wrongly(&error))?;
+            .map_err(said_wrongly)?;
         let publisher = self.publisher().await?;
         let done = publisher.publish(&method, &payload).await;
-        done.map_err(|error| said_wrongly(&error))?;
+        done.map_err(said_wrongly)?;
         let entered = publisher.register(App::atomicity()).await;
-        entered.map_err(|error| endpoint_error(&error))?;
+        entered.map_err(endpoint_error)?;
         Ok(EndpointView {
             method: method.as_str().to_owned(),
             value: payload.value().to_owned(),
@@ -97,7 +98,7 @@ impl Wallet {
     pub async fn remove_endpoint(&self, method: &str) -> Result<bool, ClientError> {
         let method = own_method(method)?;
         let removed = self.publisher().await?.remove(&method).await;
-        removed.map_err(|error| endpoint_error(&error))
+        removed.map_err(endpoint_error)
     }
 
     /// Where somebody can be paid, and what of it could not be read: what they told this user alone, in their order, then what everybody can
@@ -119,7 +120,7 @@ impl Wallet {
         let reader = Reader::new(self.net().sdk().client().clone());
         let listing = match reader.list(user).await {
             Ok(listing) => listing,
-            Err(error) if private.is_empty() => return Err(endpoint_error(&error)),
+            Err(error) if private.is_empty() => return Err(endpoint_error(error)),
             // What was told does not hang on their homeserver.
             Err(error) => return Ok((private, vec![error.to_string()])),
         };
@@ -244,15 +245,14 @@ impl Wallet {
         Ok(true)
     }
 
-    async fn publisher(&self) -> Result<Publisher, ClientError> {
-        let session = self.session().await?.pubky_session().await?;
-        Publisher::new(session).map_err(|error| endpoint_error(&error))
+    async fn publisher(&self) -> Result<Publisher<HomeSession>, ClientError> {
+        Publisher::new(self.session().await?).map_err(endpoint_error)
     }
 }
 
 /// A method that the user may speak of. What is said of credit follows from the units that are open.
 fn own_method(name: &str) -> Result<MethodId, ClientError> {
-    let method = MethodId::new(name).map_err(|error| said_wrongly(&error))?;
+    let method = MethodId::new(name).map_err(said_wrongly)?;
     if is_credit_method(&method) {
         return Err(ClientError::Usage(format!(
             "{name} says which units are open: `atomicity unit open` and `unit close` keep it"
@@ -262,7 +262,7 @@ fn own_method(name: &str) -> Result<MethodId, ClientError> {
 }
 
 /// What the user can mend is told as such.
-fn said_wrongly(error: &AdapterError) -> ClientError {
+fn said_wrongly(error: AdapterError) -> ClientError {
     match error {
         AdapterError::MethodMalformed { .. }
         | AdapterError::MethodUnconventional(_)
@@ -270,5 +270,30 @@ fn said_wrongly(error: &AdapterError) -> ClientError {
         | AdapterError::TooLarge { .. }
         | AdapterError::TooMany { .. } => ClientError::Usage(error.to_string()),
         other => endpoint_error(other),
+    }
+}
+
+/// What went wrong with an endpoint, in the terms of the network where the network was at fault.
+pub(crate) fn endpoint_error(error: AdapterError) -> ClientError {
+    let server = || "the homeserver".to_owned();
+    let why = match error {
+        AdapterError::NotWritten { why, .. } => match why.downcast::<NetError>() {
+            Ok(error) => return ClientError::Net(*error),
+            Err(why) => why.to_string(),
+        },
+        AdapterError::Timeout(limit) => {
+            let after_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            let server = server();
+            return ClientError::Net(NetError::Timeout { server, after_ms });
+        }
+        AdapterError::Unreachable(why) => {
+            let (server, reason) = (server(), shorten(&why.to_string(), 200));
+            return ClientError::Net(NetError::Unreachable { server, reason });
+        }
+        other => other.to_string(),
+    };
+    ClientError::Malformed {
+        what: "the Paykit endpoint".to_owned(),
+        why,
     }
 }

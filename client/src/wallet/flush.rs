@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use atomicity_ledger::UserKey;
 use atomicity_ledger::seal::{Envelope, Parcel, seal_known, seal_stranger};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use rand::RngExt as _;
 
 use super::access::Keys;
@@ -105,8 +105,10 @@ impl Wallet {
             }
             Err(error) => return Err(error),
         }
+        // Boxed: whoever sends somewhere deep down need not carry the types of everything that publishing is made of.
+        let publish = self.publish().boxed();
         let (posted, letters, published) =
-            tokio::join!(self.post_all(), self.post_letters(), self.publish());
+            tokio::join!(self.post_all(), self.post_letters(), publish);
         let posted = posted?;
         letters?;
         let published = published?;

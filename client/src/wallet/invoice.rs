@@ -13,7 +13,8 @@ use super::agent::WANTED_HERE;
 use super::books::Change;
 use super::event::WalletEventKind;
 use super::{
-    Direction, HistoryItem, LogView, Wallet, books, entropy, logs, now, requests, routed, secret,
+    Direction, HistoryItem, LogView, MadeKind, PaymentFault, Wallet, books, entropy, logs, now,
+    requests, routed, secret,
 };
 use crate::error::ClientError;
 use crate::store::contacts::{self, ContactStatus};
@@ -216,6 +217,9 @@ impl Wallet {
     /// [`ClientError::NoLog`] if none can be relied on; [`ClientError::UnitNotOpen`]; [`ClientError::AgentAway`],
     /// [`ClientError::AgentRefused`], and [`ClientError::NoAgent`] if the agent was named; as [`Wallet::promise`].
     pub async fn create_invoice(&self, terms: InvoiceTerms) -> Result<InvoiceView, ClientError> {
+        if let Some(id) = self.made_before(MadeKind::Invoice).await? {
+            return self.invoice(&id).await;
+        }
         InvoiceView::new(&self.invoice_row(terms).await?)
     }
 
@@ -300,8 +304,20 @@ impl Wallet {
                 ..HistoryItem::default()
             })
             .await?;
+        self.note_made(change.conn(), MadeKind::Invoice, &invoice.id)
+            .await?;
         change.commit().await?;
         Ok(row)
+    }
+
+    /// The invoice of this name.
+    ///
+    /// # Errors
+    /// [`PaymentFault::InvoiceUnknown`]; [`ClientError::Store`] if the store can't be read.
+    pub async fn invoice(&self, id: &RecordId) -> Result<InvoiceView, ClientError> {
+        let row = invoices::named(&mut *self.store().read().await?, id).await?;
+        let row = row.ok_or_else(|| PaymentFault::InvoiceUnknown(id.to_string()))?;
+        InvoiceView::new(&row)
     }
 
     /// The invoices of this user, newest first.

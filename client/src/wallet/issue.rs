@@ -5,13 +5,13 @@ use std::time::Duration;
 use atomicity_ledger::pair::{Pair, PaymentNote};
 use atomicity_ledger::{LedgerError, Memo, Money, RecordHash, RecordId, Total, UserKey};
 
-use super::books::Change;
+use super::books::{self, Change};
 use super::flush::Delivery;
 use super::view::{self, ChannelView};
-use super::{Direction, HistoryItem, Wallet, entropy, receive};
+use super::{Direction, HistoryItem, MadeKind, PaymentFault, Wallet, entropy, receive};
 use crate::error::{ClientError, LimitDetail};
 use crate::store::contacts::{self, Contact};
-use crate::store::{demands, rules, units};
+use crate::store::{demands, history, rules, units};
 
 /// How long to look for the friend's news before paying.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -93,12 +93,20 @@ impl Wallet {
         money: Money,
         options: IssueOptions,
     ) -> Result<IssuedPayment, ClientError> {
+        let made = self.made().await?;
+        if let Some((MadeKind::Given, id)) = made {
+            return self.issued_before(id, user, money).await;
+        }
         if let Some(agent) = self.agent_for(user).await? {
             return self.issue_by_agent(&agent, user, money, options).await;
         }
+        if let Some((_, id)) = made {
+            // It was left to an agent that keeps these books no more: its own record says what became of it.
+            return Err(PaymentFault::Undecided(id.to_string()).into());
+        }
         self.ensure_may_sign().await?;
         if options.refresh {
-            self.refresh(user).await?;
+            self.plain().refresh(user).await?;
         }
         let mut change = self.change().await?;
         let contact = contacts::get(change.conn(), user)
@@ -114,6 +122,8 @@ impl Wallet {
         let payment = note.id;
         let (seq, _) = sign(&mut change, &mut pair, &contact, &money, note).await?;
         let channel = view::channel(change.conn(), &pair, &contact, &money.unit).await?;
+        self.note_made(change.conn(), MadeKind::Given, &payment)
+            .await?;
         change.commit().await?;
         // From here on the payment stands; whatever fails now is only late.
         let delivery = if options.send {
@@ -127,6 +137,28 @@ impl Wallet {
             money,
             seq,
             channel,
+            delivery,
+        })
+    }
+
+    /// What the operation gave when it was asked for before, as it stands now.
+    async fn issued_before(
+        &self,
+        id: RecordId,
+        user: &UserKey,
+        money: Money,
+    ) -> Result<IssuedPayment, ClientError> {
+        let delivery = self.send_now(user).await?;
+        let mut conn = self.store().read().await?;
+        let contact = contacts::get(&mut conn, user).await?;
+        let contact = contact.ok_or_else(|| ClientError::UnknownFriend(user.to_z32()))?;
+        let pair = books::load(&mut conn, self.user(), *user).await?;
+        Ok(IssuedPayment {
+            payment: id,
+            seq: history::seq_of(&mut conn, &id.to_string()).await?,
+            channel: view::channel(&mut conn, &pair, &contact, &money.unit).await?,
+            contact,
+            money,
             delivery,
         })
     }

@@ -44,6 +44,7 @@ mod invoice;
 mod issue;
 mod lines;
 mod logs;
+mod operations;
 mod paths;
 mod pay;
 mod profile;
@@ -109,6 +110,7 @@ pub use invoice::{DEFAULT_INVOICE_EXPIRY, InvoiceKeeper, InvoiceState, InvoiceTe
 pub use issue::{IssueOptions, IssuedPayment};
 pub use lines::UnattendedTerms;
 pub use logs::{CosignerView, ForkView, LogSource, LogView};
+pub use operations::{MadeKind, OPERATIONS_KEPT, OperationView};
 pub use pay::{
     Circle, PAY_DEADLINE, PayOptions, PayProgress, PayTarget, Payable, PaymentFault, PaymentPart,
     PaymentState, PaymentView, ReceiptView, Way, WayExchange, WayPart,
@@ -151,6 +153,10 @@ const LOOK_AT_DEBTS_EVERY: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Wallet {
     inner: Arc<Inner>,
+    /// Whether somebody else closes the store.
+    lent: bool,
+    /// For which operation it was lent: its key.
+    operation: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -209,6 +215,8 @@ impl Wallet {
                 rates: tokio::sync::Mutex::default(),
                 homes: remembered,
             }),
+            lent: false,
+            operation: None,
         })
     }
 
@@ -230,8 +238,11 @@ impl Wallet {
         &self.inner.config
     }
 
-    /// Remembers what was learned on the way and closes the store.
+    /// Remembers what was learned on the way and closes the store. One that was [lent](Self::lent) stays open.
     pub async fn close(&self) {
+        if self.lent {
+            return;
+        }
         // Nothing of value is lost if this fails: it only saves look-ups.
         self.keep_session().await.ok();
         self.keep_homes().await.ok();

@@ -14,6 +14,7 @@ use atomicity_paykit_adapter::Publisher;
 use futures_util::{StreamExt as _, stream};
 
 use super::access::Keys;
+use super::endpoints::endpoint_error;
 use super::{Wallet, books, directory, entropy, now};
 use crate::error::ClientError;
 use crate::net::session::HomeSession;
@@ -173,12 +174,8 @@ impl Wallet {
             .into_iter()
             .map(|open| open.unit)
             .collect();
-        let publisher =
-            Publisher::new(session.pubky_session().await?).map_err(|e| endpoint_error(&e))?;
-        publisher
-            .set_units(&open)
-            .await
-            .map_err(|e| endpoint_error(&e))?;
+        let publisher = Publisher::new(session.clone()).map_err(endpoint_error)?;
+        publisher.set_units(&open).await.map_err(endpoint_error)?;
         let still: BTreeSet<Unit> = units::list(&mut *self.store().read().await?)
             .await?
             .into_iter()
@@ -237,13 +234,6 @@ pub(crate) fn channel_file(pair: &Pair) -> Result<ChannelFile, ClientError> {
     let records = pair.file_records();
     let both = records.own.iter().chain(&records.held);
     Ok(ChannelFile::collect(pair.me(), pair.peer(), both)?)
-}
-
-pub(crate) fn endpoint_error(error: &atomicity_paykit_adapter::AdapterError) -> ClientError {
-    ClientError::Malformed {
-        what: "the Paykit endpoint".to_owned(),
-        why: error.to_string(),
-    }
 }
 
 /// Whether everything of `peer` that must be read is in the file by now.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod requests;
+mod sessions;
 mod settlements;
 
 use std::path::Path;

@@ -88,7 +88,8 @@ struct Watcher<'a, F> {
 }
 
 impl Wallet {
-    /// Synchronizes, and then applies, answers and sends live until `stop` is cancelled. What happens goes to `report`.
+    /// Synchronizes, and then applies, answers and sends live until `stop` is cancelled. What happens goes to `report`. What has not left
+    /// by then stays noted: [`Wallet::flush`] sends it.
     ///
     /// # Errors
     /// [`ClientError::NoHomeserver`], [`ClientError::BookKeyInUse`], or what the store says. What the network does wrong is
@@ -116,10 +117,12 @@ impl Wallet {
             reported: None,
             report,
         };
-        tokio::select! {
+        let ended = tokio::select! {
             ended = watcher.run() => ended,
             () = stop.cancelled() => Ok(()),
-        }
+        };
+        watcher.work.end().await;
+        ended
     }
 }
 

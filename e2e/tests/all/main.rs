@@ -31,6 +31,8 @@ mod reassign;
 mod requests;
 mod routed;
 mod router;
+mod serve;
+mod serve_crashes;
 mod settle_crashes;
 mod story;
 mod tools;

@@ -7,7 +7,6 @@ use atomicity_client::wallet::{
 };
 use atomicity_ledger::Unit;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::Context;
 use crate::args::{AgentCommand, AgentOn};
@@ -252,12 +251,6 @@ fn words(signed: &AgentSignature) -> String {
 }
 
 async fn events(context: &Context, wallet: &Wallet) -> Result<u8, ClientError> {
-    let stop = CancellationToken::new();
-    let signal = stop.clone();
-    tokio::spawn(async move {
-        crate::sync::stopped().await;
-        signal.cancel();
-    });
     let json = context.out.json;
     let report = move |event| {
         let line = if json {
@@ -267,7 +260,9 @@ async fn events(context: &Context, wallet: &Wallet) -> Result<u8, ClientError> {
         };
         print_line(&line);
     };
-    wallet.follow_agent(stop, report).await?;
+    wallet
+        .follow_agent(crate::sync::until_stopped(), report)
+        .await?;
     Ok(0)
 }
 

@@ -7,6 +7,7 @@ mod payments;
 mod promises;
 mod requests;
 mod rules;
+mod serve;
 mod services;
 mod settle;
 
@@ -25,6 +26,8 @@ pub use promises::{LogCommand, PromiseCommand, Promises, SecretCommand, Watchtow
 pub use requests::{CallCommand, RequestCommand, RequestNew, RequestPay};
 
 pub use rules::{Block, RuleAdd, RuleCommand, Says};
+
+pub use serve::Serve;
 
 pub use settle::{
     LightningArgs, RailAdd, RailAddBitcoind, RailAddCln, RailAddLnd, RailCommand, RailLimits,
@@ -161,6 +164,8 @@ pub enum Command {
     Sync(Sync),
     /// Stay connected: apply, acknowledge and send until Ctrl-C
     Watch(Watch),
+    /// Answer programs on this machine over HTTP, and do what `watch` does meanwhile
+    Serve(Box<Serve>),
     /// Proof of a debt, for anybody to check
     #[command(subcommand)]
     Evidence(EvidenceCommand),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::Context;
 use crate::args::{ExchangeCommand, Pay};
-use crate::output::{eprint_line, minor_text, print_line, table, time_text};
+use crate::output::{eprint_line, is_taken, minor_text, print_line, table, time_text};
 
 pub async fn run(context: &Context, command: ExchangeCommand) -> Result<u8, ClientError> {
     let wallet = context.wallet().await?;
@@ -190,7 +190,7 @@ pub async fn agree(
 
 fn confirm(quote: &str) -> Result<(), ClientError> {
     let agree = || ClientError::Usage(format!("{quote}: agree to it with --yes"));
-    if !std::io::stdin().is_terminal() {
+    if is_taken() || !std::io::stdin().is_terminal() {
         return Err(agree());
     }
     eprint_line(&format!("{quote}. Pay? [y/N] "));

@@ -2,7 +2,7 @@
 
 use atomicity_client::ClientError;
 use atomicity_client::wallet::{InvoiceKeeper, InvoiceTerms, InvoiceView};
-use atomicity_ledger::Memo;
+use atomicity_ledger::{Memo, RecordId};
 use serde_json::{Value, json};
 
 use crate::Context;
@@ -73,6 +73,17 @@ pub async fn create(context: &Context, args: Invoice) -> Result<u8, ClientError>
         lines.push(made.link.clone());
         lines.join("\n")
     });
+    wallet.close().await;
+    Ok(0)
+}
+
+/// `invoices`, of one alone.
+pub async fn show(context: &Context, id: &str) -> Result<u8, ClientError> {
+    let wallet = context.wallet().await?;
+    let invoice = wallet.invoice(&id.parse::<RecordId>()?).await?;
+    context
+        .out
+        .result(&value(&invoice), || invoice.link.clone());
     wallet.close().await;
     Ok(0)
 }

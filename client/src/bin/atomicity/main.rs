@@ -30,23 +30,36 @@ mod recover;
 mod request;
 mod rule;
 mod secrets;
+mod serve;
 mod services;
 mod settle;
 mod sync;
 mod unit;
 
+use std::future::ready;
 use std::process::ExitCode;
 
 use args::{Command, Global};
 use atomicity_client::ClientError;
 use atomicity_client::config::{Config, Overrides};
 use atomicity_client::wallet::{ROOT_FILE, RootKey, Wallet};
+use futures_util::future::BoxFuture;
 use output::Output;
+use zeroize::Zeroizing;
 
 /// What every command gets.
 struct Context {
     global: Global,
     out: Output,
+    /// The wallet that is open already, if the command is somebody's request to `serve`.
+    lent: Option<Lent>,
+}
+
+/// An open wallet.
+struct Lent {
+    wallet: Wallet,
+    /// The passphrase of the root key, if the request has it.
+    passphrase: Option<Zeroizing<String>>,
 }
 
 impl Context {
@@ -59,13 +72,23 @@ impl Context {
     }
 
     async fn wallet(&self) -> Result<Wallet, ClientError> {
+        if let Some(lent) = &self.lent {
+            return Ok(lent.wallet.clone());
+        }
         Wallet::open(&self.config()?).await
     }
 
     /// Opens the root key of this wallet.
     async fn root(&self, wallet: &Wallet) -> Result<RootKey, ClientError> {
         let path = wallet.home().join(ROOT_FILE);
-        let passphrase = secrets::ask(&self.global, "your root key")?;
+        let passphrase = match &self.lent {
+            // Whoever asks has to say it: what this process was given is its own.
+            Some(lent) => lent
+                .passphrase
+                .clone()
+                .ok_or(ClientError::PassphraseNeeded)?,
+            None => secrets::ask(&self.global, "your root key")?,
+        };
         RootKey::open(&path, &passphrase).await
     }
 }
@@ -83,6 +106,7 @@ fn main() -> ExitCode {
     let context = Context {
         global: cli.global,
         out,
+        lent: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -135,47 +159,62 @@ fn start_log(verbose: u8) {
 
 async fn run(context: &Context, command: Command) -> Result<u8, ClientError> {
     match command {
-        Command::Init(args) => identity::init(context, args).await,
-        Command::Signup(args) => identity::signup(context, args).await,
-        Command::Whoami(args) => identity::whoami(context, &args).await,
-        Command::Unit(command) => unit::run(context, command).await,
-        Command::Friend(command) => friend::run(context, command).await,
-        Command::Issue(args) => pay::issue(context, args).await,
-        Command::Pay(args) => promise::pay(context, *args).await,
-        Command::Invoice(args) => invoice::create(context, args).await,
-        Command::Invoices => invoice::list(context).await,
-        Command::Payments => payment::list(context).await,
-        Command::Receipt { payment } => payment::receipt(context, &payment).await,
-        Command::Forward(command) => forward::run(context, command).await,
-        Command::Clear(args) => clear::run(context, &args).await,
-        Command::Endpoint(command) => endpoint::run(context, command).await,
-        Command::Reassign(args) => reassign::run(context, &args).await,
-        Command::Rule(command) => rule::run(context, command).await,
-        Command::Block(args) => rule::block(context, &args, true).await,
-        Command::Unblock(args) => rule::block(context, &args, false).await,
-        Command::Agent(command) => agent::run(context, command).await,
-        Command::Account(command) => account::run(context, command).await,
-        Command::Exchange(command) => exchange::run(context, command).await,
-        Command::Settle(args) => settle::run(context, *args).await,
-        Command::Request(command) => request::run(context, command).await,
-        Command::Call(command) => call::run(context, command).await,
-        Command::Rail(command) => rail::run(context, command).await,
-        Command::Promises(args) => promise::promises(context, args).await,
-        Command::Secret(command) => promise::secret(context, command).await,
-        Command::Log(command) => log::run(context, command).await,
-        Command::Services(args) => services::run(context, args).await,
-        Command::Rate(args) => services::rate(context, args).await,
-        Command::Balance(args) => pay::balance(context, args).await,
-        Command::History(args) => pay::history(context, args).await,
-        Command::Sync(args) => sync::sync(context, args).await,
+        Command::Serve(args) => serve::run(context, *args).await,
         Command::Watch(args) => sync::watch(context, &args).await,
-        Command::Evidence(command) => evidence::run(context, command).await,
-        Command::Recover(args) => recover::recover(context, args).await,
-        Command::Move(args) => recover::move_home(context, args).await,
-        Command::Profile(command) => profile::run(context, command).await,
-        Command::Snapshot(command) => profile::snapshot(context, command).await,
-        Command::Doctor => doctor::run(context).await,
-        Command::Completions { shell } => handbook::completions(shell),
-        Command::Man { dir } => handbook::man(context, dir),
+        other => perform(context, other).await,
+    }
+}
+
+/// Runs what `serve` may be asked for too: everything that ends by itself. Boxed one by one: the compiler looks once into each
+/// whether it may move between threads, and not for each route again.
+fn perform(context: &Context, command: Command) -> BoxFuture<'_, Result<u8, ClientError>> {
+    match command {
+        Command::Serve(_) | Command::Watch(_) => {
+            let why = "this runs until it is stopped, and not for a request";
+            Box::pin(ready(Err(ClientError::Usage(why.to_owned()))))
+        }
+        Command::Init(args) => Box::pin(identity::init(context, args)),
+        Command::Signup(args) => Box::pin(identity::signup(context, args)),
+        Command::Whoami(args) => Box::pin(async move { identity::whoami(context, &args).await }),
+        Command::Unit(command) => Box::pin(unit::run(context, command)),
+        Command::Friend(command) => Box::pin(friend::run(context, command)),
+        Command::Issue(args) => Box::pin(pay::issue(context, args)),
+        Command::Pay(args) => Box::pin(promise::pay(context, *args)),
+        Command::Invoice(args) => Box::pin(invoice::create(context, args)),
+        Command::Invoices => Box::pin(invoice::list(context)),
+        Command::Payments => Box::pin(payment::list(context)),
+        Command::Receipt { payment } => {
+            Box::pin(async move { payment::receipt(context, &payment).await })
+        }
+        Command::Forward(command) => Box::pin(forward::run(context, command)),
+        Command::Clear(args) => Box::pin(async move { clear::run(context, &args).await }),
+        Command::Endpoint(command) => Box::pin(endpoint::run(context, command)),
+        Command::Reassign(args) => Box::pin(async move { reassign::run(context, &args).await }),
+        Command::Rule(command) => Box::pin(rule::run(context, command)),
+        Command::Block(args) => Box::pin(async move { rule::block(context, &args, true).await }),
+        Command::Unblock(args) => Box::pin(async move { rule::block(context, &args, false).await }),
+        Command::Agent(command) => Box::pin(agent::run(context, command)),
+        Command::Account(command) => Box::pin(account::run(context, command)),
+        Command::Exchange(command) => Box::pin(exchange::run(context, command)),
+        Command::Settle(args) => Box::pin(settle::run(context, *args)),
+        Command::Request(command) => Box::pin(request::run(context, command)),
+        Command::Call(command) => Box::pin(call::run(context, command)),
+        Command::Rail(command) => Box::pin(rail::run(context, command)),
+        Command::Promises(args) => Box::pin(promise::promises(context, args)),
+        Command::Secret(command) => Box::pin(promise::secret(context, command)),
+        Command::Log(command) => Box::pin(log::run(context, command)),
+        Command::Services(args) => Box::pin(services::run(context, args)),
+        Command::Rate(args) => Box::pin(services::rate(context, args)),
+        Command::Balance(args) => Box::pin(pay::balance(context, args)),
+        Command::History(args) => Box::pin(pay::history(context, args)),
+        Command::Sync(args) => Box::pin(sync::sync(context, args)),
+        Command::Evidence(command) => Box::pin(evidence::run(context, command)),
+        Command::Recover(args) => Box::pin(recover::recover(context, args)),
+        Command::Move(args) => Box::pin(recover::move_home(context, args)),
+        Command::Profile(command) => Box::pin(profile::run(context, command)),
+        Command::Snapshot(command) => Box::pin(profile::snapshot(context, command)),
+        Command::Doctor => Box::pin(doctor::run(context)),
+        Command::Completions { shell } => Box::pin(ready(handbook::completions(shell))),
+        Command::Man { dir } => Box::pin(ready(handbook::man(context, dir))),
     }
 }

@@ -1,11 +1,31 @@
 //! What the user sees: JSON for machines, plain words for people, errors with a hint.
 
+use std::cell::RefCell;
 use std::io::{IsTerminal as _, Write as _};
 
 use atomicity_client::ClientError;
 use atomicity_client::wallet::{ChannelState, ChannelView, Delivery};
 use atomicity_ledger::{Balance, Unit};
 use serde_json::{Value, json};
+
+tokio::task_local! {
+    /// Where the result of a command goes that runs for a request: into the request's answer.
+    static TAKEN: RefCell<Option<Value>>;
+}
+
+/// Runs a command, and takes what it would have printed with `--json`.
+pub async fn taking<T>(command: impl Future<Output = T>) -> (T, Option<Value>) {
+    let run = async {
+        let done = command.await;
+        (done, TAKEN.with(RefCell::take))
+    };
+    TAKEN.scope(RefCell::new(None), run).await
+}
+
+/// Whether somebody takes what is printed: then there is nobody to be asked at a terminal.
+pub fn is_taken() -> bool {
+    TAKEN.try_with(|_| ()).is_ok()
+}
 
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +39,12 @@ pub struct Output {
 impl Output {
     /// Prints a result: `value` with `--json`, else what `words` makes.
     pub fn result(&self, value: &Value, words: impl FnOnce() -> String) {
+        if TAKEN
+            .try_with(|taken| taken.replace(Some(value.clone())))
+            .is_ok()
+        {
+            return;
+        }
         let text = if self.json {
             value.to_string()
         } else {

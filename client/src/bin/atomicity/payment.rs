@@ -2,8 +2,8 @@
 
 use atomicity_client::ClientError;
 use atomicity_client::wallet::{
-    IssueOptions, PayOptions, PayProgress, PayTarget, Payable, PaymentState, PaymentView, Wallet,
-    Way, parse_user,
+    IssueOptions, MadeKind, PayOptions, PayProgress, PayTarget, Payable, PaymentState, PaymentView,
+    Wallet, Way, parse_user,
 };
 use atomicity_ledger::{Memo, RecordId, UserKey};
 use serde_json::{Value, json};
@@ -57,17 +57,26 @@ async fn options(
 
 pub async fn pay(context: &Context, args: &Pay) -> Result<u8, ClientError> {
     let wallet = context.wallet().await?;
+    if let Some(id) = wallet.made_before(MadeKind::Payment).await? {
+        // Asked for again: it goes on, whether or not it could be begun now.
+        let bar = spinner(context.out, "waiting");
+        let paid = wallet.wait_for_payment(&id, |_| {}).await;
+        bar.finish_and_clear();
+        show_paid(context, &paid?);
+        wallet.close().await;
+        return Ok(0);
+    }
     let payable = wallet.payable(&args.whom, args.amount.as_deref()).await?;
     let mut options = options(&wallet, args, &payable).await?;
     if options.with.is_some() && !args.dry_run {
         exchange::agree(context, &wallet, &payable, &mut options, args).await?;
     }
-    let code = if args.dry_run {
-        dry_run(context, &wallet, &payable, &options).await?
-    } else if fits_plainly(&wallet, &payable, &options).await? {
-        plain(context, &wallet, &payable, &options).await?
-    } else {
-        over_friends(context, &wallet, &payable, &options).await?
+    let plainly = fits_plainly(&wallet, &payable, &options).await?;
+    let code = match (args.dry_run, plainly) {
+        (true, true) => dry_run_plainly(context, &payable),
+        (true, false) => dry_run(context, &wallet, &payable, &options).await?,
+        (false, true) => plain(context, &wallet, &payable, &options).await?,
+        (false, false) => over_friends(context, &wallet, &payable, &options).await?,
     };
     wallet.close().await;
     Ok(code)
@@ -84,6 +93,10 @@ async fn fits_plainly(
     };
     if options.via.is_some() || options.along.is_some() || options.with.is_some() {
         return Ok(false);
+    }
+    if wallet.made().await?.is_some() {
+        // It was, when it was asked for before.
+        return Ok(true);
     }
     let is_friend = wallet.friend(&user.to_z32()).await.is_ok();
     let channels = wallet
@@ -124,6 +137,38 @@ async fn plain(
     Ok(0)
 }
 
+/// A quote, beside its ways.
+fn quote_value(kind: &str, payable: &Payable, ways: Vec<Value>) -> Value {
+    json!({
+        "kind": kind,
+        "payee": payable.payee(),
+        "unit": payable.money.unit,
+        "amount": payable.money.amount.minor().to_string(),
+        "amount_text": payable.money.to_string(),
+        "memo": payable.memo.as_ref().map(Memo::as_str),
+        "ways": ways,
+    })
+}
+
+/// What giving it to a friend would be.
+fn dry_run_plainly(context: &Context, payable: &Payable) -> u8 {
+    let (money, payee) = (&payable.money, payable.payee());
+    let amount = money.amount.minor().to_string();
+    let way = json!({
+        "fee": "0",
+        "exact": true,
+        "fee_text": minor_text(&money.unit, 0),
+        "promised": amount,
+        "exchange": null,
+        "parts": [[{ "user": payee, "amount": amount }]],
+    });
+    let value = quote_value("direct", payable, vec![way]);
+    context.out.result(&value, || {
+        format!("{money} to {payee}, directly and for no fee; nothing was signed.")
+    });
+    0
+}
+
 async fn dry_run(
     context: &Context,
     wallet: &Wallet,
@@ -154,14 +199,7 @@ async fn dry_run(
             "parts": parts.collect::<Vec<_>>(),
         })
     };
-    let value = json!({
-        "payee": payable.payee(),
-        "unit": unit,
-        "amount": payable.money.amount.minor().to_string(),
-        "amount_text": payable.money.to_string(),
-        "memo": payable.memo.as_ref().map(Memo::as_str),
-        "ways": ways.iter().map(way_value).collect::<Vec<_>>(),
-    });
+    let value = quote_value("routed", payable, ways.iter().map(way_value).collect());
     let mut lines = vec![format!(
         "{} to {}; nothing was signed.",
         payable.money,
@@ -203,8 +241,12 @@ async fn over_friends(
         })
         .await;
     bar.finish_and_clear();
-    let paid = paid?;
-    context.out.result(&value(&paid), || {
+    show_paid(context, &paid?);
+    Ok(0)
+}
+
+fn show_paid(context: &Context, paid: &PaymentView) {
+    context.out.result(&value(paid), || {
         let unit = &paid.unit;
         let cost = match &paid.with {
             Some((with, promised, _)) => format!("with {}", minor_text(with, *promised)),
@@ -217,7 +259,6 @@ async fn over_friends(
             paid.id
         )
     });
-    Ok(0)
 }
 
 fn waiting_words(view: &PaymentView) -> String {
@@ -278,6 +319,15 @@ pub fn value(payment: &PaymentView) -> Value {
         "created_at": payment.created_at,
         "ended_at": payment.ended_at,
     })
+}
+
+/// `payments`, of one alone.
+pub async fn show(context: &Context, id: &str) -> Result<u8, ClientError> {
+    let wallet = context.wallet().await?;
+    let payment = wallet.payment(&id.parse::<RecordId>()?).await?;
+    show_paid(context, &payment);
+    wallet.close().await;
+    Ok(0)
 }
 
 pub async fn list(context: &Context) -> Result<u8, ClientError> {

@@ -1,8 +1,11 @@
 //! `reassign`: handing on what a friend owes.
 
 use atomicity_client::ClientError;
-use atomicity_client::wallet::{PayOptions, PayProgress, Payable, Wallet, Way};
-use serde_json::json;
+use atomicity_client::wallet::{
+    MadeKind, PayOptions, PayProgress, Payable, PaymentView, Wallet, Way,
+};
+use atomicity_ledger::UserKey;
+use serde_json::{Value, json};
 
 use crate::Context;
 use crate::args::Reassign;
@@ -12,6 +15,15 @@ use crate::payment;
 pub async fn run(context: &Context, args: &Reassign) -> Result<u8, ClientError> {
     let wallet = context.wallet().await?;
     let debtor = wallet.friend(&args.debtor).await?;
+    if let Some(id) = wallet.made_before(MadeKind::Payment).await? {
+        // Asked for again: it goes on, whether or not it could be begun now.
+        let done = wallet.wait_for_payment(&id, |_| {}).await?;
+        context.out.result(&value(&done, &debtor.user), || {
+            format!("{} is done.", done.id)
+        });
+        wallet.close().await;
+        return Ok(0);
+    }
     let payable = wallet.payable(&args.to, args.amount.as_deref()).await?;
     let mut options = PayOptions::default();
     if let Some(text) = &args.max_fee {
@@ -39,10 +51,7 @@ pub async fn run(context: &Context, args: &Reassign) -> Result<u8, ClientError> 
     bar.finish_and_clear();
     let done = done?;
     let owed = owed_after(&wallet, &debtor.user, &payable).await?;
-    let mut value = payment::value(&done);
-    value["kind"] = json!("reassigned");
-    value["debtor"] = json!(debtor.user);
-    context.out.result(&value, || {
+    context.out.result(&value(&done, &debtor.user), || {
         format!(
             "{} owes {to} {} from now on{owed}.\nThe receipt: atomicity receipt {}",
             debtor.name,
@@ -54,10 +63,17 @@ pub async fn run(context: &Context, args: &Reassign) -> Result<u8, ClientError> 
     Ok(0)
 }
 
+fn value(done: &PaymentView, debtor: &UserKey) -> Value {
+    let mut value = payment::value(done);
+    value["kind"] = json!("reassigned");
+    value["debtor"] = json!(debtor);
+    value
+}
+
 /// What the debtor still owes, in words; nothing while it is not booked yet.
 async fn owed_after(
     wallet: &Wallet,
-    debtor: &atomicity_ledger::UserKey,
+    debtor: &UserKey,
     payable: &Payable,
 ) -> Result<String, ClientError> {
     let unit = &payable.money.unit;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use atomicity_client::ClientError;
-use atomicity_client::wallet::{Fault, SyncReport, WatchOptions};
+use atomicity_client::wallet::{Fault, SyncReport, Wallet, WatchOptions};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,8 @@ use crate::output::{Output, fault_value, print_line};
 
 /// A progress bar is shown when it lasts longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the end waits for what has not left yet.
+const LAST_SENDING: Duration = Duration::from_secs(5);
 
 pub async fn sync(context: &Context, args: Sync) -> Result<u8, ClientError> {
     let wallet = context.wallet().await?;
@@ -122,18 +124,9 @@ fn sync_text(report: &SyncReport) -> String {
 
 pub async fn watch(context: &Context, args: &Watch) -> Result<u8, ClientError> {
     let wallet = context.wallet().await?;
-    let stop = CancellationToken::new();
-    let signal = stop.clone();
-    tokio::spawn(async move {
-        stopped().await;
-        signal.cancel();
-    });
-    let options = args.poll.map_or_else(WatchOptions::default, |seconds| {
-        WatchOptions::every(Duration::from_secs(seconds))
-    });
     let json = context.out.json;
     wallet
-        .watch(options, stop, move |event| {
+        .watch(watch_options(args.poll), until_stopped(), move |event| {
             let line = if json {
                 event_value(&event).to_string()
             } else {
@@ -142,12 +135,39 @@ pub async fn watch(context: &Context, args: &Watch) -> Result<u8, ClientError> {
             print_line(&line);
         })
         .await?;
+    send_rest(&wallet).await;
     wallet.close().await;
     Ok(0)
 }
 
+/// How to watch, if friends' files are to be looked at this often.
+pub fn watch_options(poll: Option<u64>) -> WatchOptions {
+    poll.map_or_else(WatchOptions::default, |seconds| {
+        WatchOptions::every(Duration::from_secs(seconds))
+    })
+}
+
+/// Sends what was signed a moment ago and has not left: a friend who is paid does not have to wait until this wallet is used again.
+pub async fn send_rest(wallet: &Wallet) {
+    // What does not get through now stays noted, and leaves the next time.
+    tokio::time::timeout(LAST_SENDING, wallet.flush())
+        .await
+        .ok();
+}
+
+/// Cancelled by Ctrl-C, or a polite request to end.
+pub fn until_stopped() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let signal = stop.clone();
+    tokio::spawn(async move {
+        stopped().await;
+        signal.cancel();
+    });
+    stop
+}
+
 /// Waits for Ctrl-C or a polite request to end.
-pub async fn stopped() {
+async fn stopped() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -100,6 +100,7 @@ impl Wallet {
         options: IssueOptions,
     ) -> Result<IssuedPayment, ClientError> {
         let id = RecordId::from_entropy(entropy());
+        let id = self.name_of_order(id).await?;
         let mut body =
             json!({ "id": id, "peer": user, "unit": money.unit, "amount": money.amount });
         describe(&mut body, options.memo.as_ref(), options.reference.as_ref());

@@ -10,7 +10,7 @@ use super::super::books::{self, Change};
 use super::super::event::{WalletEvent, WalletEventKind};
 use super::super::invoice::{self, InvoiceKeeper, InvoiceTerms};
 use super::super::pay::PaymentFault;
-use super::super::{Direction, HistoryItem, Wallet, entropy, now, routed};
+use super::super::{Direction, HistoryItem, MadeKind, Wallet, entropy, now, routed};
 use super::ask::patiently;
 use super::{AgentRow, agent_error};
 use crate::error::ClientError;
@@ -95,6 +95,8 @@ impl Wallet {
         let made = patiently(|| client.make_invoice(&body)).await?;
         let mut change = self.change().await?;
         let made = take(&mut change, self.user(), &row, &id, &made).await?.0;
+        self.note_made(change.conn(), MadeKind::Invoice, &id)
+            .await?;
         change.commit().await?;
         Ok(made)
     }

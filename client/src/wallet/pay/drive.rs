@@ -8,7 +8,7 @@ use atomicity_ledger::record::{Revocation, Terms};
 use atomicity_ledger::{Record as _, RecordId, SignerKey, UserKey};
 
 use super::super::event::{WalletEvent, WalletEventKind};
-use super::super::{Direction, HistoryItem, SecretOrHash, Wallet, now, routed};
+use super::super::{Direction, HistoryItem, MadeKind, SecretOrHash, Wallet, now, routed};
 use super::fault::PaymentFault;
 use super::send::LEASE_MS;
 use super::target::Payable;
@@ -68,10 +68,15 @@ impl Wallet {
         options: &PayOptions,
         mut progress: impl FnMut(PayProgress),
     ) -> Result<PaymentView, ClientError> {
-        self.ensure_may_sign().await?;
-        progress(PayProgress::Searching);
-        let id = self.begin_payment(payable, options).await?;
-        self.wait_for_payment(&id, progress).await
+        let id = match self.made_before(MadeKind::Payment).await? {
+            Some(id) => id,
+            None => {
+                self.ensure_may_sign().await?;
+                progress(PayProgress::Searching);
+                self.begin_payment(payable, options).await?
+            }
+        };
+        self.plain().wait_for_payment(&id, progress).await
     }
 
     /// Waits until a payment is decided, and goes on with it meanwhile.

@@ -105,6 +105,9 @@ pub enum PaymentFault {
     /// There is no such payment.
     #[error("there is no payment {0}")]
     Unknown(String),
+    /// There is no such invoice.
+    #[error("there is no invoice {0} of yours")]
+    InvoiceUnknown(String),
     /// The payment has no receipt: it was not paid.
     #[error("payment {0} was not paid: there is no receipt")]
     NoReceipt(String),
@@ -141,6 +144,7 @@ impl PaymentFault {
             Self::NotThrough(_) => "not_through",
             Self::Undecided(_) => "undecided",
             Self::Unknown(_) => "payment_unknown",
+            Self::InvoiceUnknown(_) => "invoice_unknown",
             Self::NoReceipt(_) => "no_receipt",
             Self::RouteInvalid(_) => "route_invalid",
         }
@@ -189,6 +193,7 @@ impl PaymentFault {
             | Self::AmountFixed { .. }
             | Self::WrongUnit { .. }
             | Self::Unknown(_)
+            | Self::InvoiceUnknown(_)
             | Self::NoReceipt(_) => 2,
             Self::NoRouter(_) | Self::Undecided(_) | Self::InvoiceBusy(_) => 4,
             Self::RouteInvalid(_) => 1,

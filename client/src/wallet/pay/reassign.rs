@@ -45,7 +45,9 @@ impl Wallet {
         options: &PayOptions,
         progress: impl FnMut(PayProgress),
     ) -> Result<PaymentView, ClientError> {
-        self.ways_to_reassign(debtor, payable, options).await?;
+        if self.made().await?.is_none() {
+            self.ways_to_reassign(debtor, payable, options).await?;
+        }
         let options = self.reassigning(debtor, payable, options).await?;
         self.pay(payable, &options, progress).await
     }

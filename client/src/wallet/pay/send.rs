@@ -10,7 +10,7 @@ use atomicity_ledger::{AnyRecord, Memo, PaymentHash, Preimage, RecordId, Signed,
 
 use super::super::books::Change;
 use super::super::promise::{Hangs, PromiseTerms};
-use super::super::{Direction, HistoryItem, Wallet, decide, entropy, logs, secret};
+use super::super::{Direction, HistoryItem, MadeKind, Wallet, decide, entropy, logs, secret};
 use super::fault::PaymentFault;
 use super::reassign::still_covers;
 use super::target::Payable;
@@ -88,6 +88,8 @@ impl Wallet {
             .await?;
         row.attempt = seal_attempt(&change.keys, &row, &attempt)?;
         payments::put(change.conn(), &row).await?;
+        self.note_made(change.conn(), MadeKind::Payment, &row.id)
+            .await?;
         if let Some(spend) = &plan.spend
             && !accounts::begun(change.conn(), spend, &row.id).await?
         {

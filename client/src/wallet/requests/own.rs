@@ -10,7 +10,9 @@ use atomicity_ledger::settle::Fills;
 use atomicity_ledger::{Memo, Money, RecordId, Serial, Signed, Timestamp, Total, Unit, UserKey};
 
 use super::super::books::Change;
-use super::super::{Delivery, Direction, HistoryItem, Wallet, entropy, issue, now, receive};
+use super::super::{
+    Delivery, Direction, HistoryItem, MadeKind, Wallet, entropy, issue, now, receive,
+};
 use super::{RequestFault, RequestView};
 use crate::error::ClientError;
 use crate::store::requests::{self, ReceiptRow, RequestRow, letters};
@@ -81,9 +83,15 @@ impl Wallet {
     /// # Errors
     /// [`ClientError::UnitNotOpen`]; [`ClientError::Ledger`] for what can't stand in a request; as [`Wallet::issue`].
     pub async fn ask_to_be_paid(&self, terms: RequestTerms) -> Result<RequestView, ClientError> {
+        if let Some(id) = self.made_before(MadeKind::Request).await? {
+            return self.request(&id.to_string()).await;
+        }
         self.ensure_may_sign().await?;
         let mut change = self.change().await?;
         let row = self.sign_request(&mut change, terms, false).await?;
+        let id = row.record.record().id;
+        self.note_made(change.conn(), MadeKind::Request, &id)
+            .await?;
         change.commit().await?;
         self.send_soon().await?;
         self.request_view(&row).await
@@ -201,6 +209,9 @@ impl Wallet {
                 "say in a few words how it came, and from whom".to_owned(),
             ));
         }
+        if self.made_before(MadeKind::Received).await?.is_some() {
+            return self.request(&id.to_string()).await;
+        }
         self.ensure_may_sign().await?;
         self.home_for_call(id).await?;
         let mut change = self.change().await?;
@@ -241,6 +252,8 @@ impl Wallet {
             })
             .await?;
         keep(&mut change, &mut row).await?;
+        self.note_made(change.conn(), MadeKind::Received, &receipt.id)
+            .await?;
         change.commit().await?;
         self.send_soon().await?;
         self.request_view(&row).await

@@ -11,7 +11,8 @@ use atomicity_ledger::record::{Goal, Invoice, Part, PartReason, PaymentRequest};
 use atomicity_ledger::{Amount, Memo, Money, RecordId, Signed};
 
 use super::super::{
-    IssueOptions, PayOptions, PayProgress, PayTarget, Payable, PaymentFault, Wallet, entropy, now,
+    IssueOptions, MadeKind, PayOptions, PayProgress, PayTarget, Payable, PaymentFault, Wallet,
+    entropy, now,
 };
 use super::view::own_part;
 use super::{BATCH, PayingStage, RequestFault, RequestPart};
@@ -28,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) const AGAIN_MS: u64 = 5 * 60 * 1000;
 /// How often a part is asked for whose payment came when its time was over.
 const MAX_ROUNDS: u32 = 3;
+/// Why a part ended that was granted, and for which nothing was paid.
+pub(super) const NOT_IN_TIME: &str = "not_paid_in_time";
 
 /// How far paying a part is.
 #[derive(Clone, Debug)]
@@ -61,14 +64,7 @@ impl Wallet {
         loop {
             rounds += 1;
             let asked = self.with_state(asked.clone()).await?;
-            let row = match self.unfinished(&asked, amount).await? {
-                Some(row) => row,
-                None => {
-                    let (amount, turn) = self.what_to_pay(&asked, amount).await?;
-                    self.keep_asked(&asked).await?;
-                    self.want_part(&asked, amount, turn, false).await?
-                }
-            };
+            let row = self.part_to_pay(&asked, amount).await?;
             progress(RequestProgress::Asking);
             self.send_soon().await?;
             let row = self.await_grant(&row.id, patience).await?;
@@ -80,8 +76,8 @@ impl Wallet {
                 None => {}
                 // It was kept for this user for too short a time.
                 Some(_) if rounds < MAX_ROUNDS => {
-                    let why = Some("not_paid_in_time");
-                    self.end_part(&row.id, PayingStage::Ended, why).await?;
+                    self.end_part(&row.id, PayingStage::Ended, Some(NOT_IN_TIME))
+                        .await?;
                     continue;
                 }
                 Some(fault) => return Err(fault.into()),
@@ -90,6 +86,28 @@ impl Wallet {
             self.send_soon().await?;
             return Ok(own_part(&self.paying(&row.id).await?, self.user()));
         }
+    }
+
+    /// The part to pay: what this operation asked for before, what is not over, or a new one.
+    async fn part_to_pay(
+        &self,
+        asked: &AskedRow,
+        amount: Option<&Money>,
+    ) -> Result<PayingRow, ClientError> {
+        if let Some(part) = self.made_before(MadeKind::Part).await? {
+            let row = self.paying(&part).await?;
+            // Nothing was paid for one that ended so: another takes its place.
+            if row.stage != PayingStage::Ended || row.reason.as_deref() != Some(NOT_IN_TIME) {
+                return Ok(row);
+            }
+        }
+        if let Some(row) = self.unfinished(asked, amount).await? {
+            self.goes_on_with(MadeKind::Part, &row.id).await?;
+            return Ok(row);
+        }
+        let (amount, turn) = self.what_to_pay(asked, amount).await?;
+        self.keep_asked(asked).await?;
+        self.want_part(asked, amount, turn, false).await
     }
 
     /// Pays what was granted. Says so if nothing was paid since the payee knows of it no more: its time is over.
@@ -106,6 +124,7 @@ impl Wallet {
         };
         let payable = payable(jws)?;
         let paid = self
+            .plain()
             .pay(&payable, options, |step| {
                 progress(RequestProgress::Paying(step));
             })
@@ -254,6 +273,8 @@ impl Wallet {
         paying::put(change.conn(), &row).await?;
         let records = [row.record.clone()];
         letters::send(change.conn(), &row.payee, &records, now.millis()).await?;
+        self.note_made_instead(change.conn(), MadeKind::Part, &row.id)
+            .await?;
         change.commit().await?;
         Ok(row)
     }
@@ -310,7 +331,7 @@ impl Wallet {
         let reference: Memo = name.parse()?;
         let memo = asked.record().memo.clone();
         let options = IssueOptions::described(memo, Some(reference));
-        self.issue(&row.payee, money, options).await?;
+        self.plain().issue(&row.payee, money, options).await?;
         Ok(())
     }
 

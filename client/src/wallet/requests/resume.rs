@@ -4,7 +4,7 @@ use atomicity_ledger::record::Invoice;
 use atomicity_ledger::{PaymentHash, RecordId, Signed};
 
 use super::super::{Wallet, WalletEvent, WalletEventKind, now};
-use super::paying::{AGAIN_MS, payable};
+use super::paying::{AGAIN_MS, NOT_IN_TIME, payable};
 use super::{BATCH, PayingStage, is_grave};
 use crate::error::ClientError;
 use crate::store::history;
@@ -104,7 +104,7 @@ impl Wallet {
         }
         if over(SLACK_MS) {
             let reason = row.reason.clone();
-            let reason = reason.unwrap_or_else(|| "not_paid_in_time".to_owned());
+            let reason = reason.unwrap_or_else(|| NOT_IN_TIME.to_owned());
             self.end_part(&row.id, PayingStage::Ended, Some(&reason))
                 .await?;
             return Ok(None);

@@ -9,7 +9,7 @@ use atomicity_ledger::{Money, RecordId, UserKey};
 use futures_util::stream::{self, StreamExt as _};
 
 use super::super::view::ChannelState;
-use super::super::{ChannelView, Wallet};
+use super::super::{ChannelView, MadeKind, Wallet};
 use super::{SettleFault, SettleTerms, SettlementView};
 use crate::error::ClientError;
 use crate::store::{demands, ratings};
@@ -152,13 +152,17 @@ impl Wallet {
         mut progress: impl FnMut(&SettlementView),
     ) -> Result<SettlementView, ClientError> {
         let began = Instant::now();
+        if let Some(asked) = self.made_before(MadeKind::Settlement).await? {
+            let view = self.settlement(&asked).await?;
+            return self.one_of_several(&view, patience, &mut progress).await;
+        }
         let all = self.who_can_settle(money).await?;
         let (able, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.lightning);
         let owing = others.into_iter().map(|one| one.friend).collect();
         let mut last: ClientError = SettleFault::Nobody { owing }.into();
         for candidate in able {
             let asked = self
-                .ask_to_settle(&candidate.user, money.clone(), terms.clone())
+                .ask_for_invoice(&candidate.user, money.clone(), terms.clone())
                 .await;
             let view = match asked {
                 Ok(view) => view,

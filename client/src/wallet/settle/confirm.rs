@@ -8,7 +8,7 @@ use atomicity_ledger::{Money, RecordId};
 
 use super::super::books::Change;
 use super::super::event::WalletEvent;
-use super::super::{Direction, Wallet, decide, entropy, issue, now};
+use super::super::{Direction, MadeKind, Wallet, decide, entropy, issue, now};
 use super::holder::{keep, note_paid, tell};
 use super::{OpenRail, SettleFault, SettlementView, auto, of_demand};
 use crate::error::ClientError;
@@ -26,6 +26,9 @@ impl Wallet {
     /// [`SettleFault::Unknown`], [`SettleFault::NotConfirmable`] if it was booked already or hangs on an invoice;
     /// what hinders every signature.
     pub async fn confirm_settlement(&self, id: &RecordId) -> Result<SettlementView, ClientError> {
+        if self.made_before(MadeKind::Settlement).await?.is_some() {
+            return self.settlement(id).await;
+        }
         self.ensure_may_sign().await?;
         self.home_for_own(id, |demand| demand.clone().confirm(true))
             .await?;
@@ -33,6 +36,8 @@ impl Wallet {
         if !book(&mut change, &mut row, true).await? {
             return Err(not("confirmed", id, &row));
         }
+        self.note_made(change.conn(), MadeKind::Settlement, id)
+            .await?;
         change.commit().await?;
         self.send_now(&row.user).await?;
         self.settlement(id).await

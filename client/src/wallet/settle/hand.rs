@@ -12,7 +12,7 @@ use atomicity_paykit_adapter::rail::{
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::super::{Wallet, now};
+use super::super::{MadeKind, Wallet, now};
 use super::facts::Verdict;
 use super::rails::RailKind;
 use super::{SettleFault, SettlementView};
@@ -141,6 +141,9 @@ impl Wallet {
         id: &RecordId,
         word: HandWord,
     ) -> Result<SettlementView, ClientError> {
+        if self.made_before(MadeKind::Settlement).await?.is_some() {
+            return self.settlement(id).await;
+        }
         self.ensure_may_sign().await?;
         if matches!(word, HandWord::Paid(_)) && self.settlement(id).await?.waits_for_user {
             self.agree_to_pay_by_hand(id).await?;
@@ -162,6 +165,7 @@ impl Wallet {
         }
         row.next_at = 0;
         settlements::put_discharge(tx.conn(), &row).await?;
+        self.note_made(tx.conn(), MadeKind::Settlement, id).await?;
         tx.commit().await?;
         self.discharge(&row.discharge.settlement().hash()).await?;
         self.flush().await?;

@@ -11,7 +11,9 @@ use atomicity_paykit_adapter::rail::{Bolt11, LightningNetwork, Msat, RailError};
 
 use super::super::books::Change;
 use super::super::event::WalletEvent;
-use super::super::{Direction, HistoryItem, Wallet, decide, entropy, issue, now, receive};
+use super::super::{
+    Direction, HistoryItem, MadeKind, Wallet, decide, entropy, issue, now, receive,
+};
 use super::released::is_directly_released;
 use super::{SettleFault, SettlementView, booked, event, of_demand, of_discharge};
 use crate::error::ClientError;
@@ -83,6 +85,19 @@ impl Wallet {
     /// [`SettleFault::InvoiceUnusable`], [`SettleFault::AmountDiffers`]; [`LedgerError::CannotSettle`] if the friend owes too little
     /// or the invoice was given to somebody already; [`ClientError::WithAgent`]; what hinders every signature. Nothing was signed then.
     pub async fn ask_to_settle(
+        &self,
+        user: &UserKey,
+        money: Money,
+        terms: SettleTerms,
+    ) -> Result<SettlementView, ClientError> {
+        if let Some(id) = self.made_before(MadeKind::Settlement).await? {
+            return self.settlement(&id).await;
+        }
+        self.ask_for_invoice(user, money, terms).await
+    }
+
+    /// Asks for it, whoever was asked before.
+    pub(super) async fn ask_for_invoice(
         &self,
         user: &UserKey,
         money: Money,
@@ -181,6 +196,8 @@ impl Wallet {
             ended_at: None,
         };
         demands::put(change.conn(), &row, hash.as_ref()).await?;
+        self.note_made_instead(change.conn(), MadeKind::Settlement, &id)
+            .await?;
         change.commit().await?;
         self.named(of_demand(&row)).await
     }

@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::super::books::Change;
 use super::super::event::{WalletEvent, WalletEventKind};
-use super::super::{Direction, Wallet, decide, now};
+use super::super::{Direction, MadeKind, Wallet, decide, now};
 use super::confirm::late;
 use super::facts::Verdict;
 use super::holder::{note_paid, tell};
@@ -67,9 +67,14 @@ impl Wallet {
     /// # Errors
     /// [`SettleFault::Unknown`], [`SettleFault::NotWaiting`]. Whether it is paid is not known yet: see [`Wallet::await_settlement`].
     pub async fn pay_settlement(&self, id: &RecordId) -> Result<SettlementView, ClientError> {
+        if self.made_before(MadeKind::Settlement).await?.is_some() {
+            return self.settlement(id).await;
+        }
         self.ensure_may_sign().await?;
         let settlement = self.waiting(id).await?;
         let mut change = self.change().await?;
+        self.note_made(change.conn(), MadeKind::Settlement, id)
+            .await?;
         if let Some(mut row) = settlements::discharge(change.conn(), &settlement).await? {
             row.approved = true;
             row.next_at = 0;

@@ -6,7 +6,7 @@ use atomicity_ledger::record::{Pays, Target};
 use atomicity_ledger::settle::Draft;
 use atomicity_ledger::{Asset, Memo, Money, RecordId, UserKey};
 
-use super::super::{Wallet, entropy, now};
+use super::super::{MadeKind, Wallet, entropy, now};
 use super::{SettlementView, quotes};
 use crate::error::ClientError;
 
@@ -62,6 +62,9 @@ impl Wallet {
         money: Money,
         terms: OutsideTerms,
     ) -> Result<SettlementView, ClientError> {
+        if let Some(id) = self.made_before(MadeKind::Settlement).await? {
+            return self.settlement(&id).await;
+        }
         let draft = self.outside_draft(money, terms).await?;
         self.ensure_may_sign().await?;
         self.bring_home(user).await?;

@@ -274,6 +274,11 @@ impl Work {
         });
     }
 
+    /// Ends what is under way, and waits until it has let go of what it held: who sends after this finds nobody sending.
+    pub(super) async fn end(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
     /// The next thing that was done; `None` if nothing is under way.
     pub(super) async fn next(&mut self) -> Option<Done> {
         let ended = self.tasks.join_next().await?;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use atomicity_client::net::session::{HomeSession, SignUp, revoke_other_grants, sign_up};
-use atomicity_client::net::{Body, Freshness};
+use atomicity_client::net::{Body, Freshness, Net};
 use atomicity_e2e::World;
+use atomicity_paykit_adapter::{AppId, MethodId, Payload, Publisher, Reader};
 
 use super::{key_of, net, new_root};
 
@@ -156,12 +157,7 @@ async fn two_processes_share_one_session() {
     let stored = one.export().await;
     let there = net(&world);
     let two = HomeSession::restore(&there, &stored).unwrap();
-    // The SDK gets a bearer of its own, which ends ours: a homeserver keeps one for each grant.
-    let sdk = one.pubky_session().await.unwrap();
-    sdk.storage()
-        .put("/pub/atomicity/v0/sdk", "x")
-        .await
-        .unwrap();
+    // A homeserver keeps one bearer for each grant: each of them ends the other's.
     for round in 0..3u8 {
         one.put(FILE, vec![round]).await.unwrap();
         assert_eq!(two.get(FILE, 10).await.unwrap(), [round]);
@@ -175,6 +171,43 @@ async fn two_processes_share_one_session() {
         "session_unreadable"
     );
     assert!(!format!("{one:?}").contains("secret"));
+}
+
+/// Three processes on one wallet, none of which waits for the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bearer_that_was_replaced_meanwhile_is_renewed_and_the_write_done() {
+    let world = World::start().await.unwrap();
+    let server = world.homeserver("h").await.unwrap();
+    let home = key_of(&server.key());
+    let root = new_root();
+    let here = net(&world);
+    sign_up(&here, &root, &home, None).await.unwrap();
+    let one = HomeSession::sign_in(&here, &root, &home).await.unwrap();
+    let stored = one.export().await;
+    let again = |net: &Net| HomeSession::restore(net, &stored).unwrap();
+    let (two, three) = (again(&net(&world)), again(&net(&world)));
+    let files = |session: HomeSession, name: &'static str| async move {
+        for round in 0..20_u8 {
+            let path = format!("/pub/atomicity/v0/{name}");
+            session.put(&path, vec![round]).await.unwrap();
+            assert_eq!(session.get(&path, 10).await.unwrap(), [round]);
+        }
+    };
+    let endpoints = async {
+        let publisher = Publisher::new(three.clone()).unwrap();
+        let reader = Reader::new(world.sdk().unwrap().client().clone());
+        let (user, app) = (root.user_key(), AppId::atomicity());
+        for round in 0..10 {
+            let method = MethodId::new(&format!("btc-lightning-test{round}")).unwrap();
+            let payload = Payload::new("lno1").unwrap();
+            publisher.publish(&method, &payload).await.unwrap();
+            let read = reader.get(&user, &app, &method).await.unwrap();
+            assert_eq!(read.unwrap().payload, payload);
+            assert!(publisher.remove(&method).await.unwrap());
+            assert!(!publisher.remove(&method).await.unwrap());
+        }
+    };
+    tokio::join!(files(one.clone(), "one"), files(two, "two"), endpoints);
 }
 
 #[tokio::test(flavor = "multi_thread")]

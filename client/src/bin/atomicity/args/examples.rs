@@ -197,4 +197,12 @@ pub const EXAMPLES: Examples = &[
         ],
     ),
     ("man", &["atomicity man ~/.local/share/man/man1"]),
+    (
+        "serve",
+        &[
+            "atomicity serve",
+            "atomicity serve --listen 127.0.0.1:8080 --allow-origin https://shop.example",
+            "atomicity serve --openapi > wallet.json",
+        ],
+    ),
 ];
