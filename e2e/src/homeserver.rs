@@ -1,6 +1,7 @@
 //! A real Pubky homeserver with its data on disk, which can be stopped and started again.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pubky::{Keypair, PublicKey};
@@ -191,7 +192,7 @@ impl Homeserver {
     /// If it does not start.
     pub async fn restart(&mut self) -> Result<()> {
         self.stop().await?;
-        let started = launch(self.home.clone()).await;
+        let started = started(&self.home).await;
         self.running = Some(started.with_context(|| format!("starting homeserver {}", self.name))?);
         Ok(())
     }
@@ -202,6 +203,21 @@ impl Drop for Homeserver {
         if let Some(Running { app, runtime }) = self.running.take() {
             drop(app);
             runtime.shutdown_background();
+        }
+    }
+}
+
+/// How often a homeserver is started before a test gives up: on a machine that is busy with other tests, the nodes of the local DHT may
+/// all be too late for its packet, and then it does not start.
+const STARTS: u32 = 5;
+
+async fn started(home: &Home) -> Result<Running> {
+    let mut left = STARTS;
+    loop {
+        left -= 1;
+        match launch(home.clone()).await {
+            Err(_) if left > 0 => tokio::time::sleep(Duration::from_secs(1)).await,
+            last => return last,
         }
     }
 }

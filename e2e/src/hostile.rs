@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -17,7 +17,7 @@ use pkarr::SignedPacket;
 use pkarr::dns::rdata::SVCB;
 use pubky::{Keypair, PublicKey};
 
-use crate::ports;
+use crate::{ports, wait};
 
 /// How long the packets of this homeserver and of its users may be cached, in seconds.
 const TTL: u32 = 300;
@@ -85,10 +85,11 @@ impl Hostile {
             .https(".".try_into()?, endpoint, TTL)
             .address(".".try_into()?, Ipv4Addr::LOCALHOST.into(), TTL)
             .sign(&keypair)?;
-        pkarr
-            .publish(&packet)
-            .await
-            .context("publishing the packet of a hostile homeserver")?;
+        wait::until(
+            "the packet of a hostile homeserver to be published",
+            || async { Ok(pkarr.publish(&packet).await?) },
+        )
+        .await?;
         Ok(Self {
             keypair,
             port,
@@ -123,11 +124,10 @@ impl Hostile {
                 TTL,
             )
             .sign(user)?;
-        self.pkarr
-            .publish(&packet)
-            .await
-            .context("publishing a user's packet")?;
-        Ok(())
+        wait::until("a user's packet to be published", || async {
+            Ok(self.pkarr.publish(&packet).await?)
+        })
+        .await
     }
 
     /// Answers `path` of any user so.
