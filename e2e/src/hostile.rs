@@ -127,7 +127,8 @@ impl Hostile {
         wait::until("a user's packet to be published", || async {
             Ok(self.pkarr.publish(&packet).await?)
         })
-        .await
+        .await?;
+        Ok(())
     }
 
     /// Answers `path` of any user so.

@@ -24,8 +24,8 @@ use crate::store::{lock, settings};
 const MAX_BYTES: usize = 1024;
 /// How long the homeserver keeps the path locked for us.
 const LOCK_TTL: Duration = Duration::from_secs(15);
-/// How often a lock that another store holds is tried again.
-const LOCK_TRIES: u32 = 10;
+/// How often a lock that somebody else holds is tried again: for 18 s in all, so that one which a process left behind that died has ended.
+const LOCK_TRIES: u32 = 13;
 /// How long to wait for another process on the same wallet.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -147,11 +147,11 @@ async fn answer(listener: TcpListener, served: Served, gate: Arc<Gate>) -> std::
         ending.graceful_shutdown(Some(DRAINING));
     });
     let router = api::router(served, gate);
-    let mut server = axum_server::from_tcp(listener)?.handle(handle);
-    let builder = server.http_builder();
     // Nobody on this machine needs HTTP/2, and the bounds here are made for requests that come one after the other.
-    *builder = std::mem::take(builder).http1_only();
-    builder
+    let server = axum_server::from_tcp(listener)?.handle(handle);
+    let mut server = server.http1_only();
+    server
+        .http_builder()
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT);
