@@ -1,8 +1,8 @@
 //! Pages for people (`[pages]`, off unless the operator wants them): who this is, users who want to be shown, bills, and what is public
 //! about logs, watchtower and router.
 //!
-//! - [`layout`] is what all pages have in common, and [`Page`] what comes out: HTML with its security headers.
-//! - [`asset`] names the style sheet and the scripts, which are part of the program.
+//! - [`mod@layout`] is what all pages have in common, and [`Page`] what comes out: HTML with its security headers.
+//! - [`mod@asset`] names the style sheet and the scripts, which are part of the program.
 //! - [`text`] writes what strangers wrote, amounts and times.
 //! - [`problem`] turns errors into pages for whoever asked for a page.
 //!

@@ -82,12 +82,6 @@ async fn a_proof_is_checked_in_the_page_and_a_tampered_one_refused() {
     visitor.inspect(url.as_str().unwrap(), "proof").await;
     visitor.browser.goto(url.as_str().unwrap()).await.unwrap();
 
-    let proof = visitor
-        .browser
-        .eval("document.querySelector('#proof').value")
-        .await
-        .unwrap();
-    let proof = proof.as_str().unwrap().to_owned();
     assert_eq!(checked(&mut visitor, "").await, "The proof holds.");
     assert_eq!(
         visitor
@@ -170,7 +164,6 @@ async fn a_proof_is_checked_in_the_page_and_a_tampered_one_refused() {
         serde_json::json!(answer.proof)
     );
     assert_eq!(checked(&mut visitor, &pasted).await, "The proof holds.");
-    assert_ne!(answer.proof, "", "{proof}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
