@@ -14,8 +14,13 @@ const GIVING: [usize; 4] = [1, 2, 3, 5];
 /// The same while it promises. Payments alone are tried at each commit elsewhere.
 const PROMISING: [usize; 6] = [1, 2, 3, 5, 8, 13];
 
-/// Pays once, with a wallet that dies at the n-th commit; whether it did die.
-async fn pay(anna: &Person, (place, n): (&str, usize), body: &Value) -> bool {
+/// Pays once, with a wallet that dies at the n-th commit; whether it did die. Ben is owed so much then, and knows it.
+async fn pay(
+    (anna, ben): (&Person, &Person),
+    (place, n): (&str, usize),
+    body: &Value,
+    owed: i64,
+) -> bool {
     let key = format!("{place}-{n}-{}", body["memo"].as_str().unwrap_or("x"));
     let folder = tempfile::tempdir().unwrap();
     let armed = folder.path().join("armed");
@@ -52,6 +57,8 @@ async fn pay(anna: &Person, (place, n): (&str, usize), body: &Value) -> bool {
     }
     let again = serve.once(&key, "/v0/payments", body).await.unwrap();
     assert_eq!(again.ok().unwrap(), paid);
+    // The answer says that it is signed; Ben hears of it as long as the wallet runs, even if the one that died had its homeserver locked.
+    until_owed(ben, anna, BREAD, owed).await.unwrap();
     serve.stop().await.unwrap();
     died
 }
@@ -68,9 +75,8 @@ async fn whoever_asks_again_after_a_death_has_paid_once() {
     for place in ["before_commit", "after_commit"] {
         for n in GIVING {
             let body = json!({ "to": "ben", "amount": "1.00 BREAD/2", "memo": "d" });
-            let died = pay(&anna, (place, n), &body).await;
             owed += 100;
-            until_owed(&ben, &anna, BREAD, owed).await.unwrap();
+            let died = pay((&anna, &ben), (place, n), &body, owed).await;
             direct += usize::from(died);
             if !died {
                 break;
@@ -78,9 +84,8 @@ async fn whoever_asks_again_after_a_death_has_paid_once() {
         }
         for n in PROMISING {
             let (link, _) = invoice(&ben, "2.00 BREAD/2", "again").await.unwrap();
-            let died = pay(&anna, (place, n), &json!({ "to": link })).await;
             owed += 200;
-            until_owed(&ben, &anna, BREAD, owed).await.unwrap();
+            let died = pay((&anna, &ben), (place, n), &json!({ "to": link }), owed).await;
             promised += usize::from(died);
             if !died {
                 break;
