@@ -45,7 +45,8 @@ async fn until_net(serve: &Serve, friend: &Person, wanted: impl Fn(&Value) -> bo
 
 /// What `serve`'s user is owed by `friend`.
 async fn owed(serve: &Serve, friend: &Person, net: i64) {
-    until_net(serve, friend, |row| row["net"] == net.to_string()).await;
+    let net = net.to_string();
+    until_net(serve, friend, |row| row["net"] == net.as_str()).await;
 }
 
 async fn strangers_stay_out(anna: &Serve) {

@@ -198,7 +198,7 @@ async fn a_bearer_that_was_replaced_meanwhile_is_renewed_and_the_write_done() {
         let reader = Reader::new(world.sdk().unwrap().client().clone());
         let (user, app) = (root.user_key(), AppId::atomicity());
         for round in 0..10 {
-            let method = MethodId::new(&format!("btc-lightning-test{round}")).unwrap();
+            let method = MethodId::new(format!("btc-lightning-test{round}")).unwrap();
             let payload = Payload::new("lno1").unwrap();
             publisher.publish(&method, &payload).await.unwrap();
             let read = reader.get(&user, &app, &method).await.unwrap();
