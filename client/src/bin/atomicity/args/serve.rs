@@ -20,7 +20,7 @@ pub struct Serve {
     /// A name under which this is reached, such as wallet.lan; again for more
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
-    /// A web page that may call this, such as https://shop.example; again for more [default: none]
+    /// A web page that may call this, such as `https://shop.example`; again for more [default: none]
     #[arg(long, value_name = "URL")]
     pub allow_origin: Vec<String>,
     /// How often to look at friends' files [default: as configured, 30 s]

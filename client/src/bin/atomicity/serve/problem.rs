@@ -21,7 +21,8 @@ pub struct Problem {
     #[schema(example = "https://atomicity.invalid/problems/limit_exceeded")]
     pub kind: String,
     /// The HTTP status in words.
-    pub title: String,
+    #[schema(value_type = String)]
+    pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// What happened, for people.
@@ -31,11 +32,12 @@ pub struct Problem {
     pub code: String,
     /// What to do about it, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub hint: Option<Box<str>>,
     /// With `limit_exceeded`: what could be paid, and why not more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub limit: Option<Value>,
+    pub limit: Option<Box<Value>>,
 }
 
 /// The answer to a request.
@@ -46,7 +48,7 @@ impl Problem {
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
         Self {
             kind: format!("https://atomicity.invalid/problems/{code}"),
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            title: status.canonical_reason().unwrap_or("Error").into(),
             status: status.as_u16(),
             detail: detail.into(),
             code: code.to_owned(),
@@ -57,7 +59,7 @@ impl Problem {
 
     /// With words about what to do.
     pub fn with_hint(mut self, hint: &str) -> Self {
-        self.hint = Some(hint.to_owned());
+        self.hint = Some(hint.into());
         self
     }
 
@@ -102,10 +104,10 @@ impl From<&ClientError> for Problem {
         let mut problem = Self::new(status(error), error.code(), error.to_string());
         problem.hint = match error {
             // There is no terminal here, and what `serve` was given is not used for it.
-            ClientError::PassphraseNeeded => Some("send it as `passphrase`".to_owned()),
-            _ => error.hint(),
+            ClientError::PassphraseNeeded => Some("send it as `passphrase`".into()),
+            _ => error.hint().map(Into::into),
         };
-        problem.limit = value.get_mut("limit").map(Value::take);
+        problem.limit = value.get_mut("limit").map(|limit| Box::new(limit.take()));
         problem
     }
 }
