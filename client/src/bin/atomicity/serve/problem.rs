@@ -146,7 +146,7 @@ mod tests {
             (problem.status, problem.code.as_str()),
             (404, "unknown_friend")
         );
-        assert_eq!(problem.hint, error.hint());
+        assert_eq!(problem.hint.as_deref(), error.hint().as_deref());
         assert!(problem.kind.ends_with("/unknown_friend"));
         let usage = Problem::from(ClientError::Usage("no".to_owned()));
         assert_eq!((usage.status, usage.code.as_str()), (400, "usage"));
