@@ -8,6 +8,7 @@
 
 mod accounts;
 mod adverts;
+mod approvals;
 pub mod books;
 pub mod change;
 mod collect;
@@ -18,6 +19,7 @@ pub mod files;
 mod hanging;
 pub mod http;
 pub mod intake;
+mod issue;
 pub mod keeper;
 pub mod keys;
 pub mod logs;
@@ -31,6 +33,7 @@ pub mod queue;
 pub mod settings;
 pub mod store;
 pub mod told;
+mod turns;
 mod words;
 
 use std::collections::{BTreeSet, HashMap};
@@ -39,7 +42,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use atomicity_ledger::record::Profile;
 use atomicity_ledger::seal::{Agreement, EncryptionKey, KeyId};
-use atomicity_ledger::{RecordHash, Signed, SignerKey, UserKey};
+use atomicity_ledger::{LedgerError, RecordHash, Signed, SignerKey, UserKey};
+use tokio::sync::Notify;
 
 use self::books::Books;
 use self::config::AgentConfig;
@@ -76,6 +80,7 @@ struct Inner {
     hub: Hub,
     logs: Logs,
     heard: Heard,
+    turns: Notify,
     mark: Mark,
     metrics: AgentMetrics,
 }
@@ -109,6 +114,7 @@ impl Agent {
             hub: Hub::new(inbox, metrics.clone()),
             logs: Logs::new(policies)?,
             heard: Heard::default(),
+            turns: Notify::new(),
             mark: Mark::new(data_dir),
             metrics: AgentMetrics::new(metrics)?,
         })))
@@ -171,6 +177,11 @@ impl Agent {
     /// When friends were last heard to vouch for somebody.
     fn heard(&self) -> &Heard {
         &self.0.heard
+    }
+
+    /// Rings when something of what recurs may be due.
+    fn turns(&self) -> &Notify {
+        &self.0.turns
     }
 
     /// The mark against a database that was restored.
@@ -278,7 +289,7 @@ pub fn peer_keys(
     peer: &UserKey,
     profile: Option<&str>,
 ) -> Result<Vec<(KeyId, EncryptionKey)>, PluginError> {
-    let internal = |error: atomicity_ledger::LedgerError| PluginError::Internal(error.to_string());
+    let internal = |error: LedgerError| PluginError::Internal(error.to_string());
     let Some(jws) = profile else {
         let key = EncryptionKey::of_root(peer).map_err(internal)?;
         return Ok(vec![(KeyId::ROOT, key)]);
@@ -288,7 +299,7 @@ pub fn peer_keys(
     Ok(keys.map(|entry| (entry.n, entry.key)).collect())
 }
 
-/// The agreements under which `peer` writes to the keeper's user.
+/// The agreements under which `peer` writes to the keeper's user, and answers the agent.
 ///
 /// # Errors
 /// [`PluginError::Internal`].
@@ -298,7 +309,7 @@ pub fn agreements(
     profile: Option<&str>,
 ) -> Result<Vec<Agreement>, PluginError> {
     let mut found = Vec::new();
-    for secret in &keeper.secrets {
+    for secret in keeper.secrets.iter().chain([&keeper.reply]) {
         for (id, key) in peer_keys(peer, profile)?.iter().take(PEER_KEYS) {
             let agreement = Agreement::incoming(&keeper.owner, secret, peer, key, *id)
                 .map_err(|error| PluginError::Internal(error.to_string()))?;
@@ -306,6 +317,14 @@ pub fn agreements(
         }
     }
     Ok(found)
+}
+
+/// What the rules of the books say no to.
+fn refused(error: &LedgerError) -> PluginError {
+    PluginError::Refused {
+        code: error.code(),
+        detail: error.to_string(),
+    }
 }
 
 /// A key as the database has it.

@@ -5,10 +5,12 @@ mod support;
 
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::record::{
-    ClaimRef, Endpoint, Endpoints, Every, Goal, LIGHTNING_INVOICE, Part, PartAnswer, PartReason,
-    PartSaid, PaymentRequest, Pays, Period, RequestState, SettleReason, Settlement,
-    SettlementAnswer, SettlementSaid, SettlementWithdrawal, Spend, SpendTo, Target,
+    ClaimRef, Endpoint, Endpoints, Every, Goal, Inbox, LIGHTNING_INVOICE, Part, PartAnswer,
+    PartReason, PartSaid, PaymentRequest, Pays, Period, ReplyTo, RequestState, SettleReason,
+    Settlement, SettlementAnswer, SettlementSaid, SettlementWithdrawal, Spend, SpendTo, Target,
+    turn_part,
 };
+use atomicity_ledger::seal::{EncryptionSecret, KeyId};
 use atomicity_ledger::{
     Amount, AnyRecord, Decimal, Epoch, Keypair, Record, RecordHash, RecordId, Seq, Serial, Signed,
     Timestamp, UserKey,
@@ -231,6 +233,17 @@ fn a_request() -> impl Strategy<Value = PaymentRequest> {
     )
 }
 
+fn a_reply() -> impl Strategy<Value = ReplyTo> {
+    let address = option::of("https://[a-z]{1,20}\\.example(:[1-9][0-9]{0,3})?");
+    (any::<[u8; 32]>(), 1..=255u8, address).prop_map(|(secret, plugin, url)| ReplyTo {
+        key: EncryptionSecret::new(KeyId::REPLY, secret).public(),
+        inbox: Inbox {
+            plugin: user(&[plugin; 32]),
+            url: url.map(|url| url.parse().unwrap()),
+        },
+    })
+}
+
 fn a_part_answer() -> impl Strategy<Value = PartAnswer> {
     let granted = (an_amount(), a_time(), option::of(a_hash()), some_targets()).prop_map(
         |(amount, until, invoice, targets)| PartSaid::Granted {
@@ -243,6 +256,9 @@ fn a_part_answer() -> impl Strategy<Value = PartAnswer> {
     let refused = proptest::sample::select(vec![
         PartReason::Full,
         PartReason::Closed,
+        PartReason::Paid,
+        PartReason::Ended,
+        PartReason::NotDirect,
         PartReason::Expired,
         PartReason::TooSmall,
         PartReason::TooLarge,
@@ -340,12 +356,30 @@ proptest! {
     fn any_part_and_its_answer_come_back(
         (id, request, amount) in (an_id(), a_hash(), an_amount()),
         turn in option::of(any::<u32>()),
+        reply in option::of(a_reply()),
         at in a_time(),
         answer in a_part_answer(),
     ) {
         let (from, to) = (user(&MILKMAN), user(&BAKER));
-        comes_back(&Part { v: Version, id, request, from, to, amount, turn, at });
+        comes_back(&Part { v: Version, id, request, from, to, amount, turn, reply, at });
         comes_back(&answer);
+    }
+
+    #[test]
+    fn the_name_of_a_turn_tells_request_payer_turn_and_attempt_apart(
+        one in (a_hash(), 1..9u8, any::<u32>(), any::<u32>()),
+        other in (a_hash(), 1..9u8, any::<u32>(), any::<u32>()),
+    ) {
+        let name = |(request, payer, turn, attempt): &(RecordHash, u8, u32, u32)| {
+            turn_part(request, &user(&[*payer; 32]), *turn, *attempt)
+        };
+        prop_assert_eq!(name(&one) == name(&other), one == other);
+        for attempt in [0, 1, u32::MAX] {
+            let next = (one.0, one.1, one.2, attempt);
+            prop_assert_eq!(name(&one) == name(&next), one.3 == attempt);
+            let turned = (one.0, one.1, one.3, one.2);
+            prop_assert_eq!(name(&one) == name(&turned), one.2 == one.3);
+        }
     }
 
     #[test]

@@ -199,6 +199,7 @@ impl NetError {
 
 /// The codes that a plugin may answer with. Anything else is reported as [`NetError::HttpStatus`], so that codes stay a closed set.
 const SERVICE_CODES: &[&str] = &[
+    "above_ceiling",
     "account_day_limit_exceeded",
     "account_limit_exceeded",
     "account_moved",
@@ -206,6 +207,8 @@ const SERVICE_CODES: &[&str] = &[
     "account_unknown",
     "agent_stopped",
     "agent_unknown",
+    "approval_malformed",
+    "approval_unknown",
     "asset_unknown",
     "authority_expired",
     "authority_not_yet_valid",
@@ -232,6 +235,7 @@ const SERVICE_CODES: &[&str] = &[
     "fee_too_high",
     "foreign_channel",
     "gave_up",
+    "hash_malformed",
     "id_malformed",
     "id_reused",
     "internal",
@@ -257,6 +261,7 @@ const SERVICE_CODES: &[&str] = &[
     "no_snapshot",
     "not_a_local_user",
     "not_an_account",
+    "not_asked",
     "not_authorized",
     "not_in_log",
     "not_releasable",
@@ -284,6 +289,7 @@ const SERVICE_CODES: &[&str] = &[
     "rate_limited",
     "record_too_large",
     "report_invalid",
+    "request_expired",
     "request_timeout",
     "request_unknown",
     "returned_already",
@@ -309,6 +315,7 @@ const SERVICE_CODES: &[&str] = &[
     "tile_unknown",
     "too_many_accounts",
     "too_many_agents",
+    "too_many_approvals",
     "too_many_ids",
     "too_many_notes",
     "too_many_pairs",

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod agent;
+mod approvals;
 mod inbox;
 
 use std::fmt;
@@ -30,6 +31,7 @@ pub use agent::{
     AgentEvent, AgentExchange, AgentOrder, AgentPair, AgentPeer, AgentSettings, AgentView, FileKey,
     Journal, Signature,
 };
+pub(crate) use approvals::AgentTurn;
 pub use inbox::{InboxEvent, InboxItem, InboxPage, InboxStream};
 
 /// The largest envelope that is sent: a record of 64 KiB, sealed and encoded, with its frame.

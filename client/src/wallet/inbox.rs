@@ -14,6 +14,7 @@ use crate::error::ClientError;
 use crate::net::plugin::{InboxItem, PluginClient};
 use crate::store::contacts::{self, Contact, ContactStatus};
 use crate::store::history::{self, HistoryItem};
+use crate::store::pairs::agent::{self, AgentStage};
 use crate::store::{inbox, rules};
 
 /// Envelopes that are read at once.
@@ -107,7 +108,8 @@ impl Wallet {
         Ok(())
     }
 
-    /// Whether an envelope is the agent's to take: it came under the tag of a friend whose books are there. It is left where it lies.
+    /// Whether an envelope is the agent's to take: it came under the tag of a friend whose books are there, or under one that only the
+    /// agent knows, for an answer to what it asked. It is left where it lies.
     pub(crate) async fn is_for_agent(&self, item: &InboxItem) -> Result<bool, ClientError> {
         let Ok(envelope) = Envelope::from_json(item.envelope.to_string().as_bytes()) else {
             return Ok(false);
@@ -115,10 +117,15 @@ impl Wallet {
         let Route::Known(tag) = envelope.route() else {
             return Ok(false);
         };
-        match self.directory().await?.agreement(tag) {
-            Some(agreement) => self.is_with_agent(agreement.from()).await,
-            None => Ok(false),
+        for _ in 0..2 {
+            if let Some(agreement) = self.directory().await?.agreement(tag) {
+                return self.is_with_agent(agreement.from()).await;
+            }
+            // Another process may have added a friend since the directory was made.
+            self.forget_directory();
         }
+        let pairs = agent::pairs(&mut *self.store().read().await?).await?;
+        Ok(pairs.iter().any(|pair| pair.stage != AgentStage::Wanted))
     }
 
     /// Applies one envelope, and says whose it was. Only what stops the wallet itself is an error: an envelope that is void is

@@ -119,9 +119,9 @@ pub use profile::PublishedProfile;
 pub use promise::{DEFAULT_DEADLINE, Hangs, MadePromise, PromiseTerms, PromiseView, standing_name};
 pub use recover::{Recovered, RecoveredFriend};
 pub use requests::{
-    ApprovalView, CallRule, CallWhen, CallWho, PART_PATIENCE, PayingStage, REQUEST_HOLD,
-    REQUEST_STANDS, RequestFault, RequestPart, RequestProgress, RequestReceipt, RequestRole,
-    RequestTerms, RequestView,
+    ApprovalPlace, ApprovalView, CallRule, CallWhen, CallWho, PART_PATIENCE, PayingStage,
+    REQUEST_HOLD, REQUEST_STANDS, RequestFault, RequestPart, RequestProgress, RequestReceipt,
+    RequestRole, RequestTerms, RequestView,
 };
 pub use root::RootKey;
 pub use rules::{GrantView, RuleView, Trial, TriedRule};

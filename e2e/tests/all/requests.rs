@@ -1,5 +1,6 @@
 //! Requests to be paid, on real parts: a bill that many fill, what recurs, what was promised and never paid, and wallets that die.
 
+mod agent;
 mod calls;
 
 use anyhow::{Context, ensure};

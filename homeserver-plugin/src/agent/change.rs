@@ -15,7 +15,7 @@ use super::hanging::{self, Hanging};
 use super::keeper::{Keeper, Leave};
 use super::numbers::Reserved;
 use super::settings::PeerSettings;
-use super::store::{self, EventRow, InvoiceRow, JournalRow, SavedPair, SpendRow};
+use super::store::{self, EventRow, InvoiceRow, JournalRow, SavedPair, SpendRow, TurnRow};
 use super::{Agent, publish, told};
 use crate::clock;
 use crate::error::PluginError;
@@ -272,6 +272,27 @@ impl Change {
             kind: "spend",
             body: body.to_string(),
         });
+    }
+
+    /// Notes how far a turn of what recurs is.
+    pub fn tell_of_turn(
+        &mut self,
+        payee: UserKey,
+        request: &RecordHash,
+        unit: &str,
+        turn: &TurnRow,
+    ) {
+        let body = serde_json::json!({
+            "request": request, "turn": turn.turn, "id": turn.id, "unit": unit,
+            "amount": turn.amount.to_string(), "state": turn.state, "reason": turn.reason,
+        });
+        self.tell(payee, "turn", body);
+    }
+
+    /// Notes that nothing more is paid of a request.
+    pub fn tell_of_approval(&mut self, payee: UserKey, request: &RecordHash, why: &str) {
+        let body = serde_json::json!({"request": request, "state": "ended", "why": why});
+        self.tell(payee, "approval", body);
     }
 
     /// Notes what happened to the books towards `peer`.

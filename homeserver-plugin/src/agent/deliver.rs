@@ -175,15 +175,8 @@ async fn send(
     let keys = peer_keys(peer, profile)?;
     let (id, key) = keys.first().ok_or(Obstacle::NoInbox)?;
     let agreement = Agreement::outgoing(&keeper.owner, secret, peer, key, *id).map_err(internal)?;
-    let ours = state.keypair.public_key().z32();
     let mut last = Obstacle::NoInbox;
-    for inbox in &decoded.record().inboxes {
-        let to = if inbox.plugin.to_string() == ours {
-            To::Here
-        } else {
-            let url = inbox.url.as_ref().and_then(|url| url.as_str().parse().ok());
-            To::There(inbox.plugin, url)
-        };
+    for to in inboxes(state, decoded.record()) {
         let stranger = |parcel: &Parcel| {
             seal_stranger(peer, key, *id, rand::random(), parcel).map_err(internal)
         };
@@ -193,6 +186,57 @@ async fn send(
         }
     }
     Err(last)
+}
+
+/// Leaves records for somebody's wallet, whoever keeps their books: sealed as by a stranger. Nothing is kept here: who wants it to arrive
+/// asks again.
+///
+/// # Errors
+/// `not_delivered` if no inbox of theirs took it; [`PluginError::Internal`].
+pub(super) async fn letter(
+    state: &AppState,
+    (from, to): (&UserKey, &UserKey),
+    profile: &str,
+    records: Vec<String>,
+) -> Result<(), PluginError> {
+    let internal = |error: atomicity_ledger::LedgerError| PluginError::Internal(error.to_string());
+    let decoded: Signed<Profile> = Signed::decode(profile).map_err(internal)?;
+    let keys = peer_keys(to, Some(profile))?;
+    let mut wait = None;
+    let keys = keys.first();
+    for inbox in inboxes(state, decoded.record()) {
+        let Some((id, key)) = keys else { break };
+        let mut posted = Ok(());
+        for parcel in Parcel::split(*from, records.clone()).map_err(internal)? {
+            let envelope = seal_stranger(to, key, *id, rand::random(), &parcel);
+            let envelope = envelope.map_err(internal)?;
+            if posted.is_ok() {
+                posted = post(state, &inbox, (from, to), &envelope).await;
+            }
+        }
+        match posted {
+            Ok(()) => return Ok(()),
+            Err(Refusal::Other(Obstacle::Failed(asked))) => wait = asked,
+            Err(_) => {}
+        }
+    }
+    Err(PluginError::Unavailable {
+        code: "not_delivered",
+        detail: "no inbox of theirs took it",
+        retry_after: wait.unwrap_or(PAUSE),
+    })
+}
+
+/// The inboxes that a profile names.
+fn inboxes<'a>(state: &AppState, profile: &'a Profile) -> impl Iterator<Item = To> + use<'a> {
+    let ours = state.keypair.public_key().z32();
+    profile.inboxes.iter().map(move |inbox| {
+        if inbox.plugin.to_string() == ours {
+            return To::Here;
+        }
+        let url = inbox.url.as_ref().and_then(|url| url.as_str().parse().ok());
+        To::There(inbox.plugin, url)
+    })
 }
 
 /// Where an inbox is.
@@ -211,11 +255,12 @@ async fn post_all(
     parcels: &[Parcel],
 ) -> Result<(), Obstacle> {
     let internal = |error: atomicity_ledger::LedgerError| PluginError::Internal(error.to_string());
+    let parties = (agreement.from(), agreement.to());
     for parcel in parcels {
         let known = seal_known(agreement, rand::random(), parcel).map_err(internal)?;
-        let posted = match post(state, to, agreement, &known).await {
+        let posted = match post(state, to, parties, &known).await {
             // They don't know the user yet, or not by these keys.
-            Err(Refusal::TagUnknown) => post(state, to, agreement, &stranger(parcel)?).await,
+            Err(Refusal::TagUnknown) => post(state, to, parties, &stranger(parcel)?).await,
             other => other,
         };
         match posted {
@@ -245,29 +290,33 @@ impl From<PluginError> for Refusal {
 async fn post(
     state: &AppState,
     to: &To,
-    agreement: &Agreement,
+    parties: (&UserKey, &UserKey),
     envelope: &Envelope,
 ) -> Result<(), Refusal> {
     let body = envelope
         .to_json()
         .map_err(|error| PluginError::Internal(error.to_string()))?;
     match to {
-        To::Here => post_here(state, agreement, &body).await.map(|_| ()),
-        To::There(plugin, url) => post_there(state, plugin, url.as_ref(), agreement, &body).await,
+        To::Here => post_here(state, parties, &body).await.map(|_| ()),
+        To::There(plugin, url) => post_there(state, plugin, url.as_ref(), parties.1, &body).await,
     }
 }
 
 /// Straight into the inbox, by the same checks as if it had come over the network.
-async fn post_here(state: &AppState, agreement: &Agreement, body: &str) -> Result<Posted, Refusal> {
-    let checked = envelope::read(body.as_bytes(), agreement.to())?;
-    let owner = *agreement.to().as_bytes();
+async fn post_here(
+    state: &AppState,
+    (from, to): (&UserKey, &UserKey),
+    body: &str,
+) -> Result<Posted, Refusal> {
+    let checked = envelope::read(body.as_bytes(), to)?;
+    let owner = *to.as_bytes();
     let (known, source) = match checked.sender {
         Sender::Known(tag) => {
             state.limits.tag(&owner, &tag)?;
             (true, tag)
         }
         // A user of ours has no address: their own key, hidden, stands for it.
-        Sender::Stranger => (false, hide(state, agreement.from())),
+        Sender::Stranger => (false, hide(state, from)),
     };
     let candidate = Candidate {
         owner,
@@ -292,7 +341,7 @@ async fn post_there(
     state: &AppState,
     plugin: &UserKey,
     url: Option<&Url>,
-    agreement: &Agreement,
+    to: &UserKey,
     body: &str,
 ) -> Result<(), Refusal> {
     let by_key: Option<Url> = format!("https://{plugin}/").parse().ok();
@@ -302,7 +351,7 @@ async fn post_there(
         target.set_path(&format!(
             "{}/v0/inbox/{}",
             base.path().trim_end_matches('/'),
-            agreement.to()
+            to
         ));
         let call = Call {
             url: &target,

@@ -13,7 +13,7 @@ use super::queue::{PairKey, Queue};
 use super::store::AgentRow;
 use super::{
     Agent, agreements, change, deliver, files, intake, keys, logs, lookup, mark, publish, store,
-    words,
+    turns, words,
 };
 use crate::clock;
 use crate::db::envelopes;
@@ -227,6 +227,7 @@ pub fn revive(state: &AppState, row: &AgentRow) -> Result<Keeper, PluginError> {
         owner: row.owner,
         pen: opened.pen()?,
         secrets: opened.secrets()?,
+        reply: opened.reply()?,
         authority: row.authority.clone().ok_or_else(missing)?,
         storage: row.storage.clone(),
         until: atomicity_ledger::Timestamp::saturating_from_millis(until),
@@ -386,6 +387,10 @@ async fn run_sweeper(state: AppState, agent: Agent) {
         if let Err(error) = store::wipe_idle(&state.pool, now).await {
             tracing::warn!(%error, "keys of stopped agents were not wiped; tried again later");
         }
+        if let Err(error) = store::forget_approvals(&state.pool, before(config.journal_days)).await
+        {
+            tracing::warn!(%error, "old approvals were not cleared away; tried again later");
+        }
         let spends = store::forget_spends(&state.pool, before(config.journal_days), now);
         if let Err(error) = spends.await {
             tracing::warn!(%error, "old spends were not cleared away; tried again later");
@@ -408,6 +413,7 @@ pub fn spawn(state: &AppState, agent: &Agent, tasks: &mut JoinSet<()>) {
     tasks.spawn(run_sweeper(state.clone(), agent.clone()));
     tasks.spawn(lookup::run(state.clone(), agent.clone()));
     tasks.spawn(logs::run(state.clone(), agent.clone()));
+    tasks.spawn(turns::run(state.clone(), agent.clone()));
     tasks.spawn(words::run(state.clone(), agent.clone()));
     tasks.spawn(mark::run(state.clone(), agent.clone()));
     tasks.spawn(publish::run(state.clone(), agent.clone()));

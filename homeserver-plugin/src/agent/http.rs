@@ -1,6 +1,7 @@
 //! The routes of the agent. All need the user's session, but those on which the keys of payment accounts ask.
 
 mod accounts;
+mod approvals;
 mod ask;
 mod endpoints;
 mod events;
@@ -13,7 +14,7 @@ use atomicity_ledger::{LedgerError, UserKey};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Agent;
+use super::{Agent, refused};
 use crate::error::PluginError;
 use crate::http::bounded;
 use crate::state::AppState;
@@ -43,6 +44,8 @@ pub fn routes(
         .routes(routes!(ask::line))
         .routes(routes!(invoices::list, invoices::create))
         .routes(routes!(invoices::one, invoices::withdraw))
+        .routes(routes!(approvals::list))
+        .routes(routes!(approvals::turns))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::revoke))
         .routes(routes!(accounts::spends))
@@ -55,10 +58,12 @@ pub fn routes(
     let invoices = OpenApiRouter::new().routes(routes!(invoices::hand_over));
     let endpoints = OpenApiRouter::new().routes(routes!(endpoints::tell));
     let accounts = OpenApiRouter::new().routes(routes!(accounts::put));
+    let approvals = OpenApiRouter::new().routes(routes!(approvals::put, approvals::revoke));
     let spends = OpenApiRouter::new().routes(routes!(spends::spend));
     let large = large
         .merge(bounded(accounts, RECORD_BODY, "body_too_large"))
         .merge(bounded(endpoints, RECORD_BODY, "body_too_large"))
+        .merge(bounded(approvals, RECORD_BODY, "body_too_large"))
         .merge(bounded(spends, RECORD_BODY, "body_too_large"))
         .merge(bounded(invoices, RECORD_BODY, "body_too_large"))
         .merge(bounded(user, USER_BODY, "body_too_large"))
@@ -73,14 +78,6 @@ fn agent(state: &AppState) -> Result<&Agent, PluginError> {
         .agent
         .as_ref()
         .ok_or_else(|| PluginError::Internal("there is no agent".to_owned()))
-}
-
-/// What the rules of the books say no to.
-fn refused(error: &LedgerError) -> PluginError {
-    PluginError::Refused {
-        code: error.code(),
-        detail: error.to_string(),
-    }
 }
 
 fn bad(code: &'static str, detail: impl Into<String>) -> PluginError {

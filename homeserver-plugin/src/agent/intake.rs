@@ -6,9 +6,11 @@ use std::sync::Arc;
 use atomicity_ledger::hop::Context;
 use atomicity_ledger::jws::peek_typ;
 use atomicity_ledger::pair::{Event, KnownLogs, Outcome, PendingReason};
-use atomicity_ledger::record::Profile;
+use atomicity_ledger::record::{Invoice, PartAnswer, Profile};
 use atomicity_ledger::seal::{Envelope, Route, open_known};
-use atomicity_ledger::{AnyRecord, LedgerError, Record as _, RecordHash, SignerKey, UserKey};
+use atomicity_ledger::{
+    AnyRecord, LedgerError, Record as _, RecordHash, Signed, SignerKey, UserKey,
+};
 use serde_json::json;
 
 use super::change::{Change, Loaded};
@@ -16,7 +18,7 @@ use super::engine::Work;
 use super::keeper::Keeper;
 use super::logs::{self, Decision};
 use super::store::{self, Held};
-use super::{Agent, agreements, lookup, onward, told};
+use super::{Agent, agreements, lookup, onward, told, turns};
 use crate::error::PluginError;
 use crate::state::AppState;
 
@@ -44,6 +46,9 @@ struct After {
     /// Checkpoints that the peer relied on.
     views: Vec<String>,
     new_tags: Option<Vec<atomicity_ledger::seal::Agreement>>,
+    /// What the peer answered to what the agent asked of requests.
+    answers: Vec<Signed<PartAnswer>>,
+    answered: bool,
 }
 
 /// What became of one record.
@@ -202,6 +207,9 @@ impl After {
         if let Some(tags) = self.new_tags {
             agent.set_tags(&owner, &peer, tags);
         }
+        if self.answered {
+            agent.turns().notify_one();
+        }
         if self.waits_for_logs {
             agent.logs().wait((owner, peer));
         }
@@ -348,6 +356,12 @@ impl Intake<'_> {
         if kind == Profile::TYP {
             return self.take_profile(jws);
         }
+        // An invoice that comes with an answer is for a wallet to pay.
+        if kind == PartAnswer::TYP || kind == Invoice::TYP {
+            let parties = (self.peer, self.change.keeper.owner);
+            self.after.answers.extend(turns::answer(jws, parties));
+            return Ok(self.count("applied"));
+        }
         let record = match AnyRecord::decode(jws) {
             Ok(record) => record,
             Err(error) => return Ok(self.refuse(&kind, &error)),
@@ -491,6 +505,11 @@ impl Intake<'_> {
             let profile = self.loaded()?.profile.clone();
             let profile = profile.as_deref().map(|jws| (jws, at));
             store::put_profile(self.change.tx(), &owner, &peer, profile, &tags).await?;
+        }
+        for answer in std::mem::take(&mut self.after.answers) {
+            let (tx, part) = (self.change.tx(), answer.record().part);
+            let new = store::answer_turn(tx, &owner, &peer, &part, answer.jws()).await?;
+            self.after.answered |= new;
         }
         self.after.peer = Some(peer);
         Ok(self.after)

@@ -22,6 +22,8 @@ pub struct Keeper {
     pub pen: Keypair,
     /// The user's file keys, the current one first.
     pub secrets: Vec<EncryptionSecret>,
+    /// What answers to the agent are sealed to.
+    pub reply: EncryptionSecret,
     /// The root's word.
     pub credentials: Credentials,
     /// Its compact form.
@@ -49,6 +51,8 @@ pub struct KeeperParts {
     pub pen: Keypair,
     /// The user's file keys.
     pub secrets: Vec<EncryptionSecret>,
+    /// What answers to the agent are sealed to.
+    pub reply: EncryptionSecret,
     /// The root's word.
     pub authority: String,
     /// A grant to write channel files.
@@ -71,6 +75,7 @@ impl Keeper {
             owner: parts.owner,
             pen: parts.pen,
             secrets: parts.secrets,
+            reply: parts.reply,
             credentials,
             authority: parts.authority,
             may_advertise: parts.storage.as_deref().is_some_and(covers_adverts),

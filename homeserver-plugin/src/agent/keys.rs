@@ -30,21 +30,33 @@ pub struct FileKey {
 pub struct AgentKeys {
     /// The signing key, 32 bytes in base64url.
     pub signing: Zeroizing<String>,
+    /// The key that answers to the agent are sealed to, 32 bytes in base64url.
+    pub reply: Zeroizing<String>,
     /// The user's file keys, the current one first.
     pub encryption: Vec<FileKey>,
 }
 
 impl AgentKeys {
-    /// Draws a signing key.
+    /// Draws a signing key, and one for answers.
     #[must_use]
     pub fn draw(encryption: Vec<FileKey>) -> Self {
-        use base64::Engine as _;
-        let secret = Zeroizing::new(rand::random::<[u8; 32]>());
-        let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(*secret);
         Self {
-            signing: Zeroizing::new(text),
+            signing: draw_secret(),
+            reply: draw_secret(),
             encryption,
         }
+    }
+
+    /// What answers to the agent are sealed to.
+    ///
+    /// # Errors
+    /// [`PluginError::Internal`] if what was sealed is no key.
+    pub fn reply(&self) -> Result<EncryptionSecret, PluginError> {
+        let secret = Zeroizing::new(
+            read_32("reply", &self.reply)
+                .map_err(|_| PluginError::Internal("a sealed key is none".to_owned()))?,
+        );
+        Ok(EncryptionSecret::new(KeyId::REPLY, *secret))
     }
 
     /// The signing key.
@@ -79,6 +91,12 @@ impl AgentKeys {
         };
         self.encryption.iter().map(one).collect()
     }
+}
+
+fn draw_secret() -> Zeroizing<String> {
+    use base64::Engine as _;
+    let secret = Zeroizing::new(rand::random::<[u8; 32]>());
+    Zeroizing::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(*secret))
 }
 
 /// The key that seals the keys of one user: made of the plugin's own secret, which lies in no database.
@@ -183,9 +201,14 @@ mod tests {
             same.pen().unwrap().signer_key(),
             keys.pen().unwrap().signer_key()
         );
+        let reply = same.reply().unwrap();
+        assert_eq!(reply.public(), keys.reply().unwrap().public());
+        assert_eq!(reply.id(), KeyId::REPLY);
+        assert_ne!(keys.reply, keys.signing);
         assert!(open(&other, user(1), &sealed).is_err());
         assert!(open(&plugin, user(2), &sealed).is_err());
         let text = String::from_utf8_lossy(&sealed).into_owned();
         assert!(!text.contains(keys.signing.as_str()));
+        assert!(!text.contains(keys.reply.as_str()));
     }
 }

@@ -3,11 +3,13 @@
 mod accounts;
 mod adverts;
 mod agents;
+mod approvals;
 mod invoices;
 mod pairs;
 mod records;
 mod rules;
 mod spends;
+mod turns;
 mod waiting;
 
 use atomicity_ledger::pair::Pair;
@@ -24,6 +26,10 @@ pub use self::adverts::{AdvertRow, advert, advert_shown, adverts_due, look_at_ad
 pub use self::agents::{
     AgentRow, all, count, find, is_restored, lock, mark, put, raise_mark, set_restored, set_status,
     wipe, wipe_idle,
+};
+pub use self::approvals::{
+    ApprovalRow, approval, count_approvals, due_approvals, end_approvals_of, end_open_turn,
+    forget_approvals, list_approvals, lock_approval, put_approval,
 };
 pub use self::invoices::{
     InvoiceRow, add_invoice, invoice, invoice_of, is_collecting, late_invoices, list_invoices,
@@ -43,6 +49,9 @@ pub use self::rules::lines_by_rule;
 pub use self::spends::{
     SpendRow, Wanted, add_spend, expire_spends, forget_spends, list_spends, locked_spend,
     open_spends, put_spend, spend_of,
+};
+pub use self::turns::{
+    TurnRow, answer_turn, last_attempt, list_turns, next_turn, open_turn, put_turn,
 };
 pub use self::waiting::{
     Held, PromiseRow, bodies, change_promises, due, envelopes_waiting, held, hold, mark_seen,

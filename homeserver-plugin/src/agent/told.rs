@@ -179,6 +179,7 @@ pub fn signature(record: &AnyRecord) -> (&'static str, Option<String>, Option<i6
             let amount = r.amount.and_then(|amount| minor(amount.minor()));
             ("invoice", Some(r.unit.to_string()), amount)
         }
+        AnyRecord::Part(r) => ("part", None, minor(r.record().amount.minor())),
         AnyRecord::Advert(_) => ("advert", None, None),
         AnyRecord::Endpoints(_) => ("endpoints", None, None),
         AnyRecord::Release(r) => ("release", Some(r.record().unit.to_string()), None),

@@ -38,7 +38,7 @@ pub use delegation::{Delegation, DelegationLimit, Revocation, Scope};
 pub use endpoints::{Endpoint, Endpoints, MAX_ENDPOINTS};
 pub use invoice::{Hint, Invoice, InvoiceLog};
 pub use manifest::{MAX_RECORDS as MAX_BUNDLE_RECORDS, Manifest, ManifestEntry};
-pub use part::{Part, PartAnswer, PartReason, PartSaid};
+pub use part::{Part, PartAnswer, PartReason, PartSaid, ReplyTo, turn_part};
 pub use payment::Payment;
 pub use profile::{EncryptionKeyEntry, Inbox, Profile};
 pub use publication::{LogProof, Publication};

@@ -59,11 +59,16 @@ pub struct EncryptionKeyEntry {
     pub key: EncryptionKey,
 }
 
-fn key_out<S: Serializer>(key: &EncryptionKey, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn key_out<S: Serializer>(
+    key: &EncryptionKey,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(key)
 }
 
-fn key_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EncryptionKey, D::Error> {
+pub(super) fn key_in<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<EncryptionKey, D::Error> {
     String::deserialize(deserializer)?
         .parse()
         .map_err(serde::de::Error::custom)

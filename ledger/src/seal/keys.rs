@@ -19,6 +19,8 @@ pub struct KeyId(u32);
 impl KeyId {
     /// The X25519 form of the root key.
     pub const ROOT: Self = Self(0);
+    /// A key that stands in no profile: an agent's, for answers to what it asks.
+    pub const REPLY: Self = Self(u32::MAX);
 
     /// Takes a number.
     #[must_use]

@@ -148,7 +148,8 @@ impl Fills {
         self.cancelled = true;
     }
 
-    /// Grants a part as much as is left of what it asks for, and keeps that for it. The same part again is granted the same again.
+    /// Grants a part as much as is left of what it asks for, and keeps that for it. The same part again is granted the same again, by
+    /// whichever record it is asked for.
     ///
     /// # Errors
     /// Why nothing of it should be paid. Nothing has changed then.
@@ -156,8 +157,10 @@ impl Fills {
         if let Some(kept) = self.parts.get(&part.id) {
             let same = kept.payer == Some(part.from) && kept.turn == part.turn;
             return match kept.stage {
-                PartStage::Reserved if same => Ok(kept.amount),
-                _ => Err(PartReason::Closed),
+                _ if !same => Err(PartReason::Closed),
+                PartStage::Reserved => Ok(kept.amount),
+                PartStage::Paid => Err(PartReason::Paid),
+                PartStage::Ended => Err(PartReason::Ended),
             };
         }
         self.check(part, now)?;
@@ -190,7 +193,13 @@ impl Fills {
         let due = self.asked.turn_due(now);
         let turn_fits = match part.turn {
             None => self.asked.every.is_none(),
-            Some(turn) => due.is_some_and(|due| turn <= due) && !self.is_taken(part.from, turn),
+            Some(turn) if self.has_turn(part.from, turn, PartStage::Paid) => {
+                return Err(PartReason::Paid);
+            }
+            Some(turn) => {
+                let free = !self.has_turn(part.from, turn, PartStage::Reserved);
+                due.is_some_and(|due| turn <= due) && free
+            }
         };
         if !turn_fits {
             return Err(PartReason::WrongTurn);
@@ -206,12 +215,12 @@ impl Fills {
         Ok(())
     }
 
-    /// Whether somebody pays, or has paid, a turn.
-    fn is_taken(&self, payer: UserKey, turn: u32) -> bool {
-        let taken = |kept: &Kept| {
-            kept.payer == Some(payer) && kept.turn == Some(turn) && kept.stage != PartStage::Ended
+    /// Whether somebody has a part for a turn that has got so far.
+    fn has_turn(&self, payer: UserKey, turn: u32, stage: PartStage) -> bool {
+        let has = |kept: &Kept| {
+            kept.payer == Some(payer) && kept.turn == Some(turn) && kept.stage == stage
         };
-        self.parts.values().any(taken)
+        self.parts.values().any(has)
     }
 
     /// How much of what a part asks for there is room for.

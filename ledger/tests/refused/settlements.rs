@@ -316,6 +316,21 @@ fn parts() -> Vec<Case> {
             r#""turn":4294967296,"at":"#,
             "a turn in the far future",
         ),
+        field(
+            PART,
+            r#""at":"#,
+            &format!(
+                r#""reply":{{"key":"{0}","inbox":{{"plugin":"{0}"}}}},"at":"#,
+                "y".repeat(52)
+            ),
+            "a reply key that seals nothing",
+        ),
+        field(
+            PART,
+            r#""at":"#,
+            r#""reply":{},"at":"#,
+            "an answer that goes nowhere",
+        ),
         contradiction(
             PART_ANSWER,
             said,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use atomicity_ledger::jws::Version;
-use atomicity_ledger::record::{Every, Goal, Part, PartReason, PaymentRequest, Period};
+use atomicity_ledger::record::{Every, Goal, Part, PartReason, PaymentRequest, Period, turn_part};
 use atomicity_ledger::settle::{Fills, MAX_OPEN_PARTS_OF_ONE, PartStage};
 use atomicity_ledger::{RecordHash, RecordId, Serial};
 use proptest::prelude::*;
@@ -45,6 +45,7 @@ fn part(n: u8, payer: u8, minor: u64) -> Part {
         to: key(1).user_key(),
         amount: amount(minor),
         turn: None,
+        reply: None,
         at: at(0),
     }
 }
@@ -121,10 +122,15 @@ fn a_part_that_comes_again_is_granted_the_same_and_reserved_once() {
         Err(PartReason::Closed)
     );
     fills.paid(id(1), amount(400)).unwrap();
+    assert_eq!(fills.grant(&part(1, 2, 400), at(1)), Err(PartReason::Paid));
+    // Of what became of it nobody else is told.
     assert_eq!(
-        fills.grant(&part(1, 2, 400), at(1)),
+        fills.grant(&part(1, 3, 400), at(1)),
         Err(PartReason::Closed)
     );
+    fills.grant(&part(2, 2, 300), at(1)).unwrap();
+    fills.ended(id(2)).unwrap();
+    assert_eq!(fills.grant(&part(2, 2, 300), at(1)), Err(PartReason::Ended));
     assert_eq!(fills.part(id(1)).unwrap().0, PartStage::Paid);
 }
 
@@ -237,12 +243,48 @@ fn each_turn_of_what_recurs_is_paid_once_by_each_payer() {
     fills.grant(&turn(1, 2, 0), now).unwrap();
     assert_eq!(fills.grant(&turn(2, 2, 0), now), Err(PartReason::WrongTurn));
     fills.paid(id(1), amount(500)).unwrap();
-    assert_eq!(fills.grant(&turn(3, 2, 0), now), Err(PartReason::WrongTurn));
+    assert_eq!(fills.grant(&turn(3, 2, 0), now), Err(PartReason::Paid));
     fills.grant(&turn(4, 2, 1), now).unwrap();
     fills.grant(&turn(5, 3, 1), now).unwrap();
     let far = at(90 * DAY);
     assert_eq!(fills.grant(&turn(6, 2, 3), far), Err(PartReason::WrongTurn));
     fills.grant(&turn(6, 2, 2), far).unwrap();
+}
+
+#[test]
+fn a_turn_that_two_ask_for_under_its_name_is_granted_once() {
+    let mut request = bill(Goal::Exact(amount(500))).asked().clone();
+    request.every = Some(Every {
+        period: Period::Week,
+        from: at(0),
+        count: None,
+    });
+    let hash = RecordHash::of("a bill");
+    let mut fills = Fills::new(hash, request);
+    let payer = key(2).user_key();
+    let ask = |attempt, signed| Part {
+        id: turn_part(&hash, &payer, 0, attempt),
+        turn: Some(0),
+        at: at(signed),
+        ..part(1, 2, 500)
+    };
+    // A wallet and an agent, who don't know of each other.
+    assert_eq!(fills.grant(&ask(0, 1), at(1)).unwrap().minor(), 500);
+    assert_eq!(fills.grant(&ask(0, 2), at(2)).unwrap().minor(), 500);
+    assert_eq!(figures(&fills), (0, 500, 0));
+    assert_eq!(
+        fills.grant(&ask(1, 3), at(3)),
+        Err(PartReason::WrongTurn),
+        "it is being paid under another name"
+    );
+    fills.ended(ask(0, 1).id).unwrap();
+    assert_eq!(fills.grant(&ask(0, 4), at(4)), Err(PartReason::Ended));
+    assert_eq!(fills.grant(&ask(1, 5), at(5)).unwrap().minor(), 500);
+    fills.paid(ask(1, 5).id, amount(500)).unwrap();
+    for attempt in [1, 2] {
+        assert_eq!(fills.grant(&ask(attempt, 6), at(6)), Err(PartReason::Paid));
+    }
+    assert_eq!(figures(&fills), (500, 0, 0));
 }
 
 #[derive(Clone, Debug)]

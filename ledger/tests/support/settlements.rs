@@ -2,10 +2,11 @@
 
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::record::{
-    ClaimRef, Endpoint, Endpoints, Every, Goal, LIGHTNING_INVOICE, Part, PartAnswer, PartReason,
-    PartSaid, PaymentRequest, Pays, Period, RequestState, SettleReason, Settlement,
-    SettlementAnswer, SettlementSaid, SettlementWithdrawal, Target,
+    ClaimRef, Endpoint, Endpoints, Every, Goal, Inbox, LIGHTNING_INVOICE, Part, PartAnswer,
+    PartReason, PartSaid, PaymentRequest, Pays, Period, ReplyTo, RequestState, SettleReason,
+    Settlement, SettlementAnswer, SettlementSaid, SettlementWithdrawal, Target, turn_part,
 };
+use atomicity_ledger::seal::{EncryptionSecret, KeyId};
 use atomicity_ledger::{RecordHash, RecordId, Serial, Total};
 
 use super::{
@@ -254,11 +255,23 @@ fn parts() -> Vec<Sample> {
         to: c.baker.user_key(),
         amount: amount(300),
         turn: None,
+        reply: None,
         at: at(3000),
     };
     let turn = Part {
         turn: Some(11),
         ..part.clone()
+    };
+    let by_agent = Part {
+        id: turn_part(&turn.request, &turn.from, 11, 1),
+        reply: Some(ReplyTo {
+            key: EncryptionSecret::new(KeyId::REPLY, [0x52; 32]).public(),
+            inbox: Inbox {
+                plugin: c.baker.user_key(),
+                url: Some("https://plugin.example".parse().unwrap()),
+            },
+        }),
+        ..turn.clone()
     };
     let answer = |said| PartAnswer {
         v: Version,
@@ -282,6 +295,7 @@ fn parts() -> Vec<Sample> {
     vec![
         sample("a part of a request", MILKMAN_BOOK, part),
         sample("a turn of a request", MILKMAN_BOOK, turn),
+        sample("a turn that an agent asks for", MILKMAN_BOOK, by_agent),
         sample("a part is granted by invoice", BAKER_BOOK, answer(invoice)),
         sample("a part is granted outside", BAKER_BOOK, answer(outside)),
         sample(

@@ -10,11 +10,13 @@ use atomicity_ledger::record::{Every, Goal, Period, Target};
 use atomicity_ledger::{Amount, Memo, Money, RecordId, Timestamp, Unit, UserKey};
 use serde_json::{Value, json};
 
-use self::show::{approval_row, approval_value, part_value, text, value, words};
+use self::show::{
+    approval_row, approval_value, approved_text, part_value, revoked_text, text, value, words,
+};
 use crate::Context;
 use crate::args::{RequestCommand, RequestNew, RequestPay};
 use crate::identity::qr;
-use crate::output::{day_millis, minor_text, spinner, table, time_text};
+use crate::output::{day_millis, minor_text, spinner, table};
 use crate::pay::now_ms;
 
 pub async fn run(context: &Context, command: RequestCommand) -> Result<u8, ClientError> {
@@ -56,22 +58,17 @@ pub async fn run(context: &Context, command: RequestCommand) -> Result<u8, Clien
             let view = wallet
                 .approve_request(&request, &up_to, until, skip_missed)
                 .await?;
-            context.out.result(&approval_value(&view), || {
-                let first = match view.next_due {
-                    Some(at) if at <= now_ms() => "It is due now".to_owned(),
-                    Some(at) => format!("It is due on {}", time_text(at)),
-                    None => "Nothing of it is due any more".to_owned(),
-                };
-                format!("{first}. Leave `atomicity watch` running, or sync now and then: it is paid without asking you.")
-            });
+            context
+                .out
+                .result(&approval_value(&view), || approved_text(&view, now_ms()));
             Ok(0)
         }
         RequestCommand::Approvals => approvals(context, &wallet).await,
         RequestCommand::Revoke { request } => {
             let view = wallet.revoke_approval(&request).await?;
-            context.out.result(&approval_value(&view), || {
-                "Nothing more of it is paid without asking you.".to_owned()
-            });
+            context
+                .out
+                .result(&approval_value(&view), || revoked_text(&view));
             Ok(0)
         }
     };
@@ -254,6 +251,12 @@ async fn pay(context: &Context, wallet: &Wallet, args: &RequestPay) -> Result<u8
 }
 
 async fn approvals(context: &Context, wallet: &Wallet) -> Result<u8, ClientError> {
+    // What the agent paid of it, if it can be asked.
+    if let Err(error) = wallet.refresh_approvals().await {
+        context
+            .out
+            .warn(&format!("your agent was not asked: {error}"));
+    }
     let all = wallet.approvals().await?;
     let values: Vec<Value> = all.iter().map(approval_value).collect();
     context.out.result(&json!({ "approvals": values }), || {
@@ -261,7 +264,16 @@ async fn approvals(context: &Context, wallet: &Wallet) -> Result<u8, ClientError
             return "Nothing is paid without asking you.".to_owned();
         }
         let rows: Vec<Vec<String>> = all.iter().map(approval_row).collect();
-        let header = ["request", "to", "each time", "up to", "paid", "next", ""];
+        let header = [
+            "request",
+            "to",
+            "each time",
+            "up to",
+            "paid",
+            "by",
+            "next",
+            "",
+        ];
         table(&header, &rows)
     });
     Ok(0)

@@ -1,6 +1,7 @@
 //! Records about requests on their way: to whom they are for, and from others until they were read.
 
 use atomicity_ledger::UserKey;
+use atomicity_ledger::record::ReplyTo;
 use sqlx::SqliteConnection;
 
 use super::super::{from_sql, json_in, json_out, parse_own, to_sql};
@@ -18,6 +19,8 @@ pub(crate) struct Letter {
     /// Who is to get it, or who sent it.
     pub user: UserKey,
     pub records: Vec<String>,
+    /// Where it goes, if not to the user's wallet.
+    pub reply: Option<ReplyTo>,
     pub created_at: u64,
     /// How often it was tried.
     pub tries: u64,
@@ -30,7 +33,18 @@ pub(crate) async fn send(
     records: &[String],
     now: u64,
 ) -> Result<(), ClientError> {
-    put(conn, false, user, records, now).await
+    put(conn, false, user, None, records, now).await
+}
+
+/// Keeps a letter that is to be sent to whoever asked for a user: their wallet if `reply` says nothing else.
+pub(crate) async fn answer(
+    conn: &mut SqliteConnection,
+    user: &UserKey,
+    reply: Option<&ReplyTo>,
+    records: &[String],
+    now: u64,
+) -> Result<(), ClientError> {
+    put(conn, false, user, reply, records, now).await
 }
 
 /// Keeps a letter that came. False if too many of this user, or of all, wait already.
@@ -50,7 +64,7 @@ pub(crate) async fn take(
     if row.theirs >= MAX_OF_ONE || row.all >= MAX_IN_ALL {
         return Ok(false);
     }
-    put(conn, true, user, records, now).await?;
+    put(conn, true, user, None, records, now).await?;
     Ok(true)
 }
 
@@ -58,14 +72,17 @@ async fn put(
     conn: &mut SqliteConnection,
     incoming: bool,
     user: &UserKey,
+    reply: Option<&ReplyTo>,
     records: &[String],
     now: u64,
 ) -> Result<(), ClientError> {
     let (user, records, now) = (user.to_string(), json_out(&records)?, to_sql(now));
+    let reply = reply.map(json_out).transpose()?;
     sqlx::query!(
-        "INSERT INTO letter (incoming, user, records, created_at, next_at, tries) VALUES (?, ?, ?, ?, ?, 0)",
+        "INSERT INTO letter (incoming, user, reply, records, created_at, next_at, tries) VALUES (?, ?, ?, ?, ?, ?, 0)",
         incoming,
         user,
+        reply,
         records,
         now,
         now
@@ -84,7 +101,7 @@ pub(crate) async fn due(
 ) -> Result<Vec<Letter>, ClientError> {
     let now = to_sql(now);
     let rows = sqlx::query!(
-        r#"SELECT id AS "id!", user, records, created_at, tries FROM letter
+        r#"SELECT id AS "id!", user, reply, records, created_at, tries FROM letter
            WHERE incoming = ? AND next_at <= ? ORDER BY id LIMIT ?"#,
         incoming,
         now,
@@ -97,6 +114,10 @@ pub(crate) async fn due(
             Ok(Letter {
                 id: row.id,
                 user: parse_own(&row.user, "a user's key")?,
+                reply: row
+                    .reply
+                    .map(|text| json_in(&text, "where a letter goes"))
+                    .transpose()?,
                 records: json_in(&row.records, "a letter")?,
                 created_at: from_sql(row.created_at),
                 tries: from_sql(row.tries),

@@ -221,7 +221,7 @@ pub(crate) async fn put_part(
     sqlx::query!(
         "INSERT INTO part (request, id, record, user, amount, invoice, answer, until, stage, created_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (request, id) DO UPDATE SET invoice = excluded.invoice, answer = excluded.answer,
+         ON CONFLICT (request, id) DO UPDATE SET record = excluded.record, invoice = excluded.invoice, answer = excluded.answer,
              until = excluded.until, stage = excluded.stage",
         request,
         id,

@@ -347,6 +347,38 @@ pub(crate) async fn turns(
         .collect())
 }
 
+/// How often this user has asked for a turn of a request: the number of the next attempt.
+pub(crate) async fn attempts(
+    conn: &mut SqliteConnection,
+    request: &RecordHash,
+    turn: u32,
+) -> Result<u32, ClientError> {
+    let (request, turn) = (request.to_string(), i64::from(turn));
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "n!: i64" FROM paying WHERE request = ? AND turn = ?"#,
+        request,
+        turn
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(u32::try_from(row.n).unwrap_or(u32::MAX))
+}
+
+/// Whether something of a request is asked for, or being paid, by this wallet.
+pub(crate) async fn any_open(
+    conn: &mut SqliteConnection,
+    request: &RecordHash,
+) -> Result<bool, ClientError> {
+    let request = request.to_string();
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "n!: i64" FROM paying WHERE request = ? AND stage IN ('asked', 'granted')"#,
+        request
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.n > 0)
+}
+
 /// The parts that are not over and due to be looked at, at most `limit`.
 pub(crate) async fn due(
     conn: &mut SqliteConnection,

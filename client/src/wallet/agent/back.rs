@@ -15,6 +15,7 @@ use crate::error::ClientError;
 use crate::net::plugin::PluginClient;
 use crate::store::contacts::{self, Contact};
 use crate::store::pairs::agent::{self, AgentPairRow, AgentRow, AgentStage};
+use crate::store::requests::approvals;
 use crate::store::{forwarding, json_out, settings};
 
 /// By whose word books came back.
@@ -67,6 +68,9 @@ impl Wallet {
         let pairs = agent::pairs(&mut *self.store().read().await?).await?;
         let stays = |pair: &AgentPairRow| !friends.is_empty() && !friends.contains(&pair.user);
         let with_agent = |pair: &&AgentPairRow| pair.stage != AgentStage::Wanted;
+        // First: what the agent pays over these books must be known here before this wallet goes on with it.
+        self.take_approvals_back(|payee| friends.is_empty() || friends.contains(payee))
+            .await?;
         if !pairs.iter().filter(with_agent).any(stays) {
             self.take_invoices_back(&row, &client).await?;
         }
@@ -141,6 +145,12 @@ impl Wallet {
         let client = self.plugin_client(row.plugin.clone()).await?;
         if let Err(error) = client.stop_agent(true).await {
             tracing::info!(code = error.code(), "the agent could not be told: {error}");
+        }
+        if let Err(error) = self.take_approvals_back(|_| true).await {
+            tracing::info!(
+                code = error.code(),
+                "what it paid of what recurs its payees say: {error}"
+            );
         }
         self.lose_invoices().await?;
         let pairs = agent::pairs(&mut *self.store().read().await?).await?;
@@ -323,6 +333,7 @@ impl Wallet {
     async fn forget_agent(&self, row: &AgentRow, how: &str) -> Result<(), ClientError> {
         let mut change = self.change().await?;
         agent::remove(change.conn()).await?;
+        approvals::all_here(change.conn()).await?;
         let read = json_out(&(row.plugin.key, row.event, row.signature))?;
         settings::set(change.conn(), settings::AGENT_READ, &read).await?;
         change

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::super::books::Change;
 use super::super::event::{WalletEvent, WalletEventKind};
 use super::super::routed::{self, Word};
-use super::super::{Direction, HistoryItem, accounts, now, settle};
+use super::super::{Direction, HistoryItem, accounts, now, requests, settle};
 use super::settling;
 use crate::error::ClientError;
 use crate::net::plugin::{AgentEvent, Signature};
@@ -48,7 +48,7 @@ struct Body {
 }
 
 /// A number, as a number or as text.
-fn number(value: Option<&Value>) -> Option<u64> {
+pub(super) fn number(value: Option<&Value>) -> Option<u64> {
     match value? {
         Value::String(text) => text.parse().ok(),
         other => other.as_u64(),
@@ -97,6 +97,14 @@ pub(super) async fn take(
             kind,
         })
         .collect();
+    let (reference, unit) = (teller.body.reference.clone(), teller.body.unit.clone());
+    let amount = number(teller.body.amount.as_ref());
+    if let (true, Some(reference), Some(unit), Some(amount)) =
+        (event.kind == "payment", reference, unit, amount)
+    {
+        let came = (&unit, amount);
+        told.extend(requests::paid_directly(change, user, &reference, came).await?);
+    }
     if let Some(word) = word(&event.kind, &event.body, (user, me)) {
         told.extend(routed::follow_copy(change, me, user, Some(&word)).await?);
     }

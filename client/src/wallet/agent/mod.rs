@@ -13,6 +13,7 @@ mod invoices;
 mod seen;
 mod settling;
 mod tend;
+mod turns;
 
 use atomicity_ledger::record::{Delegation, DelegationLimit, Scope};
 use atomicity_ledger::{Signed, SignerKey, Timestamp, Total, Unit, UserKey};

@@ -8,7 +8,7 @@ use atomicity_ledger::{RecordId, UserKey};
 use super::super::event::WalletEvent;
 use super::super::{Fault, Wallet, routed, settle};
 use super::home::is_busy;
-use super::{agent_error, follow, hand, invoices, settling};
+use super::{agent_error, follow, hand, invoices, settling, turns};
 use crate::error::ClientError;
 use crate::net::plugin::{
     AgentConnection, AgentEvent, AgentInvoice, AgentNews, AgentPair, PluginClient,
@@ -82,6 +82,7 @@ impl Wallet {
         self.read_signatures(client).await?;
         self.read_spends(client).await?;
         self.read_agent_events(client, tended).await?;
+        self.place_approvals().await?;
         self.take_passed_on(tended).await
     }
 
@@ -234,6 +235,8 @@ impl Wallet {
                 if contact.is_some() {
                     settling::keep_passed_on(&mut change, event).await?;
                 }
+                let turn = turns::take(&mut change, event).await?;
+                tended.events.extend(turn);
                 let told = follow::take(&mut change, self.user(), contact, event).await?;
                 tended.moved |= told.iter().any(|event| event.kind.is_about_payments());
                 tended.events.extend(told);

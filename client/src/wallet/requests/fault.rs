@@ -50,6 +50,9 @@ pub enum RequestFault {
     /// It was not approved.
     #[error("{0} is not approved")]
     NotApproved(String),
+    /// The agent pays it.
+    #[error("request {0} is paid by your agent")]
+    AgentPays(String),
     /// There is no such rule.
     #[error("there is no rule {0} that calls debts")]
     NoRule(i64),
@@ -62,21 +65,11 @@ fn words(reason: PartReason) -> &'static str {
         PartReason::Expired => "it has expired",
         PartReason::TooSmall => "it is less than one payment must bring",
         PartReason::TooLarge => "it is more than one payment may bring",
-        PartReason::WrongTurn => "this turn is paid, or not due",
+        PartReason::Paid => "it is paid already",
+        PartReason::Ended => "it was not paid in time: ask for it once more",
+        PartReason::NotDirect => "they are not paid directly",
+        PartReason::WrongTurn => "this turn is being paid, or not due",
         PartReason::Busy => "too much is being paid at once",
-    }
-}
-
-/// The stable name of a payee's reason.
-pub(super) fn reason_code(reason: PartReason) -> &'static str {
-    match reason {
-        PartReason::Full => "request_full",
-        PartReason::Closed => "request_closed",
-        PartReason::Expired => "request_expired",
-        PartReason::TooSmall => "part_too_small",
-        PartReason::TooLarge => "part_too_large",
-        PartReason::WrongTurn => "wrong_turn",
-        PartReason::Busy => "request_busy",
     }
 }
 
@@ -90,7 +83,7 @@ impl RequestFault {
             Self::NotAsked => "not_asked",
             Self::Own => "own_request",
             Self::AlreadyPaid(_) => "already_paid",
-            Self::Refused(reason) => reason_code(*reason),
+            Self::Refused(reason) => reason.code(),
             Self::Unusable => "answer_unusable",
             Self::NoAnswer => "no_answer",
             Self::Undecided(_) => "undecided",
@@ -98,6 +91,7 @@ impl RequestFault {
             Self::NotRecurring => "not_recurring",
             Self::AboveCeiling { .. } => "above_ceiling",
             Self::NotApproved(_) => "not_approved",
+            Self::AgentPays(_) => "agent_pays",
             Self::NoRule(_) => "rule_unknown",
         }
     }
@@ -121,6 +115,9 @@ impl RequestFault {
             Self::Undecided(_) => "`atomicity request show` tells how it stands",
             Self::NotRecurring => "pay it with `atomicity request pay`",
             Self::NotApproved(_) => "`atomicity request approvals` shows them",
+            Self::AgentPays(_) => {
+                "`atomicity request approvals` shows what it paid; `atomicity request revoke` ends that"
+            }
             Self::NoRule(_) => "`atomicity call list` shows them",
             _ => return None,
         };

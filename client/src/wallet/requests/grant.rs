@@ -10,7 +10,8 @@ use atomicity_ledger::hop::CollectionStage;
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::pair::Event;
 use atomicity_ledger::record::{Invoice, Part, PartAnswer, PartReason, PartSaid};
-use atomicity_ledger::{Amount, AnyRecord, RecordId, Signed, Timestamp, UserKey};
+use atomicity_ledger::{Amount, AnyRecord, RecordId, Signed, Timestamp, Unit, UserKey};
+use sqlx::SqliteConnection;
 
 use super::super::books::Change;
 use super::super::{
@@ -20,7 +21,6 @@ use super::{BATCH, is_grave, own};
 use crate::error::ClientError;
 use crate::store::contacts;
 use crate::store::invoices::{self, InvoiceRow, Place};
-use crate::store::pairs::agent;
 use crate::store::requests::{self, PartRow, RequestRow, letters};
 
 /// How long after its end a direct payment is waited for, milliseconds: it may have been signed in time.
@@ -43,24 +43,17 @@ impl Wallet {
             return Ok(());
         };
         let id = row.record.record().id;
-        let before = requests::part(change.conn(), &id, &record.id).await?;
-        if let Some(before) = before {
-            let same = before.record == part.jws() && before.stage == "reserved";
-            match before.answer.as_ref().filter(|_| same) {
-                Some(answer) => say_again(&mut change, &before, answer).await?,
-                // It is answered as soon as its invoice is there.
-                None if same => return Ok(()),
-                None => {
-                    let reason = PartReason::Closed;
-                    answer(&mut change, self.user(), part, refused(reason), None).await?;
-                }
-            }
+        if let Some(before) = requests::part(change.conn(), &id, &record.id).await? {
+            self.answer_again(&mut change, part, before, &mut row)
+                .await?;
             return change.commit().await;
         }
-        let granted = match row.is_call {
+        let is_direct = record.reply.is_none() || is_friend(change.conn(), &record.from).await?;
+        let granted = match is_direct {
             // A debt is not paid off with more of the same debt.
-            true => Err(PartReason::Closed),
-            false => row.fills.grant(record, change.now),
+            _ if row.is_call => Err(PartReason::Closed),
+            true => row.fills.grant(record, change.now),
+            false => Err(PartReason::NotDirect),
         };
         match granted {
             Ok(amount) => {
@@ -84,6 +77,46 @@ impl Wallet {
             }
         }
         change.commit().await
+    }
+
+    /// A part of a name that was asked for before: the same is answered the same, by whichever record it is asked for.
+    async fn answer_again(
+        &self,
+        change: &mut Change,
+        part: &Signed<Part>,
+        mut before: PartRow,
+        row: &mut RequestRow,
+    ) -> Result<(), ClientError> {
+        let known: Signed<Part> = Signed::decode(&before.record)?;
+        let same = known.record().amount == part.record().amount;
+        let granted = match same {
+            true => row.fills.grant(part.record(), change.now),
+            false => Err(PartReason::Closed),
+        };
+        if let Err(reason) = granted {
+            answer(change, self.user(), part, refused(reason), None).await?;
+            return Ok(());
+        }
+        match before.answer.clone() {
+            Some(answered) if before.record == part.jws() => {
+                say_again(change, &before, &known, &answered).await
+            }
+            Some(answered) => {
+                // A wallet and its agent ask for the same.
+                let said = Signed::<PartAnswer>::decode(&answered)?
+                    .record()
+                    .said
+                    .clone();
+                let invoice = invoice_for(change, &before).await?;
+                answer(change, self.user(), part, said, invoice.as_deref()).await?;
+                Ok(())
+            }
+            // Whoever asked last is answered as soon as its invoice is there; the other asks again.
+            None => {
+                before.record = part.jws().to_owned();
+                requests::put_part(change.conn(), &before).await
+            }
+        }
     }
 
     /// Makes the invoices for what was granted.
@@ -114,11 +147,16 @@ impl Wallet {
         let mut terms = InvoiceTerms::new(asked.unit.clone(), Some(part.amount));
         terms.memo.clone_from(&asked.memo);
         terms.expires_in = Duration::from_millis(row.hold_ms);
-        let made = match self.invoice_row(terms).await {
-            Ok(made) => Some(made),
-            // Friends need no log for it.
-            Err(ClientError::NoLog) if self.is_paid_directly(&part.user).await? => None,
-            Err(error) => return Err(error),
+        let signed: Signed<Part> = Signed::decode(&part.record)?;
+        let made = match signed.record().reply {
+            // An agent pays directly.
+            Some(_) => None,
+            None => match self.invoice_row(terms).await {
+                Ok(made) => Some(made),
+                // Friends need no log for it.
+                Err(ClientError::NoLog) if self.befriended(&part.user).await? => None,
+                Err(error) => return Err(error),
+            },
         };
         let mut change = self.change().await?;
         let kept = requests::part(change.conn(), &part.request, &part.id).await?;
@@ -148,11 +186,8 @@ impl Wallet {
         change.commit().await
     }
 
-    /// Whether somebody can pay without an invoice: a friend whose books are kept here.
-    async fn is_paid_directly(&self, user: &UserKey) -> Result<bool, ClientError> {
-        let mut conn = self.store().read().await?;
-        let contact = contacts::get(&mut conn, user).await?;
-        Ok(receive::is_friend(contact.as_ref()) && !agent::keeps(&mut conn, user).await?)
+    async fn befriended(&self, user: &UserKey) -> Result<bool, ClientError> {
+        is_friend(&mut *self.store().read().await?, user).await
     }
 
     /// No invoice can be made: what was kept is free, and the payer told to come again.
@@ -260,20 +295,41 @@ async fn answer(
     let signed = Signed::sign(record, &change.keys.pen)?;
     let mut records = vec![signed.jws().to_owned()];
     records.extend(invoice.map(str::to_owned));
-    let now = change.now.millis();
-    letters::send(change.conn(), &part.record().from, &records, now).await?;
+    post(change, part.record(), &records).await?;
     Ok(signed.jws().to_owned())
 }
 
+/// Answers go to whoever asked.
+async fn post(change: &mut Change, part: &Part, records: &[String]) -> Result<(), ClientError> {
+    let (now, reply) = (change.now.millis(), part.reply.as_ref());
+    letters::answer(change.conn(), &part.from, reply, records, now).await
+}
+
+/// The invoice that was made for a part.
+async fn invoice_for(change: &mut Change, part: &PartRow) -> Result<Option<String>, ClientError> {
+    let Some(id) = &part.invoice else {
+        return Ok(None);
+    };
+    let invoice = invoices::named(change.conn(), id).await?;
+    Ok(invoice.map(|invoice| invoice.record))
+}
+
 /// The same answer once more.
-async fn say_again(change: &mut Change, part: &PartRow, answer: &str) -> Result<(), ClientError> {
+async fn say_again(
+    change: &mut Change,
+    row: &PartRow,
+    part: &Signed<Part>,
+    answer: &str,
+) -> Result<(), ClientError> {
     let mut records = vec![answer.to_owned()];
-    if let Some(id) = &part.invoice {
-        let invoice = invoices::named(change.conn(), id).await?;
-        records.extend(invoice.map(|invoice| invoice.record));
-    }
-    let now = change.now.millis();
-    letters::send(change.conn(), &part.user, &records, now).await
+    records.extend(invoice_for(change, row).await?);
+    post(change, part.record(), &records).await
+}
+
+/// Whether somebody is a friend, who can pay directly.
+async fn is_friend(conn: &mut SqliteConnection, user: &UserKey) -> Result<bool, ClientError> {
+    let contact = contacts::get(conn, user).await?;
+    Ok(receive::is_friend(contact.as_ref()))
 }
 
 /// What was kept is free.
@@ -350,27 +406,39 @@ pub(in super::super) async fn follow(
         let Event::Payment(payment) = event else {
             continue;
         };
-        let reference = payment.reference.as_ref().map(ToString::to_string);
-        let Some(id) = reference.and_then(|text| text.parse::<RecordId>().ok()) else {
+        if let Some(reference) = &payment.reference {
+            let reference = reference.to_string();
+            let came = (&payment.unit, payment.amount.minor());
+            told.extend(paid_directly(change, peer, &reference, came).await?);
+        }
+    }
+    Ok(told)
+}
+
+/// A friend has paid with this reference, here or at the agent that keeps the books: it may be a part's name.
+pub(in super::super) async fn paid_directly(
+    change: &mut Change,
+    peer: UserKey,
+    reference: &str,
+    (unit, amount): (&Unit, u64),
+) -> Result<Option<WalletEvent>, ClientError> {
+    let Ok(id) = reference.parse::<RecordId>() else {
+        return Ok(None);
+    };
+    for part in requests::parts_paid_directly(change.conn(), &id, &peer).await? {
+        let row = requests::named(change.conn(), &part.request).await?;
+        if row.is_none_or(|row| row.record.record().unit != *unit) {
             continue;
-        };
-        for part in requests::parts_paid_directly(change.conn(), &id, &peer).await? {
-            let row = requests::named(change.conn(), &part.request).await?;
-            if row.is_none_or(|row| row.record.record().unit != payment.unit) {
-                continue;
-            }
-            let Some(kind) = paid(change, part, payment.amount.minor()).await? else {
-                continue;
-            };
-            told.push(WalletEvent {
+        }
+        // One payment pays one part.
+        if let Some(kind) = paid(change, part, amount).await? {
+            return Ok(Some(WalletEvent {
                 at: change.now.millis(),
                 user: Some(peer),
                 friend: None,
                 kind,
-            });
-            // One payment pays one part.
-            break;
+            }));
         }
     }
-    Ok(told)
+    Ok(None)
 }

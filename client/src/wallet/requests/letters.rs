@@ -1,8 +1,8 @@
 //! Letters: records about requests, sealed for one wallet, to friends and strangers alike.
 
 use atomicity_ledger::jws::peek_typ;
-use atomicity_ledger::record::{Invoice, Part, PartAnswer, PaymentRequest, RequestState};
-use atomicity_ledger::seal::{Parcel, seal_stranger};
+use atomicity_ledger::record::{Invoice, Part, PartAnswer, PaymentRequest, ReplyTo, RequestState};
+use atomicity_ledger::seal::{Agreement, KeyId, Parcel, seal_known, seal_stranger};
 use atomicity_ledger::{AnyRecord, LedgerError, Record as _, Signed, UserKey};
 use futures_util::{StreamExt as _, stream};
 
@@ -11,7 +11,7 @@ use super::super::{Wallet, WalletEvent, WalletEventKind, directory, entropy, flu
 use super::{BATCH, is_grave};
 use crate::error::ClientError;
 use crate::net::NetError;
-use crate::net::plugin::PluginClient;
+use crate::net::plugin::{PluginAddress, PluginClient};
 use crate::store::contacts::{self, Contact};
 use crate::store::requests::letters::{self, Letter};
 use crate::store::rules;
@@ -121,6 +121,16 @@ impl Wallet {
     }
 
     async fn post_letter(&self, letter: &Letter) -> Result<(), ClientError> {
+        if let Some(reply) = &letter.reply {
+            match self.post_reply(letter, reply).await {
+                // The agent that asked has gone: their wallet may want to know.
+                Err(ClientError::Net(NetError::Refused {
+                    code: "tag_unknown",
+                    ..
+                })) => {}
+                posted => return posted,
+            }
+        }
         let contact = self.correspondent(&letter.user).await?;
         let nowhere = || ClientError::Malformed {
             what: "their profile".to_owned(),
@@ -143,6 +153,29 @@ impl Wallet {
             }
         }
         Err(last)
+    }
+
+    /// Answers the agent of a user, at the inbox and under the key that it named.
+    async fn post_reply(&self, letter: &Letter, reply: &ReplyTo) -> Result<(), ClientError> {
+        let keys = self.keys().await?;
+        let secret = keys.encryption.first();
+        let secret = secret.ok_or(LedgerError::SealBroken("there is no key to seal with"))?;
+        let (me, to) = (self.user(), &letter.user);
+        let agreement = Agreement::outgoing(&me, secret, to, &reply.key, KeyId::REPLY)?;
+        let address = PluginAddress {
+            key: reply.inbox.plugin,
+            url: reply
+                .inbox
+                .url
+                .as_ref()
+                .and_then(|url| url.as_str().parse().ok()),
+        };
+        let plugin = PluginClient::new(self.net(), address);
+        for parcel in Parcel::split(me, letter.records.clone())? {
+            let envelope = seal_known(&agreement, entropy(), &parcel)?;
+            plugin.post(to, &envelope).await?;
+        }
+        Ok(())
     }
 
     /// Somebody with the profile that they publish now; a friend's own may do while it can't be read.

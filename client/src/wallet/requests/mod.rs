@@ -7,6 +7,7 @@
 mod calls;
 mod fault;
 mod grant;
+mod handed;
 mod letters;
 mod own;
 mod paying;
@@ -21,11 +22,12 @@ use atomicity_ledger::{AnyRecord, LedgerError};
 use super::{Wallet, WalletEvent, now};
 use crate::error::ClientError;
 
+pub use crate::store::requests::approvals::ApprovalPlace;
 pub use crate::store::requests::paying::PayingStage;
 pub(super) use calls::note_debts;
 pub use calls::{CallRule, CallWhen, CallWho};
 pub use fault::RequestFault;
-pub(super) use grant::{follow, invoice_paid};
+pub(super) use grant::{follow, invoice_paid, paid_directly};
 pub(super) use letters::sort;
 pub use own::{REQUEST_HOLD, REQUEST_STANDS, RequestTerms};
 pub use paying::{PART_PATIENCE, RequestProgress};
@@ -42,6 +44,7 @@ impl Wallet {
         let mut told = self.read_letters().await?;
         self.make_invoices().await?;
         told.extend(self.sweep_parts().await?);
+        self.place_approvals().await?;
         self.ask_for_turns().await?;
         told.extend(self.go_on_paying().await?);
         if self.looks_at_debts_now() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::onion::FailureCode;
-use atomicity_ledger::record::{Goal, Invoice, Part, PartReason, PaymentRequest};
+use atomicity_ledger::record::{Goal, Invoice, Part, PartReason, PaymentRequest, turn_part};
 use atomicity_ledger::{Amount, Memo, Money, RecordId, Signed};
 
 use super::super::{
@@ -18,6 +18,7 @@ use super::view::own_part;
 use super::{BATCH, PayingStage, RequestFault, RequestPart};
 use crate::error::ClientError;
 use crate::store::history;
+use crate::store::requests::approvals::{self, ApprovalPlace};
 use crate::store::requests::letters;
 use crate::store::requests::paying::{self, AskedRow, PayingRow};
 
@@ -68,6 +69,9 @@ impl Wallet {
             progress(RequestProgress::Asking);
             self.send_soon().await?;
             let row = self.await_grant(&row.id, patience).await?;
+            if row.stage == PayingStage::Paid {
+                return Ok(own_part(&row, self.user()));
+            }
             progress(RequestProgress::Granted(row.amount.minor()));
             match self
                 .pay_granted(&row, &asked, options, &mut progress)
@@ -233,7 +237,7 @@ impl Wallet {
     }
 
     /// Stores a part and the letter that asks for it.
-    pub(super) async fn want_part(
+    pub(in super::super) async fn want_part(
         &self,
         asked: &AskedRow,
         amount: Amount,
@@ -242,14 +246,28 @@ impl Wallet {
     ) -> Result<PayingRow, ClientError> {
         let mut change = self.change().await?;
         let now = change.now;
+        let request = asked.record.hash();
+        let id = match turn {
+            Some(turn) => {
+                let approval = approvals::approval(change.conn(), &request).await?;
+                if approval.is_some_and(|row| row.place != ApprovalPlace::Here) {
+                    let name = asked.record.record().id.to_string();
+                    return Err(RequestFault::AgentPays(name).into());
+                }
+                let attempt = paying::attempts(change.conn(), &request, turn).await?;
+                turn_part(&request, &self.user(), turn, attempt)
+            }
+            None => RecordId::from_entropy(entropy()),
+        };
         let part = Part {
             v: Version,
-            id: RecordId::from_entropy(entropy()),
-            request: asked.record.hash(),
+            id,
+            request,
             from: self.user(),
             to: asked.record.record().payee,
             amount,
             turn,
+            reply: None,
             at: now,
         };
         let signed = Signed::sign(part, &change.keys.pen)?;
@@ -370,11 +388,13 @@ pub(super) fn payable(invoice: &str) -> Result<Payable, ClientError> {
 
 /// The payee's refusal, from its stored code.
 fn refusal(code: Option<&str>) -> RequestFault {
-    use PartReason::{Busy, Closed, Expired, Full, TooLarge, TooSmall, WrongTurn};
-    let all = [Full, Closed, Expired, TooSmall, TooLarge, WrongTurn, Busy];
-    let found = all
-        .into_iter()
-        .find(|reason| code == Some(super::fault::reason_code(*reason)));
+    use PartReason::{
+        Busy, Closed, Ended, Expired, Full, NotDirect, TooLarge, TooSmall, WrongTurn,
+    };
+    let all = [
+        Full, Closed, Ended, NotDirect, Expired, TooSmall, TooLarge, WrongTurn, Busy,
+    ];
+    let found = all.into_iter().find(|reason| code == Some(reason.code()));
     match (found, code) {
         (Some(reason), _) => RequestFault::Refused(reason),
         (None, Some("answer_unusable")) => RequestFault::Unusable,

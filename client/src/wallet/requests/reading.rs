@@ -2,12 +2,12 @@
 
 use atomicity_ledger::link::Link;
 use atomicity_ledger::record::{
-    Invoice, Part, PartAnswer, PartSaid, PaymentRequest, RequestState, request_state_path,
+    Invoice, Part, PartAnswer, PartReason, PartSaid, PaymentRequest, RequestState,
+    request_state_path,
 };
 use atomicity_ledger::{AnyRecord, LedgerError, RecordHash, RecordId, Signed};
 
 use super::super::{Wallet, WalletEvent, WalletEventKind, now, profile, receive};
-use super::fault::reason_code;
 use super::{RequestFault, RequestView};
 use crate::error::ClientError;
 use crate::net::{NetError, Target};
@@ -207,7 +207,7 @@ impl Wallet {
     }
 
     /// The payee answers a part.
-    pub(super) async fn take_answer(
+    pub(in super::super) async fn take_answer(
         &self,
         answer: &Signed<PartAnswer>,
         invoices: &[Signed<Invoice>],
@@ -230,8 +230,12 @@ impl Wallet {
         row.next_at = at;
         match &said.said {
             PartSaid::Refused { reason } => {
-                row.stage = PayingStage::Refused;
-                row.reason = Some(reason_code(*reason).to_owned());
+                // Their word that it is paid costs nothing: nothing is paid for it again.
+                row.stage = match reason {
+                    PartReason::Paid => PayingStage::Paid,
+                    _ => PayingStage::Refused,
+                };
+                row.reason = Some(reason.code().to_owned());
                 row.ended_at = Some(at);
             }
             PartSaid::Granted {

@@ -1,13 +1,13 @@
 //! Requests that recur: approved once, with a ceiling, and then paid turn by turn when they are due, each once.
 
-use atomicity_ledger::record::Goal;
+use atomicity_ledger::record::{Goal, PartReason};
 use atomicity_ledger::{Money, RecordHash, RecordId, Timestamp, Unit, UserKey};
 
 use super::super::{PayOptions, Wallet, now};
 use super::{BATCH, RequestFault, is_grave};
 use crate::error::ClientError;
 use crate::store::contacts;
-use crate::store::requests::approvals::{self, ApprovalRow};
+use crate::store::requests::approvals::{self, ApprovalPlace, ApprovalRow};
 use crate::store::requests::paying::{self, AskedRow, PayingRow, PayingStage};
 
 /// How soon it is looked again while a turn is being paid, milliseconds.
@@ -45,6 +45,10 @@ pub struct ApprovalView {
     pub next_due: Option<u64>,
     /// Why the last try was not paid: a code.
     pub why: Option<String>,
+    /// Who pays it: this wallet, or the agent.
+    pub place: ApprovalPlace,
+    /// Why the agent does not, or was not reached: a code.
+    pub place_why: Option<String>,
     /// Whether it is in force.
     pub active: bool,
     /// When it was approved.
@@ -106,10 +110,23 @@ impl Wallet {
             why: None,
             created_at: at.millis(),
             ended_at: None,
+            place: ApprovalPlace::Here,
+            place_why: None,
         };
         let mut tx = self.store().write().await?;
+        let known = approvals::approval(tx.conn(), &row.request).await?;
         approvals::put_approval(tx.conn(), &row).await?;
+        // An agent that has it is told the new terms.
+        let place = match known.map(|known| known.place) {
+            Some(ApprovalPlace::Agent | ApprovalPlace::Handing) => ApprovalPlace::Handing,
+            Some(ApprovalPlace::Taking) => ApprovalPlace::Taking,
+            _ => ApprovalPlace::Here,
+        };
+        approvals::set_place(tx.conn(), &row.request, place, None, 0).await?;
         tx.commit().await?;
+        self.place_approvals().await?;
+        let row = approvals::approval(&mut *self.store().read().await?, &row.request).await?;
+        let row = row.ok_or_else(|| RequestFault::NotApproved(record.id.to_string()))?;
         self.approval_view(&row, &asked).await
     }
 
@@ -129,7 +146,8 @@ impl Wallet {
         Ok(all)
     }
 
-    /// Nothing more is paid of it without asking. What is being paid just now may still be.
+    /// Nothing more is paid of it without asking, by this wallet and by the agent. What is being paid just now may still be; and what
+    /// an agent pays that can't be reached: then the approval is [`ApprovalPlace::Taking`].
     ///
     /// # Errors
     /// [`RequestFault::NotApproved`]; as [`Wallet::request`].
@@ -145,6 +163,11 @@ impl Wallet {
         row.why = Some("revoked".to_owned());
         approvals::put_approval(tx.conn(), &row).await?;
         tx.commit().await?;
+        if row.place != ApprovalPlace::Here {
+            self.end_elsewhere(&row, &asked).await?;
+            let known = approvals::approval(&mut *self.store().read().await?, &hash).await?;
+            row = known.unwrap_or(row);
+        }
         self.approval_view(&row, &asked).await
     }
 
@@ -180,13 +203,15 @@ impl Wallet {
             next_due: due.map(|(at, _)| at.millis()),
             turns,
             why: row.why.clone(),
+            place: row.place,
+            place_why: row.place_why.clone(),
             active,
             created_at: row.created_at,
         })
     }
 
     /// Asks for the turns that are due and approved, one at a time for each request.
-    pub(super) async fn ask_for_turns(&self) -> Result<(), ClientError> {
+    pub(in super::super) async fn ask_for_turns(&self) -> Result<(), ClientError> {
         let at = now().millis();
         let due = approvals::approvals_due(&mut *self.store().read().await?, at, BATCH).await?;
         for mut row in due {
@@ -203,7 +228,8 @@ impl Wallet {
             let now_row = approvals::approval(tx.conn(), &row.request).await?;
             // The user may have said otherwise meanwhile.
             let same = |other: &ApprovalRow| {
-                other.ended_at.is_none() && other.created_at == row.created_at
+                let here = other.place == ApprovalPlace::Here;
+                here && other.ended_at.is_none() && other.created_at == row.created_at
             };
             if now_row.as_ref().is_some_and(same) {
                 approvals::put_approval(tx.conn(), &row).await?;
@@ -238,9 +264,9 @@ impl Wallet {
                 part.stage == PayingStage::Refused && part.reason.as_deref() == Some(code)
             })
         };
-        // A part whose answer was lost is closed too: only what a fresh one is told counts.
-        let closed = |n: usize| said(failed.get(n), "request_closed");
-        let shut = said(failed.first(), "request_expired") || (closed(0) && closed(1));
+        let shut = [PartReason::Expired, PartReason::Closed]
+            .into_iter()
+            .any(|reason| said(failed.first(), reason.code()));
         let over = row.until.is_some_and(|until| until <= at.millis()) || record.has_expired(at);
         if over || shut {
             row.ended_at = Some(at.millis());
@@ -299,7 +325,7 @@ impl Wallet {
 }
 
 /// The first turn that is not paid.
-fn next_turn(row: &ApprovalRow, taken: &[u32]) -> u32 {
+pub(super) fn next_turn(row: &ApprovalRow, taken: &[u32]) -> u32 {
     let mut turn = row.first_turn;
     while taken.binary_search(&turn).is_ok() {
         turn = turn.saturating_add(1);

@@ -1,5 +1,7 @@
 //! Requests to be paid: what a payee grants to friends and strangers, without any network.
 
+mod handed;
+
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::record::{Goal, Part, PartAnswer, PartReason, PartSaid, Target};
 use atomicity_ledger::{Amount, Keypair, RecordId, Signed};
@@ -35,6 +37,7 @@ fn part(row: &RequestRow, n: u8, payer: &Keypair, minor: u64) -> Signed<Part> {
         to: row.record.record().payee,
         amount: amount(minor),
         turn: None,
+        reply: None,
         at: now(),
     };
     Signed::sign(part, payer).unwrap()
@@ -143,7 +146,10 @@ async fn a_part_that_comes_again_is_answered_the_same_and_paid_once() {
         assert_eq!(baker.figures(&row).await, counted);
     }
     baker.hears(&wanted).await;
-    assert_eq!(baker.answers().await, [closed]);
+    let paid = PartSaid::Refused {
+        reason: PartReason::Paid,
+    };
+    assert_eq!(baker.answers().await, [paid]);
     assert_eq!(baker.figures(&row).await, [200, 50, 0]);
 }
 

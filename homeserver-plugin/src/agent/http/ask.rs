@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::super::change::Change;
+use super::super::issue::{Spending, count, sign};
 use super::super::keeper::stopped;
 use super::super::store;
 use super::{agent, refused};
@@ -23,8 +24,6 @@ use crate::error::PluginError;
 use crate::http::extract::{JsonBody, UserPath};
 use crate::problem::Problem;
 use crate::state::AppState;
-
-const DAY_MS: u64 = 86_400_000;
 
 /// A payment to a friend.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -139,13 +138,6 @@ impl Signed {
     }
 }
 
-/// Sums of a day, for a limit that is a day's.
-pub(super) struct Spending {
-    pub(super) peer: UserKey,
-    pub(super) unit: Unit,
-    pub(super) amount: Amount,
-}
-
 /// One request, from the lock to the answer.
 struct Request {
     change: Change,
@@ -202,57 +194,6 @@ impl Request {
         self.change.commit().await?;
         Ok(Json(answer))
     }
-}
-
-/// Counts what is spent against the limits of the day.
-async fn count(change: &mut Change, spending: &Spending) -> Result<(), PluginError> {
-    let (owner, now) = (change.keeper.owner, change.now);
-    let unit = spending.unit.to_string();
-    let day = i64::try_from(now.millis() / DAY_MS).unwrap_or(i64::MAX);
-    let minor = |minor: u64| i64::try_from(minor).unwrap_or(i64::MAX);
-    let authority = change.keeper.authority_for(spending.peer, now);
-    let in_all = match authority.map_err(|error| refused(&error))? {
-        atomicity_ledger::authority::Authority::Delegation(delegation) => delegation
-            .limit_for(&spending.unit)
-            .and_then(|limit| limit.per_day),
-        _ => None,
-    };
-    let settings = change.pair(&spending.peer).map(|l| &l.settings);
-    let of_peer = settings
-        .and_then(|settings| settings.unit(&spending.unit))
-        .and_then(|unit| unit.per_day);
-    let amount = minor(spending.amount.minor());
-    for (peer, most) in [(spending.peer, of_peer), (owner, in_all)] {
-        let Some(most) = most else { continue };
-        let sums = (amount, minor(most.minor()));
-        if !store::spend(change.tx(), &owner, &peer, (&unit, day), sums).await? {
-            return Err(PluginError::Refused {
-                code: "day_limit_exceeded",
-                detail: "what may be issued on one day does not leave room for this".to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Signs a payment to a friend whose books are locked, within all limits: the state, and the payment.
-pub(super) async fn sign(
-    change: &mut Change,
-    spending: &Spending,
-    note: PaymentNote,
-) -> Result<[AnyRecord; 2], PluginError> {
-    let now = change.now;
-    let (loaded, pen) = change.pair_mut(&spending.peer)?;
-    let ceiling = Some(loaded.settings.ceiling(&spending.unit));
-    let issued = loaded
-        .pair
-        .issue(&spending.unit, spending.amount, ceiling, note, pen, now)
-        .map_err(|error| refused(&error))?;
-    count(change, spending).await?;
-    Ok([
-        AnyRecord::from(issued.state),
-        AnyRecord::from(issued.payment),
-    ])
 }
 
 /// Pays a friend, within your limits.

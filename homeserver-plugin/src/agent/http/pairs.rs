@@ -475,6 +475,11 @@ async fn sign_back(
     change.send(peer, &AnyRecord::from(book));
     let key = *request.key.as_bytes();
     store::set_returned(change.tx(), owner, &peer, &key).await?;
+    let at = i64::try_from(now.millis()).unwrap_or(i64::MAX);
+    let ended = store::end_approvals_of(change.tx(), owner, &peer, "books_returned", at).await?;
+    for request in ended {
+        change.tell_of_approval(peer, &request, "books_returned");
+    }
     change.tell(peer, "returned", serde_json::json!({"key": request.key}));
     change.commit().await
 }

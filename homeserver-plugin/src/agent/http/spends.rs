@@ -16,10 +16,10 @@ use utoipa::ToSchema;
 
 use super::super::accounts::{self, ensure_active, freshen, judged, unknown};
 use super::super::change::{Change, now};
+use super::super::issue::{Spending, sign};
 use super::super::keeper::stopped;
 use super::super::store::{self, AccountRow, SpendRow};
 use super::accounts::{AccountView, view as account_view};
-use super::ask::{self, Spending};
 use super::{agent, bad, peer_of, refused};
 use crate::clock;
 use crate::error::PluginError;
@@ -273,7 +273,7 @@ async fn pay(
         unit: record.unit.clone(),
         amount: record.amount,
     };
-    let [state, payment] = ask::sign(change, &spending, note).await?;
+    let [state, payment] = sign(change, &spending, note).await?;
     let hash = payment.hash();
     change.send(peer, &state);
     change.send(peer, &payment);

@@ -192,8 +192,8 @@ fn keys_for(
     let sealed = usable.and_then(|row| row.sealed.as_ref());
     Ok(match sealed {
         Some(sealed) => AgentKeys {
-            signing: keys::open(&state.keypair, caller.user, sealed)?.signing,
             encryption,
+            ..keys::open(&state.keypair, caller.user, sealed)?
         },
         None => AgentKeys::draw(encryption),
     })
@@ -263,6 +263,7 @@ pub async fn put(
                 owner: caller.user,
                 pen: keys.pen()?,
                 secrets: keys.secrets()?,
+                reply: keys.reply()?,
                 authority: authority.clone(),
                 storage: row.storage.clone(),
                 until,

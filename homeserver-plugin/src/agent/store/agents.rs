@@ -232,6 +232,13 @@ pub async fn set_restored(pool: &PgPool) -> Result<u64, PluginError> {
     let done = sqlx::query!("UPDATE agent_pairs SET restored = true WHERE status = 'kept'")
         .execute(pool)
         .await?;
+    // Nor which turns were paid: the users' wallets find that out from whom they pay.
+    sqlx::query!(
+        "UPDATE agent_approvals SET status = 'ended', why = 'books_restored', ended_at = (extract(epoch FROM now()) * 1000)::bigint
+         WHERE status = 'active'"
+    )
+    .execute(pool)
+    .await?;
     // What the accounts have spent meanwhile is not known: their keys must not spend again.
     sqlx::query!("UPDATE agent_accounts SET status = 'restored' WHERE status = 'active'")
         .execute(pool)

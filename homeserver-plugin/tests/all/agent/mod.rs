@@ -2,6 +2,7 @@
 
 mod accounts;
 mod afar;
+mod approvals;
 mod authenticator;
 mod clearing;
 mod homes;

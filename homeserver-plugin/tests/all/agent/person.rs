@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::pair::{Event, KnownLogs, Outcome, Pair, PendingReason};
-use atomicity_ledger::record::{EncryptionKeyEntry, Inbox, Profile};
+use atomicity_ledger::record::{EncryptionKeyEntry, Inbox, Part, Profile};
 use atomicity_ledger::seal::{
     Agreement, EncryptionSecret, Envelope, KeyId, Parcel, Route, open_known, open_stranger,
     seal_known,
@@ -29,6 +29,8 @@ pub struct Person {
     pub profiles: BTreeMap<UserKey, String>,
     pub events: Vec<Event>,
     pub logs: KnownLogs,
+    /// What agents asked to pay, in the order in which it came.
+    pub parts: Vec<Signed<Part>>,
 }
 
 fn current(profile: &str) -> EncryptionKeyEntry {
@@ -71,6 +73,7 @@ impl Person {
             profiles: BTreeMap::new(),
             events: Vec::new(),
             logs: KnownLogs::default(),
+            parts: Vec::new(),
         }
     }
 
@@ -93,6 +96,10 @@ impl Person {
         let Ok(record) = AnyRecord::decode(jws) else {
             return Vec::new();
         };
+        if let AnyRecord::Part(part) = record {
+            self.parts.push(part);
+            return Vec::new();
+        }
         let (root, logs) = (self.root.clone(), self.logs.clone());
         let pair = self.pairs.get_mut(&peer).unwrap();
         for _ in 0..3 {

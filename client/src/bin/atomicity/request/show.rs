@@ -1,7 +1,7 @@
 //! Requests as JSON and in words.
 
 use atomicity_client::wallet::{
-    ApprovalView, RequestPart, RequestReceipt, RequestRole, RequestView,
+    ApprovalPlace, ApprovalView, RequestPart, RequestReceipt, RequestRole, RequestView,
 };
 use atomicity_ledger::record::{Goal, Period};
 use atomicity_ledger::{Amount, Memo, Unit};
@@ -238,6 +238,8 @@ pub fn approval_value(view: &ApprovalView) -> Value {
         "turns": view.turns,
         "next_due": view.next_due,
         "why": view.why,
+        "place": view.place.as_str(),
+        "place_why": view.place_why,
         "active": view.active,
         "created_at": view.created_at,
     })
@@ -256,7 +258,52 @@ pub fn approval_row(view: &ApprovalView) -> Vec<String> {
         minor_text(&view.unit, view.amount),
         minor_text(&view.unit, view.up_to),
         format!("{} times", view.turns.len()),
+        who_pays(view).to_owned(),
         next,
         view.why.clone().unwrap_or_default(),
     ]
+}
+
+/// Who pays it, in words.
+pub fn who_pays(view: &ApprovalView) -> &'static str {
+    match (view.place, view.active) {
+        (ApprovalPlace::Agent, _) => "your agent",
+        (ApprovalPlace::Handing, _) => "your agent, once it answers",
+        (ApprovalPlace::Taking, true) => "this wallet, once your agent answers",
+        (ApprovalPlace::Taking, false) => "your agent, until it answers",
+        (ApprovalPlace::Here, _) => "this wallet",
+    }
+}
+
+/// What the user is to know of an approval that is made.
+pub fn approved_text(view: &ApprovalView, now: u64) -> String {
+    let first = match view.next_due {
+        Some(at) if at <= now => "It is due now".to_owned(),
+        Some(at) => format!("It is due on {}", time_text(at)),
+        None => "Nothing of it is due any more".to_owned(),
+    };
+    match view.place {
+        ApprovalPlace::Agent => {
+            format!("{first}. Your agent pays it, also while this wallet is away.")
+        }
+        ApprovalPlace::Handing => {
+            format!(
+                "{first}. Your agent pays it as soon as it could be told: it does not answer now."
+            )
+        }
+        ApprovalPlace::Here | ApprovalPlace::Taking => {
+            format!(
+                "{first}. Leave `atomicity watch` running, or sync now and then: it is paid without asking you."
+            )
+        }
+    }
+}
+
+/// What the user is to know of an approval that has ended.
+pub fn revoked_text(view: &ApprovalView) -> String {
+    if view.place == ApprovalPlace::Here {
+        return "Nothing more of it is paid without asking you.".to_owned();
+    }
+    "This wallet pays nothing more of it. Your agent does not answer: it is told as soon as it does, and may pay until then. `atomicity agent revoke` ends all that it does at once."
+        .to_owned()
 }
