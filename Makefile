@@ -38,7 +38,7 @@ test: build ## runs every test of the workspace
 bench: ## prints the numbers of docs/PERFORMANCE.md
 	@e2e/tools.sh build
 	$(CARGO) build --locked --release --workspace --bins $(BENCHES)
-	$(WITH_POSTGRES) $(CARGO) bench --locked --workspace $(BENCHES)
+	$(WITH_POSTGRES) --durable $(CARGO) bench --locked --workspace $(BENCHES)
 
 sim: ## plays the simulator: make sim SEEDS=2000; for hours: target/release/atomicity-sim --minutes 240
 	@e2e/tools.sh build

@@ -9,6 +9,7 @@
 #   postgres.sh stop   [DIR]    stops it
 #   postgres.sh remove [DIR]    stops it and deletes DIR
 #   postgres.sh run CMD…        runs CMD with a fresh server and its URL in the environment, then removes it
+#   postgres.sh run --durable CMD…   the same with a server that waits for its disk, as in operation: to measure
 #
 # DIR is `.postgres/main` in this tree unless given.
 set -euo pipefail
@@ -161,6 +162,7 @@ unix_socket_directories = ''
 max_connections = 600
 shared_buffers = 128MB
 logging_collector = off
+$SETTINGS
 CONF
     # Written last: a cluster without it was never finished, and is made anew.
     printf '%s\n' "$base" >"$dir/base.new" && mv "$dir/base.new" "$dir/base"
@@ -257,8 +259,15 @@ sweep() {
     done
 }
 
+# What a server that is removed anyway may do without. It survives the end of any process like another one, and no loss of power.
+readonly THROWAWAY='fsync = off
+full_page_writes = off'
+SETTINGS=''
+
 run() {
     local child status=0 server
+    if [ "${1:-}" = --durable ]; then shift; else SETTINGS=$THROWAWAY; fi
+    [ $# -gt 0 ] || die "run needs a command"
     mkdir -p "$TREE/.postgres"
     sweep
     RUN_DIR=$(mktemp -d "$TREE/.postgres/run.XXXXXX")
@@ -292,7 +301,6 @@ main() {
     local command=${1:-help} dir
     shift || true
     if [ "$command" = run ]; then
-        [ $# -gt 0 ] || die "run needs a command"
         run "$@"
     fi
     dir=${1:-$TREE/.postgres/main}
