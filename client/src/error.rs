@@ -132,6 +132,10 @@ pub enum ClientError {
     #[error("nobody called {0:?} is among your friends")]
     UnknownFriend(String),
 
+    /// Nothing is proposed under that name, or not any more.
+    #[error("there is no proposal {0}, or not any more")]
+    UnknownProposal(String),
+
     /// Another friend bears that name.
     #[error("another friend is already called {0:?}")]
     NameTaken(String),
@@ -288,6 +292,7 @@ impl ClientError {
             Self::ChannelFrozen { .. } => "channel_frozen",
             Self::NotSettled(_) => "not_settled",
             Self::UnknownFriend(_) => "unknown_friend",
+            Self::UnknownProposal(_) => "unknown_proposal",
             Self::NameTaken(_) => "name_taken",
             Self::OwnKey => "own_key",
             Self::NoHomeserver => "no_homeserver",
@@ -348,6 +353,7 @@ impl ClientError {
             }
             Self::NotSettled(_) => "settle first, or use --force to hide the contact anyway".to_owned(),
             Self::UnknownFriend(_) => "`atomicity friend list` shows them; add one with `atomicity friend add <key>`".to_owned(),
+            Self::UnknownProposal(_) => "`atomicity proposals` lists what waits".to_owned(),
             Self::NameTaken(_) => "choose another with --name".to_owned(),
             Self::NoHomeserver => "choose one with `atomicity signup <homeserver>`".to_owned(),
             Self::LogUnknown(_) | Self::NoLog => "add one with `atomicity log add <address>`; `atomicity log list` shows those known".to_owned(),
@@ -383,6 +389,7 @@ impl ClientError {
             | Self::WalletExists(_)
             | Self::PassphraseNeeded
             | Self::UnknownFriend(_)
+            | Self::UnknownProposal(_)
             | Self::NameTaken(_)
             | Self::OwnKey
             | Self::NoHomeserver

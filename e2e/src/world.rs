@@ -194,6 +194,15 @@ impl World {
         ))
     }
 
+    /// Starts a relay through which authenticators answer; the address of its inboxes.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn relay(&mut self) -> Result<String> {
+        let relay = self.testnet.create_http_relay().await?;
+        Ok(relay.local_url().join("inbox/")?.to_string())
+    }
+
     /// Starts a homeserver that answers as it is told to.
     ///
     /// # Errors

@@ -46,13 +46,27 @@ impl FromRequestParts<AppState> for Caller {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .and_then(|(_, token)| TokenHash::of(token.trim()))
             .ok_or_else(|| refuse("the token is malformed"))?;
-        let found = db::sessions::find(&state.pool, &session, clock::now_ms()).await?;
-        let (user, expires_at) =
-            found.ok_or_else(|| refuse("the session has ended: open another"))?;
-        Ok(Self {
-            user,
-            session,
-            expires_at,
-        })
+        let found = of_session(state, session).await?;
+        found.ok_or_else(|| refuse("the session has ended: open another"))
     }
+}
+
+/// Whose session a token opens; `None` if it has ended, or is no token.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn caller(state: &AppState, token: &str) -> Result<Option<Caller>, PluginError> {
+    match TokenHash::of(token) {
+        Some(session) => of_session(state, session).await,
+        None => Ok(None),
+    }
+}
+
+async fn of_session(state: &AppState, session: TokenHash) -> Result<Option<Caller>, PluginError> {
+    let found = db::sessions::find(&state.pool, &session, clock::now_ms()).await?;
+    Ok(found.map(|(user, expires_at)| Caller {
+        user,
+        session,
+        expires_at,
+    }))
 }

@@ -7,6 +7,7 @@ pub mod lock;
 pub mod migrate;
 pub mod patience;
 pub mod pool;
+pub mod proposals;
 pub mod sessions;
 pub mod snapshots;
 pub mod tags;

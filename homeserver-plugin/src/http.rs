@@ -10,7 +10,8 @@ pub mod inbox;
 mod info;
 mod me;
 pub(crate) mod middleware;
-mod sessions;
+pub(crate) mod proposals;
+pub(crate) mod sessions;
 mod snapshot;
 
 use std::sync::Arc;
@@ -154,6 +155,7 @@ fn api(
         .merge(sessions::routes())
         .merge(me::routes())
         .merge(inbox::routes())
+        .merge(proposals::routes())
         .merge(credit::routes(memory));
     let small = match &state.witness_log {
         Some(_) => small.merge(crate::witness_log::http::routes()),
@@ -169,6 +171,11 @@ fn api(
         .merge(bounded(
             snapshot::routes(),
             snapshot::BODY,
+            "body_too_large",
+        ))
+        .merge(bounded(
+            proposals::new_routes(),
+            proposals::BODY,
             "body_too_large",
         ));
     let (small, large) = followed(state, small, large);
@@ -202,7 +209,7 @@ pub fn router(listener: Listener, state: &AppState) -> Result<Router, PluginErro
     // Browsers don't speak TLS with raw public keys.
     let shows_pages = listener == Listener::Http && state.config.pages.enabled;
     if shows_pages {
-        all = all.merge(pages::routes(state, memory));
+        all = all.merge(pages::routes(state, memory)?);
     }
     let mut all = all
         .fallback(middleware::not_found)

@@ -19,6 +19,7 @@ pub mod problem;
 pub mod qr;
 pub mod text;
 mod user;
+mod wallet;
 mod ways;
 
 use std::sync::Arc;
@@ -29,22 +30,35 @@ use axum::{Extension, Router};
 
 pub use self::asset::asset;
 pub use self::layout::{Frame, Page, layout};
+use crate::error::PluginError;
 use crate::http::credit::Memory;
 use crate::http::middleware;
 use crate::state::AppState;
 
 /// The pages, with all that they load.
-pub(crate) fn routes(state: &AppState, memory: Arc<Memory>) -> Router<AppState> {
-    Router::new()
+///
+/// # Errors
+/// [`PluginError::Config`] if the wallet page can't be set up.
+pub(crate) fn routes(
+    state: &AppState,
+    memory: Arc<Memory>,
+) -> Result<Router<AppState>, PluginError> {
+    let wallet = match state.config.pages.wallet() {
+        true => wallet::routes(state)?,
+        false => Router::new(),
+    };
+    let pages = Router::new()
         .route("/", get(home::page))
         .route("/find", get(home::find))
         .route("/u/{user}", get(user::page))
         .route("/u/{user}/requests/{id}", get(bill::page))
         .merge(explore::routes(state))
+        .merge(wallet)
         .layer(Extension(memory))
         .layer(from_fn_with_state(state.clone(), middleware::require_ready))
         .merge(asset::routes())
-        .layer(from_fn_with_state(state.clone(), middleware::limit_rate))
+        .layer(from_fn_with_state(state.clone(), middleware::limit_rate));
+    Ok(pages)
 }
 
 /// What the pages of this listener have in common: the heading and where else one can go.

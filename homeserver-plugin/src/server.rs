@@ -241,6 +241,7 @@ fn assemble(
         metrics.clone(),
     );
     let state = AppState::new(Shared {
+        news: Hub::new(&config.inbox, metrics.clone()),
         resolver: Resolver::new(&config)?,
         proxies: TrustedProxies::parse(&config.http.trusted_proxies)?,
         limits: RateLimits::new(&config),

@@ -38,6 +38,8 @@ pub struct Shared {
     pub keypair: pubky::Keypair,
     /// Wakes readers that wait for new envelopes.
     pub hub: Hub,
+    /// Wakes pages that show what a user's wallet and apps leave here.
+    pub news: Hub,
     /// Takes envelopes in, in batches.
     pub writer: Writer,
     /// Proxies whose word on addresses is believed.

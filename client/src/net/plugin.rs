@@ -6,6 +6,7 @@ mod accounts;
 mod agent;
 mod approvals;
 mod inbox;
+mod proposals;
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,6 +33,9 @@ pub use agent::{
     Journal, Signature,
 };
 pub(crate) use approvals::AgentTurn;
+pub(crate) use proposals::ProposalReport;
+pub use proposals::{ProposalStanding, Wish};
+
 pub use inbox::{InboxEvent, InboxItem, InboxPage, InboxStream};
 
 /// The largest envelope that is sent: a record of 64 KiB, sealed and encoded, with its frame.

@@ -21,6 +21,7 @@ pub(crate) mod outbox;
 pub(crate) mod pairs;
 pub(crate) mod payments;
 pub(crate) mod preimages;
+pub(crate) mod proposals;
 pub(crate) mod publications;
 pub(crate) mod rails;
 pub(crate) mod ratings;

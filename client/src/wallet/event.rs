@@ -253,6 +253,13 @@ pub enum WalletEventKind {
         /// Why it failed: a code.
         reason: Option<String>,
     },
+    /// The user's page or an app proposes something: nothing is done before the user says so.
+    Proposed {
+        /// Its name.
+        id: RecordId,
+        /// What it is: `friend`, `limit`, `pay`.
+        what: &'static str,
+    },
     /// The friend took what was sent up to this state.
     Acknowledged {
         /// In what.

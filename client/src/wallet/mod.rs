@@ -49,6 +49,7 @@ mod paths;
 mod pay;
 mod profile;
 mod promise;
+mod proposals;
 mod publish;
 mod receive;
 mod recover;
@@ -82,6 +83,7 @@ use crate::net::session::HomeSession;
 use crate::net::{Home, Net, now_ms};
 use crate::store::{Store, parse_own, settings};
 
+pub use crate::net::plugin::Wish;
 pub use crate::store::confirmed::ConfirmRule;
 pub use crate::store::contacts::{Contact, ContactStatus};
 pub use crate::store::history::{Direction, HistoryItem, HistoryQuery};
@@ -117,6 +119,7 @@ pub use pay::{
 };
 pub use profile::PublishedProfile;
 pub use promise::{DEFAULT_DEADLINE, Hangs, MadePromise, PromiseTerms, PromiseView, standing_name};
+pub use proposals::{ProposalQuote, ProposalState, ProposalView};
 pub use recover::{Recovered, RecoveredFriend};
 pub use requests::{
     ApprovalPlace, ApprovalView, CallRule, CallWhen, CallWho, PART_PATIENCE, PayingStage,
@@ -149,6 +152,9 @@ const ASK_TOWERS_EVERY: Duration = Duration::from_secs(30);
 /// How often it is looked which requests are over, and which debts are to be called in.
 const LOOK_AT_DEBTS_EVERY: Duration = Duration::from_secs(10);
 
+/// How often it is looked for what the user's page and apps propose.
+const LOOK_AT_PROPOSALS_EVERY: Duration = Duration::from_secs(5);
+
 /// An open wallet. Cheap to clone; clones and other processes may use the same store at once.
 #[derive(Clone, Debug)]
 pub struct Wallet {
@@ -169,6 +175,7 @@ struct Inner {
     may_sign_since: Mutex<Option<Instant>>,
     towers_asked: Mutex<Option<Instant>>,
     debts_looked: Mutex<Option<Instant>>,
+    proposals_looked: Mutex<Option<Instant>>,
     directory: Mutex<Option<Arc<directory::Directory>>>,
     /// Friends to whom a task of this process is sending.
     sending: Mutex<BTreeSet<UserKey>>,
@@ -209,6 +216,7 @@ impl Wallet {
                 may_sign_since: Mutex::new(None),
                 towers_asked: Mutex::new(None),
                 debts_looked: Mutex::new(None),
+                proposals_looked: Mutex::new(None),
                 directory: Mutex::new(None),
                 sending: Mutex::default(),
                 rails: tokio::sync::Mutex::default(),
@@ -264,6 +272,11 @@ impl Wallet {
             .ok()
             .and_then(|since| *since)
             .is_some_and(|since| since.elapsed() < MAY_SIGN_FOR)
+    }
+
+    /// Whether it is to be looked now for what is proposed, which is noted.
+    fn looks_at_proposals(&self) -> bool {
+        is_due(&self.inner.proposals_looked, LOOK_AT_PROPOSALS_EVERY)
     }
 
     /// Whether the watchtowers are to be asked now, which is noted.

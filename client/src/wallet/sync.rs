@@ -133,6 +133,8 @@ impl Wallet {
         report.events.extend(settled);
         let asked = self.drive_requests().await?;
         report.events.extend(asked);
+        let proposed = self.look_at_proposals().await?;
+        report.events.extend(proposed);
         self.drive_spends().await?;
         self.drive_outlays().await?;
         let decided = self.decide().await?;

@@ -2,6 +2,7 @@
 
 mod explorer;
 mod people;
+mod wallet;
 
 use std::path::PathBuf;
 

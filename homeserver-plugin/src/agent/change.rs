@@ -454,7 +454,8 @@ impl Change {
         for peer in self.out.keys() {
             agent.deliver(owner, *peer);
         }
-        if !self.events.is_empty() {
+        // Who looks at the books wants to see what was signed, too.
+        if !self.events.is_empty() || !self.journal.is_empty() {
             agent.hub().wake(owner.as_bytes());
         }
         Ok(())

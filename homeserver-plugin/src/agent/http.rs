@@ -1,11 +1,11 @@
 //! The routes of the agent. All need the user's session, but those on which the keys of payment accounts ask.
 
-mod accounts;
+pub(crate) mod accounts;
 mod approvals;
-mod ask;
+pub(crate) mod ask;
 mod endpoints;
 mod events;
-mod invoices;
+pub(crate) mod invoices;
 mod pairs;
 mod spends;
 mod user;

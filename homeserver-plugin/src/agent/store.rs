@@ -8,6 +8,7 @@ mod invoices;
 mod pairs;
 mod records;
 mod rules;
+mod shown;
 mod spends;
 mod turns;
 mod waiting;
@@ -46,6 +47,7 @@ pub use self::records::{
     spend, spent,
 };
 pub use self::rules::lines_by_rule;
+pub use self::shown::{KeptPair, events_before, journal_before, kept_pairs};
 pub use self::spends::{
     SpendRow, Wanted, add_spend, expire_spends, forget_spends, list_spends, locked_spend,
     open_spends, put_spend, spend_of,

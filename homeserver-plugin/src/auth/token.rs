@@ -29,6 +29,25 @@ impl TokenHash {
         plausible.then(|| Self(Sha256::digest(token.as_bytes()).into()))
     }
 
+    /// A hash that was stored; `None` if it has not the length of one.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// Reads what [`TokenHash::name`] wrote.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(name).ok()?;
+        Self::from_bytes(&bytes)
+    }
+
+    /// The hash as text. It names a session and opens none.
+    #[must_use]
+    pub fn name(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
     /// The hash.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -57,5 +76,9 @@ mod tests {
         assert!(TokenHash::of(&generate().0).unwrap() != hash);
         assert!(TokenHash::of(&token[1..]).is_none());
         assert!(TokenHash::of(&"é".repeat(22)).is_none());
+        assert!(TokenHash::from_name(&hash.name()).unwrap() == hash);
+        // The name of a session is no token of it.
+        assert!(TokenHash::of(&hash.name()).unwrap() != hash);
+        assert!(TokenHash::from_name("x").is_none());
     }
 }

@@ -44,6 +44,7 @@ impl Config {
         self.router.check()?;
         self.agent.check()?;
         self.announce.check(self.network.testnet)?;
+        self.pages.check(self.network.testnet)?;
         for (name, value) in self.positive() {
             if value == 0 {
                 return refuse(format!("{name} must be above 0"));

@@ -10,6 +10,8 @@ use crate::state::AppState;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// How long a proposal to a wallet is kept after its last change, in seconds.
+const PROPOSALS_S: u64 = 30 * 24 * 3_600;
 /// Most rows of one kind in one statement.
 const BITE: i64 = 1_000;
 
@@ -30,6 +32,7 @@ pub async fn run(state: AppState) {
             now,
             acked_before: before(now, config.inbox.remember_s),
             closed_before: before(now, config.accounts.drain_s),
+            proposed_before: before(now, PROPOSALS_S),
         };
         if let Err(error) = sweep(&state.pool, &ages).await {
             tracing::warn!(%error, "clearing away failed; tried again later");
@@ -51,6 +54,8 @@ pub struct Ages {
     pub acked_before: i64,
     /// Accounts closed before this are removed with all they hold.
     pub closed_before: i64,
+    /// Proposals to wallets that have not changed since are forgotten.
+    pub proposed_before: i64,
 }
 
 /// Clears one bite of each kind.
@@ -76,6 +81,13 @@ pub async fn sweep(pool: &PgPool, ages: &Ages) -> Result<(), PluginError> {
         "DELETE FROM envelopes WHERE ctid = ANY(ARRAY(SELECT ctid FROM envelopes WHERE acked_at <= $1 LIMIT $2))",
         ages.acked_before,
         10 * BITE
+    )
+    .execute(pool)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM proposals WHERE ctid = ANY(ARRAY(SELECT ctid FROM proposals WHERE changed_at <= $1 AND state <> 'accepted' LIMIT $2))",
+        ages.proposed_before,
+        BITE
     )
     .execute(pool)
     .await?;

@@ -8,6 +8,50 @@ use crate::auth::proof::Proven;
 use crate::auth::token::TokenHash;
 use crate::error::PluginError;
 
+/// What a session was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A program that bears the token.
+    App,
+    /// A browser that shows the wallet page and bears the token as a cookie.
+    Page,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Page => "page",
+        }
+    }
+}
+
+/// A session that is to be opened.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSession {
+    /// The hash of its token.
+    pub token: TokenHash,
+    /// What for.
+    pub kind: Kind,
+    /// Now, Unix milliseconds.
+    pub now: i64,
+    /// When it ends.
+    pub expires_at: i64,
+}
+
+/// A session of a user, in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// The hash of its token: a name by which it can be ended and not be used.
+    pub token: TokenHash,
+    /// Whether it is one of the wallet page.
+    pub kind: Kind,
+    /// When it was opened, Unix milliseconds.
+    pub created_at: i64,
+    /// When it ends.
+    pub expires_at: i64,
+}
+
 /// Opens a session and uses up the proof, both or neither.
 ///
 /// # Errors
@@ -15,9 +59,7 @@ use crate::error::PluginError;
 pub async fn open(
     pool: &PgPool,
     proven: &Proven,
-    session: &TokenHash,
-    now: i64,
-    expires_at: i64,
+    session: &NewSession,
     max_per_user: i64,
 ) -> Result<(), PluginError> {
     let owner = proven.user.as_bytes();
@@ -46,11 +88,12 @@ pub async fn open(
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
-        "INSERT INTO sessions (owner, token_hash, created_at, expires_at) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO sessions (owner, token_hash, created_at, expires_at, kind) VALUES ($1, $2, $3, $4, $5)",
         owner,
-        session.as_bytes(),
-        now,
-        expires_at
+        session.token.as_bytes(),
+        session.now,
+        session.expires_at,
+        session.kind.word()
     )
     .execute(&mut *tx)
     .await?;
@@ -91,4 +134,35 @@ pub async fn close(pool: &PgPool, user: &UserKey, session: &TokenHash) -> Result
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// The open sessions of a user, newest first.
+///
+/// # Errors
+/// [`PluginError::Database`].
+pub async fn list(pool: &PgPool, user: &UserKey, now: i64) -> Result<Vec<Open>, PluginError> {
+    let rows = sqlx::query!(
+        "SELECT token_hash, kind, created_at, expires_at FROM sessions
+         WHERE owner = $1 AND expires_at > $2 ORDER BY created_at DESC, token_hash",
+        user.as_bytes(),
+        now
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let token = TokenHash::from_bytes(&row.token_hash).ok_or_else(|| {
+                PluginError::Internal("the database holds a hash that is none".to_owned())
+            })?;
+            Ok(Open {
+                token,
+                kind: match row.kind.as_str() {
+                    "page" => Kind::Page,
+                    _ => Kind::App,
+                },
+                created_at: row.created_at,
+                expires_at: row.expires_at,
+            })
+        })
+        .collect()
 }

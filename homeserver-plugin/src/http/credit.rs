@@ -2,7 +2,7 @@
 
 mod cache;
 pub(crate) mod endpoints;
-mod own;
+pub(crate) mod own;
 pub(crate) mod profile;
 pub(crate) mod requests;
 mod units;

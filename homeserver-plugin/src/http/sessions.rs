@@ -13,8 +13,12 @@ use super::extract::JsonBody;
 use crate::auth::proof::{self, Proof};
 use crate::auth::{Caller, token};
 use crate::clock;
-use crate::db;
+use crate::db::{
+    self,
+    sessions::{Kind, NewSession},
+};
 use crate::error::PluginError;
+use crate::limits::AddressKey;
 use crate::problem::Problem;
 use crate::state::AppState;
 
@@ -60,17 +64,32 @@ async fn open(
     ClientAddr(address): ClientAddr,
     JsonBody(request): JsonBody<OpenSession>,
 ) -> Result<(StatusCode, Json<Session>), PluginError> {
-    let result = open_session(&state, address.into(), request.proof).await;
+    let session = open_counted(&state, address.into(), request.proof, Kind::App).await?;
+    Ok((StatusCode::CREATED, Json(session)))
+}
+
+/// Opens a session by a proof that counts once, within the budget of whoever asks, and counts what came of it.
+///
+/// # Errors
+/// What [`open`] answers.
+pub(crate) async fn open_counted(
+    state: &AppState,
+    address: AddressKey,
+    proof: Proof,
+    kind: Kind,
+) -> Result<Session, PluginError> {
+    let result = open_session(state, address, proof, kind).await;
     state
         .metrics
         .session(result.as_ref().map_or_else(PluginError::code, |_| "opened"));
-    Ok((StatusCode::CREATED, Json(result?)))
+    result
 }
 
 async fn open_session(
     state: &AppState,
-    address: crate::limits::AddressKey,
+    address: AddressKey,
     proof: Proof,
+    kind: Kind,
 ) -> Result<Session, PluginError> {
     state.limits.session_open(address)?;
     let config = &state.config.sessions;
@@ -80,15 +99,13 @@ async fn open_session(
     let lasts = i64::try_from(config.ttl_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
     let expires_at = now.saturating_add(lasts).min(proven.grant_until);
     let (token, hash) = token::generate();
-    db::sessions::open(
-        &state.pool,
-        &proven,
-        &hash,
+    let session = NewSession {
+        token: hash,
+        kind,
         now,
         expires_at,
-        config.max_per_user,
-    )
-    .await?;
+    };
+    db::sessions::open(&state.pool, &proven, &session, config.max_per_user).await?;
     let account = db::accounts::get(&state.pool, &proven.user).await?;
     Ok(Session {
         token: token.to_string(),

@@ -81,6 +81,7 @@ async fn put(
     };
     let stored = snapshots::put(&state.pool, &caller.user, &snapshot).await?;
     let as_of = if stored {
+        state.news.wake(caller.user.as_bytes());
         at
     } else {
         let held = snapshots::get(&state.pool, &caller.user).await?;

@@ -26,6 +26,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("local.js", include_str!("assets/local.js")),
     ("bill.js", include_str!("assets/bill.js")),
     ("proof.js", include_str!("assets/proof.js")),
+    ("login.js", include_str!("assets/login.js")),
+    ("wallet.js", include_str!("assets/wallet.js")),
 ];
 
 struct Asset {

@@ -88,6 +88,14 @@ fn detail(problem: &Problem) -> String {
 /// What can be done about it.
 fn advice(problem: &Problem) -> Option<&'static str> {
     Some(match problem.code.as_str() {
+        "session_invalid" => "Log in again: your wallet page is at /wallet.",
+        "form_foreign" => {
+            "Another page may have sent it, or you have logged in again since. Nothing was changed."
+        }
+        "limit_exceeded" | "day_limit_exceeded" => {
+            "Nothing was signed. What can be paid now stands on your wallet page, at /wallet."
+        }
+        "agent_stopped" | "agent_off" => "Only your wallet can do this now.",
         "route_unknown" => {
             "The address may have been cut off when it was copied, or belong to another server."
         }

@@ -31,3 +31,4 @@ mod slow;
 mod snapshots;
 mod streams;
 mod support;
+mod wallet_page;

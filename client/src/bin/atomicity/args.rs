@@ -5,6 +5,7 @@ mod agent;
 pub mod examples;
 mod payments;
 mod promises;
+mod proposals;
 mod requests;
 mod rules;
 mod serve;
@@ -22,6 +23,8 @@ pub use payments::{
     Clear, EndpointCommand, ExchangeCommand, ForwardCommand, ForwardOn, Invoice, Reassign,
 };
 pub use promises::{LogCommand, PromiseCommand, Promises, SecretCommand, WatchtowerCommand};
+
+pub use proposals::{ProposalCommand, Proposals};
 
 pub use requests::{CallCommand, RequestCommand, RequestNew, RequestPay};
 
@@ -152,6 +155,8 @@ pub enum Command {
     /// Logs that decide whether a secret was published in time
     #[command(subcommand)]
     Log(LogCommand),
+    /// What your page and apps propose: list it, and do it or not
+    Proposals(Proposals),
     /// Routers, logs, cosigners and watchtowers: looks for some, and shows them in the order in which they are asked
     Services(Services),
     /// Tell friends what you think of a service or of somebody

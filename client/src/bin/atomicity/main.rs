@@ -24,6 +24,7 @@ mod pay;
 mod payment;
 mod profile;
 mod promise;
+mod proposal;
 mod rail;
 mod reassign;
 mod recover;
@@ -203,6 +204,7 @@ fn perform(context: &Context, command: Command) -> BoxFuture<'_, Result<u8, Clie
         Command::Promises(args) => Box::pin(promise::promises(context, args)),
         Command::Secret(command) => Box::pin(promise::secret(context, command)),
         Command::Log(command) => Box::pin(log::run(context, command)),
+        Command::Proposals(args) => Box::pin(proposal::run(context, args)),
         Command::Services(args) => Box::pin(services::run(context, args)),
         Command::Rate(args) => Box::pin(services::rate(context, args)),
         Command::Balance(args) => Box::pin(pay::balance(context, args)),

@@ -172,8 +172,14 @@ impl Work {
         }
         self.asking = Some(false);
         let wallet = self.wallet.clone();
-        self.tasks
-            .spawn(async move { Ended::Other(Done::Asked(wallet.drive_requests().await)) });
+        self.tasks.spawn(async move {
+            let asked = async {
+                let mut events = wallet.drive_requests().await?;
+                events.extend(wallet.look_at_proposals().await?);
+                Ok(events)
+            };
+            Ended::Other(Done::Asked(asked.await))
+        });
     }
 
     /// Looks at the agent; once more after that if it is being looked at already.

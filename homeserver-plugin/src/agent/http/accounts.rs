@@ -45,34 +45,34 @@ pub struct AccountRequest {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AccountView {
     /// Its key.
-    account: String,
+    pub(crate) account: String,
     /// What its user calls it; only the user is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
     /// `active`, `revoked`, `restored` (the plugin lost count: it needs a new key).
-    state: String,
+    pub(crate) state: String,
     /// In what.
-    unit: String,
+    pub(crate) unit: String,
     /// The most on one day (UTC), in minor units; only the sum of all counts if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    per_day: Option<String>,
+    pub(crate) per_day: Option<String>,
     /// The most in all.
-    total: String,
+    pub(crate) total: String,
     /// What was spent in all, with what is reserved.
-    spent: String,
+    pub(crate) spent: String,
     /// What can still be spent today.
-    left_today: String,
+    pub(crate) left_today: String,
     /// What can still be spent in all.
-    left: String,
+    pub(crate) left: String,
     /// Whom it may pay; anybody if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    peers: Option<Vec<String>>,
+    pub(crate) peers: Option<Vec<String>>,
     /// Whether the user's wallet also pays places outside for it, by its rails.
-    rails: bool,
+    pub(crate) rails: bool,
     /// From when, Unix milliseconds.
-    from: u64,
+    pub(crate) from: u64,
     /// Until when.
-    until: u64,
+    pub(crate) until: u64,
 }
 
 /// A page of accounts.

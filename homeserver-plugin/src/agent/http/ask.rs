@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use atomicity_ledger::pair::{LineTerms, NewPromise, PaymentNote};
-use atomicity_ledger::record::{ReleaseReason, Terms, Unattended};
+use atomicity_ledger::record::{CreditLine, ReleaseReason, Terms, Unattended};
 use atomicity_ledger::text::{Address, Layers};
 use atomicity_ledger::{
     Amount, AnyRecord, Memo, RecordHash, RecordId, Timestamp, Total, Unit, UserKey,
@@ -34,7 +34,7 @@ pub struct Issue {
     id: RecordId,
     /// To whom.
     #[schema(value_type = String)]
-    peer: UserKey,
+    pub(crate) peer: UserKey,
     /// In what.
     #[schema(value_type = String)]
     unit: Unit,
@@ -120,6 +120,22 @@ pub struct Line {
     #[serde(default)]
     #[schema(value_type = Option<u64>)]
     expires: Option<Timestamp>,
+}
+
+impl Line {
+    /// Another amount; all other terms as they were before, if there was a line.
+    pub(crate) fn changed(unit: Unit, accept: Total, before: Option<&CreditLine>) -> Self {
+        Self {
+            unit,
+            accept,
+            min_amount: before.map(|line| line.min_amount),
+            max_deadline_s: before.map(|line| line.max_deadline_s),
+            slots: before.map(|line| line.slots),
+            unattended: before.and_then(|line| line.unattended.clone()),
+            logs_refused: before.map_or_else(Vec::new, |line| line.logs_refused.clone()),
+            expires: before.and_then(|line| line.expires),
+        }
+    }
 }
 
 /// What was signed.

@@ -69,6 +69,25 @@ pub struct InvoiceRequest {
     hints: Vec<HintBody>,
 }
 
+impl InvoiceRequest {
+    /// Without hints.
+    pub(crate) fn simple(
+        id: RecordId,
+        (unit, amount): (Unit, Option<Amount>),
+        expires: Timestamp,
+        memo: Option<Memo>,
+    ) -> Self {
+        Self {
+            id,
+            unit,
+            amount,
+            expires,
+            memo,
+            hints: Vec::new(),
+        }
+    }
+}
+
 /// A last hop.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -101,31 +120,31 @@ pub struct InvoiceHandOver {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InvoiceView {
     /// Its name.
-    id: String,
+    pub(crate) id: String,
     /// `open`, `publishing`, `paid`, `failed`, `expired`, `withdrawn`.
-    state: String,
+    pub(crate) state: String,
     /// In what.
-    unit: String,
+    pub(crate) unit: String,
     /// How much, in minor units.
-    amount: Option<String>,
+    pub(crate) amount: Option<String>,
     /// What has been promised for it, or was paid, in minor units.
-    received: String,
+    pub(crate) received: String,
     /// What payments of it hang on.
-    hash: String,
+    pub(crate) hash: String,
     /// When it ends, Unix milliseconds.
-    expires: u64,
+    pub(crate) expires: u64,
     /// What it is for.
-    memo: Option<String>,
+    pub(crate) memo: Option<String>,
     /// When it was made.
-    created_at: i64,
+    pub(crate) created_at: i64,
     /// When it was paid, failed or was withdrawn.
-    ended_at: Option<i64>,
+    pub(crate) ended_at: Option<i64>,
     /// The record in compact form.
-    invoice: String,
+    pub(crate) invoice: String,
     /// The `atomicity:` link.
-    link: String,
+    pub(crate) link: String,
     /// What was published, once it is paid.
-    preimage: Option<String>,
+    pub(crate) preimage: Option<String>,
 }
 
 /// A page of invoices.
@@ -151,7 +170,8 @@ fn read(jws: &str) -> Result<Signed<Invoice>, PluginError> {
     Signed::decode(jws).map_err(|error| PluginError::Internal(error.to_string()))
 }
 
-fn view(row: &InvoiceRow) -> Result<InvoiceView, PluginError> {
+/// An invoice as it is shown.
+pub(crate) fn view(row: &InvoiceRow) -> Result<InvoiceView, PluginError> {
     let signed = read(&row.record)?;
     let invoice = signed.record();
     let state = match row.state() {
@@ -179,7 +199,8 @@ fn view(row: &InvoiceRow) -> Result<InvoiceView, PluginError> {
     })
 }
 
-fn unknown() -> PluginError {
+/// There is none of this name.
+pub(crate) fn unknown() -> PluginError {
     PluginError::NotFound {
         code: "invoice_unknown",
         detail: "there is no invoice of this name",

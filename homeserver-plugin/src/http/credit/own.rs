@@ -189,13 +189,16 @@ pub async fn channels(
     etag::respond(&headers, &answer)
 }
 
-struct Held {
-    snapshot: Signed<Snapshot>,
-    stored_at: i64,
+/// A summary that was pushed.
+pub(crate) struct Held {
+    /// The summary.
+    pub(crate) snapshot: Signed<Snapshot>,
+    /// When it arrived here, Unix milliseconds.
+    pub(crate) stored_at: i64,
 }
 
 /// The newest snapshot of `user`. It was checked when it came; checking the signature again keeps a tampered database from speaking in the user's name.
-async fn load(state: &AppState, user: &UserKey) -> Result<Held, PluginError> {
+pub(crate) async fn load(state: &AppState, user: &UserKey) -> Result<Held, PluginError> {
     let stored = snapshots::get(&state.pool, user)
         .await?
         .ok_or(PluginError::NotFound {

@@ -12,4 +12,4 @@ mod kept;
 mod log;
 mod outages;
 mod settling;
-mod world;
+pub mod world;

@@ -77,6 +77,14 @@ impl Person {
         }
     }
 
+    /// Calls themselves `name` from now on.
+    pub fn rename(&mut self, name: &str) {
+        let signed: Signed<Profile> = Signed::decode(&self.profile).unwrap();
+        let mut profile = signed.record().clone();
+        profile.name = Some(name.parse().unwrap());
+        self.profile = Signed::sign(profile, &self.root).unwrap().jws().to_owned();
+    }
+
     pub fn pair(&self, peer: &UserKey) -> &Pair {
         &self.pairs[peer]
     }

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod browser;
 pub mod database;
 pub mod plugin;
 pub mod postgres;

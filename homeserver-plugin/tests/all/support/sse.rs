@@ -49,6 +49,16 @@ impl Events {
         request.send().await.unwrap()
     }
 
+    /// Waits for an event of this name, whatever comes before it.
+    pub async fn expect(&mut self, name: &str) {
+        while let Some(event) = self.next().await {
+            if event.name == name {
+                return;
+            }
+        }
+        panic!("the stream has ended without {name}");
+    }
+
     /// The next event with a name; `None` when the stream has ended.
     pub async fn next(&mut self) -> Option<Event> {
         loop {

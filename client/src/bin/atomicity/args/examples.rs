@@ -164,6 +164,13 @@ pub const EXAMPLES: Examples = &[
         &["atomicity log add https://credit.example.org/log"],
     ),
     (
+        "proposals",
+        &[
+            "atomicity proposals",
+            "atomicity proposals accept Zm9yIHRoZSBiYWtlcg",
+        ],
+    ),
+    (
         "services",
         &["atomicity services", "atomicity services router --known"],
     ),

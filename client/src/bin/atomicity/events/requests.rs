@@ -12,6 +12,11 @@ pub(super) fn fields(
     put: &mut impl FnMut(&str, Value),
 ) -> Option<&'static str> {
     Some(match kind {
+        WalletEventKind::Proposed { id, what } => {
+            put("proposal", json!(id.to_string()));
+            put("what", json!(what));
+            "proposed"
+        }
         WalletEventKind::Asked {
             request,
             unit,
@@ -105,6 +110,14 @@ pub(super) fn text(kind: &WalletEventKind, friend: &str) -> Option<String> {
             minor_text(unit, *amount),
             minor_text(unit, *filled)
         ),
+        WalletEventKind::Proposed { id, what } => {
+            let what = match *what {
+                "friend" => "adding a friend",
+                "limit" => "another limit for a friend",
+                _ => "a payment",
+            };
+            format!("your page or an app proposes {what}: atomicity proposals accept {id}")
+        }
         WalletEventKind::RequestClosed { request } => format!("request {request} is closed"),
         WalletEventKind::PartPaid {
             request,

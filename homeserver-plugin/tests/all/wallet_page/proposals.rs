@@ -1,0 +1,198 @@
+//! What is proposed to the user's wallet: named, bounded, taken back, decided once.
+
+use pubky::Keypair;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{log_in, pages};
+use crate::support::browser::{Browser, Relay};
+use crate::support::plugin::{Account, Answer, Plugin, b64};
+
+const PROPOSALS: &str = "/v0/me/proposals";
+
+fn friend(n: u8) -> Value {
+    json!({"id": b64(&[n; 16]), "kind": "friend", "user": Keypair::random().public_key().z32()})
+}
+
+fn of(n: u8) -> String {
+    format!("{PROPOSALS}/{}", b64(&[n; 16]))
+}
+
+async fn propose(account: &Account<'_>, body: &Value) -> Answer {
+    let body = Some(body.clone());
+    account.call(Method::POST, PROPOSALS, body).await
+}
+
+async fn say(account: &Account<'_>, n: u8, word: Value) -> Answer {
+    account.call(Method::PUT, &of(n), Some(word)).await
+}
+
+#[tokio::test]
+async fn the_same_proposal_is_there_once_and_another_one_needs_another_name() {
+    let plugin = Plugin::start().await;
+    let (account, other) = (plugin.user().await, plugin.user().await);
+    let body = friend(1);
+    let made = propose(&account, &body).await;
+    assert_eq!(made.assert_status(201).body["state"], "open");
+    assert_eq!(made.body["user"], body["user"]);
+    let again = propose(&account, &body).await;
+    assert_eq!(again.assert_status(200).body, made.body);
+    propose(&account, &friend(1))
+        .await
+        .assert_problem(409, "id_reused");
+    // Names are each user's own, and so is what lies under them.
+    propose(&other, &friend(1)).await.assert_status(201);
+    let unknown = other.call(Method::GET, &of(2), None).await;
+    unknown.assert_problem(404, "proposal_unknown");
+    let list = account.call(Method::GET, PROPOSALS, None).await;
+    assert_eq!(list.body["items"].as_array().unwrap().len(), 1);
+    let visitor = plugin.visitor().await;
+    propose(&visitor, &friend(1))
+        .await
+        .assert_problem(404, "account_unknown");
+}
+
+#[tokio::test]
+async fn nonsense_is_not_proposed_and_not_too_much() {
+    let plugin = Plugin::start().await;
+    let account = plugin.user().await;
+    let id = b64(&[9; 16]);
+    for body in [
+        json!({"id": id, "kind": "friend", "user": account.z32()}),
+        json!({"id": id, "kind": "pay", "link": "atomicity:x"}),
+        json!({"id": id, "kind": "pay", "link": format!("atomicity:{}", account.z32())}),
+    ] {
+        propose(&account, &body)
+            .await
+            .assert_problem(400, "proposal_invalid");
+    }
+    for body in [
+        json!({"id": id, "kind": "everything"}),
+        json!({"id": id, "kind": "friend"}),
+        json!({"id": id, "kind": "friend", "user": account.z32(), "more": 1}),
+        json!({"id": "x", "kind": "friend", "user": account.z32()}),
+    ] {
+        propose(&account, &body)
+            .await
+            .assert_problem(400, "body_malformed");
+    }
+    for n in 10..60 {
+        propose(&account, &friend(n)).await.assert_status(201);
+    }
+    propose(&account, &friend(60))
+        .await
+        .assert_problem(429, "too_many_proposals");
+    // One that is over makes room.
+    say(&account, 10, json!({"state": "declined"}))
+        .await
+        .assert_status(200);
+    propose(&account, &friend(60)).await.assert_status(201);
+}
+
+#[tokio::test]
+async fn what_is_over_stays_over_and_what_was_said_can_be_said_again() {
+    let plugin = Plugin::start().await;
+    let account = plugin.user().await;
+    for n in 1..=4 {
+        propose(&account, &friend(n)).await.assert_status(201);
+    }
+    // Quoted, accepted, done: each as often as one likes.
+    let quote = json!({"state": "quoted", "fee": "3", "hops": 2});
+    let quoted = say(&account, 1, quote).await;
+    assert_eq!(quoted.assert_status(200).body["state"], "open");
+    assert_eq!(quoted.body["told"], json!({"fee": "3", "hops": 2}));
+    for _ in 0..2 {
+        let said = say(&account, 1, json!({"state": "accepted"})).await;
+        assert_eq!(said.assert_status(200).body["state"], "accepted");
+    }
+    let back = account.call(Method::DELETE, &of(1), None).await;
+    back.assert_problem(409, "proposal_ended");
+    for _ in 0..2 {
+        let said = say(&account, 1, json!({"state": "done", "fee": "2"})).await;
+        assert_eq!(said.assert_status(200).body["told"]["fee"], "2");
+    }
+    for word in ["accepted", "declined", "failed"] {
+        say(&account, 1, json!({"state": word}))
+            .await
+            .assert_problem(409, "proposal_ended");
+    }
+    // What was taken back is not accepted any more, even if both come at once.
+    let second = of(2);
+    let taking = account.call(Method::DELETE, &second, None);
+    let (taken, said) = tokio::join!(taking, say(&account, 2, json!({"state": "accepted"})));
+    assert_ne!(taken.status == 200, said.status == 200, "{said:?}");
+    let open = account
+        .call(Method::GET, &format!("{PROPOSALS}?open=true"), None)
+        .await;
+    let left = open.body["items"].as_array().unwrap().len();
+    assert_eq!(left, if said.status == 200 { 3 } else { 2 });
+    let empty = say(&account, 3, json!({"state": "quoted"})).await;
+    empty.assert_problem(400, "proposal_invalid");
+}
+
+#[tokio::test]
+async fn the_page_proposes_shows_what_becomes_of_it_and_takes_it_back() {
+    let relay = Relay::start().await;
+    let plugin = Plugin::start_with(|config| pages(config, &relay)).await;
+    let account = plugin.user().await;
+    let browser = Browser::new(&format!("http://{}", plugin.addresses.http));
+    log_in(&browser, &account.user.root).await;
+    let page = browser.get("/wallet/proposals").await;
+    let action = "/wallet/proposals/friend";
+    let (csrf, id) = (page.field(action, "csrf"), page.field(action, "id"));
+    let key = Keypair::random().public_key().z32();
+    let written = format!("pubky://{key}");
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("id", id.as_str()),
+        ("user", written.as_str()),
+        ("name", "<b>Ben</b>"),
+    ];
+    for _ in 0..2 {
+        let shown = browser.submit(action, &fields).await;
+        assert_eq!(shown.html.matches("data-proposal=").count(), 1);
+        assert!(
+            shown.html.contains("&lt;b&gt;Ben&lt;/b&gt;"),
+            "{}",
+            shown.html
+        );
+        assert!(shown.html.contains("Waits for your wallet"));
+    }
+    assert!(
+        browser
+            .get("/wallet")
+            .await
+            .html
+            .contains("1 proposal waits")
+    );
+    let mut events = browser.stream("/wallet/events").await;
+    events.expect("changed").await;
+    let path = format!("{PROPOSALS}/{id}");
+    let word = json!({"state": "failed", "reason": "no_way"});
+    account
+        .call(Method::PUT, &path, Some(word))
+        .await
+        .assert_status(200);
+    events.expect("changed").await;
+    let shown = browser.get("/wallet/proposals").await;
+    assert!(shown.html.contains("no_way"), "{}", shown.html);
+
+    let action = "/wallet/proposals/limit";
+    let id = shown.field(action, "id");
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("id", id.as_str()),
+        ("user", key.as_str()),
+        ("accept", "12.50"),
+        ("unit", "BREAD/2"),
+    ];
+    let shown = browser.submit(action, &fields).await;
+    assert!(shown.html.contains("value=\"12.50\""), "{}", shown.html);
+    let back = format!("/wallet/proposals/{id}/withdraw");
+    let shown = browser.submit(&back, &[("csrf", &csrf)]).await;
+    assert!(shown.html.contains("Taken back"), "{}", shown.html);
+    browser
+        .post(action, &[("csrf", "x")])
+        .await
+        .assert_code(403, "form_foreign");
+}
