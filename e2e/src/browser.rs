@@ -170,6 +170,37 @@ impl Browser {
         }
     }
 
+    /// Waits until the page shows `text`.
+    ///
+    /// # Errors
+    /// If it does not in time.
+    pub async fn sees(&mut self, text: &str) -> Result<()> {
+        let shown = format!("document.body.innerText.includes({})", json!(text));
+        self.until(&shown).await
+    }
+
+    /// Writes `text` into the field that `selector` names, over what stood there.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn fill(&mut self, selector: &str, text: &str) -> Result<()> {
+        let field = json!(selector);
+        let select =
+            format!("((it) => {{ it.focus(); it.select?.(); }})(document.querySelector({field}))");
+        self.eval(&select).await?;
+        let written = json!({ "text": text });
+        self.call("Input.insertText", written).await.map(drop)
+    }
+
+    /// Clicks what `selector` names.
+    ///
+    /// # Errors
+    /// If there is nothing.
+    pub async fn click(&mut self, selector: &str) -> Result<()> {
+        let click = format!("document.querySelector({}).click()", json!(selector));
+        self.eval(&click).await.map(drop)
+    }
+
     /// Presses a key that writes nothing, such as `Tab`, or `Enter`.
     ///
     /// # Errors

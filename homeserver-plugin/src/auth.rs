@@ -25,6 +25,20 @@ pub struct Caller {
     pub expires_at: i64,
 }
 
+impl Caller {
+    /// Whether what was opened for the caller may go on: the session stands, and the account was not switched off. Only a clear answer
+    /// ends it, not a database that is away.
+    pub async fn may_go_on(&self, state: &AppState) -> bool {
+        let now = clock::now_ms();
+        now < self.expires_at
+            && !state.disabled.contains(&self.user)
+            && !matches!(
+                db::sessions::find(&state.pool, &self.session, now).await,
+                Ok(None)
+            )
+    }
+}
+
 impl FromRequestParts<AppState> for Caller {
     type Rejection = PluginError;
 
@@ -64,7 +78,11 @@ pub async fn caller(state: &AppState, token: &str) -> Result<Option<Caller>, Plu
 
 async fn of_session(state: &AppState, session: TokenHash) -> Result<Option<Caller>, PluginError> {
     let found = db::sessions::find(&state.pool, &session, clock::now_ms()).await?;
-    Ok(found.map(|(user, expires_at)| Caller {
+    let Some((user, expires_at)) = found else {
+        return Ok(None);
+    };
+    state.disabled.refuse(&user)?;
+    Ok(Some(Caller {
         user,
         session,
         expires_at,

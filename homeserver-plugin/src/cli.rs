@@ -1,5 +1,6 @@
 //! The command line: what to do, and with which settings.
 
+mod admin;
 mod commands;
 mod cosigner;
 mod handbook;
@@ -55,6 +56,8 @@ enum Command {
         #[command(subcommand)]
         command: cosigner::CosignerCommand,
     },
+    /// What operators see and do while the plugin runs: status, accounts, draining, exports.
+    Admin(admin::AdminArgs),
     /// Brings the database's schema up to date. Stop the plugin first.
     Migrate {
         /// Only says where the schema stands; exit code 1 if it is not up to date.
@@ -304,6 +307,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, PluginError> {
         }
         Command::Log { command } => log::run(command, &settings.load()?, &data_dir).await,
         Command::Cosigner { command } => cosigner::run(command, &settings.load()?, &data_dir).await,
+        Command::Admin(args) => admin::run(args, &settings.load()?, &data_dir).await,
         Command::Migrate { check } => commands::migrate(&settings.load()?, *check).await,
         Command::Completions { shell } => handbook::completions(*shell),
         Command::Man { dir } => handbook::man(dir),

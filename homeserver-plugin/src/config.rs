@@ -7,6 +7,7 @@ mod sections;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admin::AdminConfig;
 use crate::agent::config::AgentConfig;
 use crate::announce::AnnounceConfig;
 use crate::pages::config::PagesConfig;
@@ -52,6 +53,8 @@ pub struct Config {
     pub router: RouterConfig,
     /// Pages for people.
     pub pages: PagesConfig,
+    /// The listener for operators.
+    pub admin: AdminConfig,
     /// What is logged, and how.
     pub log: LogConfig,
 }

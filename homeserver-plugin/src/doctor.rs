@@ -6,7 +6,7 @@
 mod agent;
 mod clock;
 mod database;
-mod disk;
+pub(crate) mod disk;
 mod files;
 mod grants;
 mod listeners;

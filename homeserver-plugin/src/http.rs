@@ -13,6 +13,7 @@ pub(crate) mod middleware;
 pub(crate) mod proposals;
 pub(crate) mod sessions;
 mod snapshot;
+pub mod web;
 
 use std::sync::Arc;
 
@@ -156,7 +157,8 @@ fn api(
         .merge(me::routes())
         .merge(inbox::routes())
         .merge(proposals::routes())
-        .merge(credit::routes(memory));
+        .merge(credit::routes(memory))
+        .merge(snapshot::read_routes());
     let small = match &state.witness_log {
         Some(_) => small.merge(crate::witness_log::http::routes()),
         None => small,
@@ -190,6 +192,7 @@ fn api(
         .layer(from_fn_with_state(state.clone(), middleware::limit_rate));
     let mut all = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .merge(guarded)
+        .merge(web::routes())
         .merge(health::routes());
     if listener == Listener::Http && state.config.http.metrics {
         all = all.merge(health::metrics_routes());

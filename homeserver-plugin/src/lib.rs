@@ -7,6 +7,7 @@
 //! Where to start reading: [`state`] for what every request can reach, [`http`] for the routes, [`inbox`] for how a message is taken
 //! in, [`db`] for what is stored, [`server`] for the life of the process.
 
+pub mod admin;
 pub mod agent;
 pub mod announce;
 pub mod auth;

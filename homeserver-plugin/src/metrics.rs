@@ -244,6 +244,12 @@ impl Metrics {
         self.0.streams.add(change);
     }
 
+    /// How many live streams are open.
+    #[must_use]
+    pub fn open_streams(&self) -> i64 {
+        self.0.streams.get()
+    }
+
     /// A session was asked for: `opened` or the code of the error.
     pub fn session(&self, outcome: &'static str) {
         self.0.sessions.with_label_values(&[outcome]).inc();

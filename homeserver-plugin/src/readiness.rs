@@ -11,6 +11,7 @@ pub struct Readiness(Arc<Flags>);
 struct Flags {
     lock_held: AtomicBool,
     stopping: AtomicBool,
+    draining: AtomicBool,
 }
 
 impl Readiness {
@@ -22,6 +23,17 @@ impl Readiness {
     /// Records that the process is shutting down.
     pub fn set_stopping(&self) {
         self.0.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Records whether an operator wants no new work to be taken.
+    pub fn set_draining(&self, draining: bool) {
+        self.0.draining.store(draining, Ordering::SeqCst);
+    }
+
+    /// Whether no new work is taken: what is open is finished.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::SeqCst)
     }
 
     /// Whether the lock is held. It is lost with its connection, so this is also the first sign of a database that went away.
@@ -37,6 +49,8 @@ impl Readiness {
             Some("stopping")
         } else if !self.lock_held() {
             Some("database_lock_not_held")
+        } else if self.is_draining() {
+            Some("draining")
         } else {
             None
         }

@@ -12,6 +12,8 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::disabled::Disabled;
+use crate::admin::{self, Admin};
 use crate::agent::{self, Agent};
 use crate::announce::AnnounceMetrics;
 use crate::config::{Config, DatabaseConfig, HttpConfig};
@@ -44,6 +46,8 @@ pub struct Addresses {
     pub http: SocketAddr,
     /// TLS with the plugin's raw public key.
     pub pubky: SocketAddr,
+    /// HTTP for operators, if there is such a listener.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Serves until `stop` is cancelled, then lets open requests finish. `ready` is called once, when both listeners are open.
@@ -83,6 +87,10 @@ pub async fn run(
         data_dir: secrets.data_dir,
     };
     let (state, writer) = assemble(config, secrets.plugin, parts, stop.child_token())?;
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        loaded = patiently(&state.config.database, || state.disabled.load(&state.pool)) => loaded?,
+    }
     if let Some(agent) = &state.agent {
         let database = &state.config.database;
         tokio::select! {
@@ -113,7 +121,7 @@ pub async fn run(
         let state = state.clone();
         tokio::spawn(witness_log::run(state, log, start))
     });
-    tracing::info!(plugin = %state.keypair.public_key().z32(), http = %addresses.http, pubky = %addresses.pubky, "listening");
+    tracing::info!(plugin = %state.keypair.public_key().z32(), http = %addresses.http, pubky = %addresses.pubky, admin = ?addresses.admin, "listening");
     ready(addresses);
     let outcome = serve(listeners, &state, &guard).await;
     while tasks.join_next().await.is_some() {}
@@ -227,12 +235,13 @@ fn assemble(
             &config.agent,
             &config.inbox,
             &policies,
-            data_dir,
+            data_dir.clone(),
             &metrics,
         )?),
         false => None,
     };
     let hub = Hub::new(&config.inbox, metrics.clone());
+    let snapshots = Hub::new(&config.inbox, metrics.clone());
     let (writer, task) = Writer::new(
         pool.clone(),
         config.inbox.clone(),
@@ -246,6 +255,10 @@ fn assemble(
         proxies: TrustedProxies::parse(&config.http.trusted_proxies)?,
         limits: RateLimits::new(&config),
         readiness: Readiness::default(),
+        admin: Admin::open(&config.admin, data_dir.as_deref())?,
+        disabled: Disabled::default(),
+        operating: tokio::sync::Mutex::default(),
+        data_dir,
         witness_log: log,
         following: FollowMetrics::new(&metrics)?,
         agent,
@@ -256,6 +269,7 @@ fn assemble(
         metrics,
         keypair,
         hub,
+        snapshots,
         writer,
         shutdown,
         config,
@@ -301,6 +315,7 @@ impl Guard {
 struct Listeners {
     http: TcpListener,
     pubky: TcpListener,
+    admin: Option<TcpListener>,
     addresses: Addresses,
 }
 
@@ -319,12 +334,19 @@ impl Listeners {
     fn open(state: &AppState) -> Result<Self, PluginError> {
         let (http, http_address) = listen("http", state.config.http.listen)?;
         let (pubky, pubky_address) = listen("pubky", state.config.pubky.listen)?;
+        let admin = match &state.admin {
+            Some(_) => Some(listen("admin", state.config.admin.listen)?),
+            None => None,
+        };
+        let (admin, admin_address) = admin.unzip();
         Ok(Self {
             http,
             pubky,
+            admin,
             addresses: Addresses {
                 http: http_address,
                 pubky: pubky_address,
+                admin: admin_address,
             },
         })
     }
@@ -335,12 +357,25 @@ async fn serve(listeners: Listeners, state: &AppState, guard: &Guard) -> Result<
     let handle = Handle::new();
     let http_router = http::router(Listener::Http, state)?;
     let pubky_router = http::router(Listener::Pubky, state)?;
-    let http = serve_http(listeners.http, http_router, handle.clone());
+    let http = serve_http("http", listeners.http, http_router, handle.clone());
+    let admin = async {
+        match listeners.admin {
+            Some(listener) => {
+                let router = admin::http::router(state);
+                serve_http("admin", listener, router, handle.clone()).await
+            }
+            None => Ok(()),
+        }
+    };
     let tls = state.keypair.as_inner().to_rpk_rustls_server_config();
     let pubky = serve_pubky(listeners.pubky, pubky_router, tls, handle.clone());
     let both = async {
-        let (http, pubky) = tokio::join!(stop_if_failed(http, state), stop_if_failed(pubky, state));
-        http.and(pubky)
+        let (http, pubky, admin) = tokio::join!(
+            stop_if_failed(http, state),
+            stop_if_failed(pubky, state),
+            stop_if_failed(admin, state)
+        );
+        http.and(pubky).and(admin)
     };
     let stopping = async {
         tokio::select! {
@@ -371,14 +406,12 @@ fn drain(config: &HttpConfig, handle: &Handle<SocketAddr>) {
 }
 
 async fn serve_http(
+    name: &'static str,
     listener: TcpListener,
     router: axum::Router,
     handle: Handle<SocketAddr>,
 ) -> Result<(), PluginError> {
-    let failed = |source| PluginError::Listener {
-        name: "http",
-        source,
-    };
+    let failed = |source| PluginError::Listener { name, source };
     let mut server = axum_server::from_tcp(listener)
         .map_err(failed)?
         .handle(handle);

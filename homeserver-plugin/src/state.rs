@@ -1,11 +1,14 @@
 //! What every request can reach.
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::Admin;
+use crate::admin::disabled::Disabled;
 use crate::agent::Agent;
 use crate::announce::AnnounceMetrics;
 use crate::config::Config;
@@ -40,6 +43,8 @@ pub struct Shared {
     pub hub: Hub,
     /// Wakes pages that show what a user's wallet and apps leave here.
     pub news: Hub,
+    /// Wakes readers that wait for a newer summary of a user's books.
+    pub snapshots: Hub,
     /// Takes envelopes in, in batches.
     pub writer: Writer,
     /// Proxies whose word on addresses is believed.
@@ -58,6 +63,14 @@ pub struct Shared {
     pub agent: Option<Agent>,
     /// What announcing services is counted by.
     pub announcing: AnnounceMetrics,
+    /// What the listener for operators needs, if there is one.
+    pub admin: Option<Admin>,
+    /// Accounts that are switched off.
+    pub disabled: Disabled,
+    /// Held while an account is switched off or on: one after the other.
+    pub operating: tokio::sync::Mutex<()>,
+    /// Where the plugin keeps its files; none in a test.
+    pub data_dir: Option<PathBuf>,
     /// Whether this process may serve.
     pub readiness: Readiness,
     /// Cancelled when the process is to stop: streams end, background tasks return.

@@ -288,7 +288,10 @@ async fn start(state: &AppState, agent: &Agent) -> Result<(), PluginError> {
     let mut after: Vec<u8> = Vec::new();
     loop {
         let page = store::all(&state.pool, &after, PAGE).await?;
-        for row in &page {
+        for row in page
+            .iter()
+            .filter(|row| !state.disabled.contains(&row.owner))
+        {
             match revive(state, row) {
                 Ok(keeper) => {
                     let keeper = Arc::new(keeper);

@@ -31,6 +31,7 @@ fn announce(plugin: &str, addresses: Addresses) {
         "plugin": plugin,
         "http": addresses.http.to_string(),
         "pubky": addresses.pubky.to_string(),
+        "admin": addresses.admin.map(|address| address.to_string()),
     });
     println!("{line}");
 }

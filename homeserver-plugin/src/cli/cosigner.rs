@@ -19,6 +19,12 @@ pub enum CosignerCommand {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Puts a fresh key in the place of the present one, for good. Stop the plugin first, and give the new key to the logs' operators.
+    Rotate {
+        /// The cosigner's name; `<key of this plugin>/cosigner` if not given.
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// Shows key and address: what the operators of logs must know.
     Show,
 }
@@ -31,7 +37,7 @@ pub async fn run(
     let plugin = secret::load(data_dir)?;
     let options = pool::options(&config.database)?;
     let key = match command {
-        CosignerCommand::Create { name } => {
+        CosignerCommand::Create { name } | CosignerCommand::Rotate { name } => {
             let default = keys::default_name(&plugin);
             // The lock keeps a running plugin away.
             let mut lock = DatabaseLock::acquire(&config.database, &options).await?;
@@ -41,7 +47,12 @@ pub async fn run(
                 schema::require_current(lock.connection()).await?;
             }
             let name = name.as_ref().unwrap_or(&default);
-            keys::create(lock.connection(), data_dir, name).await?
+            match command {
+                CosignerCommand::Rotate { .. } => {
+                    keys::rotate(lock.connection(), data_dir, name).await?
+                }
+                _ => keys::create(lock.connection(), data_dir, name).await?,
+            }
         }
         CosignerCommand::Show => {
             let secret = keys::load(data_dir)?;
@@ -50,6 +61,9 @@ pub async fn run(
         }
     };
     print(&key, &plugin);
+    if matches!(command, CosignerCommand::Rotate { .. }) {
+        println!("next: give the new key to the logs' operators, then start the plugin");
+    }
     if matches!(command, CosignerCommand::Create { .. }) {
         println!(
             "next: name the logs in [cosigner] with enabled = true, start the plugin, and give key and address to the logs' operators"

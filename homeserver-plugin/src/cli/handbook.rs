@@ -38,6 +38,26 @@ const EXAMPLES: Examples = &[
         &["sudo -u atomicity atomicity-homeserver cosigner create"],
     ),
     (
+        "cosigner rotate",
+        &["sudo -u atomicity atomicity-homeserver cosigner rotate"],
+    ),
+    (
+        "admin status",
+        &["sudo -u atomicity atomicity-homeserver admin status"],
+    ),
+    (
+        "admin disable",
+        &[
+            "sudo -u atomicity atomicity-homeserver admin disable 8pinxxgqs41n4aididenw5apqp1urfmzdztr8jt4abrkdn435ewo --reason spam",
+        ],
+    ),
+    (
+        "admin export",
+        &[
+            "sudo -u atomicity atomicity-homeserver admin export 8pinxxgqs41n4aididenw5apqp1urfmzdztr8jt4abrkdn435ewo --out account.jsonl",
+        ],
+    ),
+    (
         "migrate",
         &[
             "sudo -u atomicity atomicity-homeserver migrate --check",

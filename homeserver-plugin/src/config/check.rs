@@ -43,6 +43,7 @@ impl Config {
         self.watchtower.check()?;
         self.router.check()?;
         self.agent.check()?;
+        self.admin.check()?;
         self.announce.check(self.network.testnet)?;
         self.pages.check(self.network.testnet)?;
         for (name, value) in self.positive() {

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use atomicity_witness_log::{KeyKind, SigningKey, VerifierKey};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{Connection as _, PgConnection, PgExecutor};
 use zeroize::Zeroizing;
 
+use crate::admin::audit::{self, Action, Operator, Via};
 use crate::clock;
 use crate::error::PluginError;
 use crate::secret;
@@ -59,6 +60,58 @@ pub async fn create(
     )
     .execute(connection)
     .await?;
+    Ok(verifier)
+}
+
+/// Puts a fresh key in the place of the one there is, whose secret is gone for good. What it had promised stays known, and binds the
+/// fresh one as well.
+///
+/// # Errors
+/// [`PluginError::Config`] if there is no key or the name is none; [`PluginError::File`]; [`PluginError::Database`].
+pub async fn rotate(
+    connection: &mut PgConnection,
+    data_dir: &Path,
+    name: &str,
+) -> Result<VerifierKey, PluginError> {
+    let path = path(data_dir);
+    secret::load_at(&path, COMMAND)?;
+    let failed = |source| PluginError::File {
+        path: path.clone(),
+        source,
+    };
+    // What an earlier attempt left was never used.
+    let next = path.with_extension("next");
+    match std::fs::remove_file(&next) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    key(name, &Zeroizing::new([1; 32]))?;
+    let secret = secret::create_at(&next)?;
+    let verifier = key(name, &secret)?.verifier();
+    let mut tx = connection.begin().await?;
+    sqlx::query!(
+        "INSERT INTO cosigner_keys (key, name, created_at) VALUES ($1, $2, $3)",
+        &verifier.public()[..],
+        name,
+        clock::now_ms()
+    )
+    .execute(&mut *tx)
+    .await?;
+    let operator = Operator {
+        via: Via::Program,
+        address: None,
+    };
+    let action = Action {
+        name: "rotate_cosigner",
+        subject: None,
+        detail: &format!("{verifier}"),
+    };
+    audit::note(&mut *tx, operator, action).await?;
+    // The database knows the key before it is used.
+    tx.commit().await?;
+    std::fs::rename(&next, &path)
+        .and_then(|()| std::fs::File::open(data_dir)?.sync_all())
+        .map_err(failed)?;
     Ok(verifier)
 }
 

@@ -95,7 +95,7 @@ pub async fn sweep(pool: &PgPool, ages: &Ages) -> Result<(), PluginError> {
         .execute(pool)
         .await?;
     sqlx::query!(
-        "DELETE FROM accounts WHERE owner IN (SELECT owner FROM accounts WHERE closed_at <= $1 LIMIT 10)",
+        "DELETE FROM accounts WHERE owner IN (SELECT owner FROM accounts WHERE closed_at <= $1 AND disabled_at IS NULL LIMIT 10)",
         ages.closed_before
     )
     .execute(pool)

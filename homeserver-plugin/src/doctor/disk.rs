@@ -23,12 +23,23 @@ struct Room {
 }
 
 pub(super) fn look(database: &DatabaseConfig, data_dir: &Path) -> Vec<Check> {
+    let places = places(database, data_dir);
+    places.iter().map(|place| look_at(place)).collect()
+}
+
+/// The folders whose disks matter and can be looked at from here.
+pub(crate) fn places(database: &DatabaseConfig, data_dir: &Path) -> Vec<PathBuf> {
     let mut places = vec![data_dir.to_owned()];
     let postgres = PathBuf::from(POSTGRES_DIR);
     if is_local(database) && postgres.exists() {
         places.push(postgres);
     }
-    places.iter().map(|place| look_at(place)).collect()
+    places
+}
+
+/// What is left on the disk of a folder, in bytes, if it can be looked at.
+pub(crate) fn free_bytes(place: &Path) -> Option<u64> {
+    room(place).ok().map(|room| room.bytes)
 }
 
 fn look_at(place: &Path) -> Check {

@@ -1,6 +1,7 @@
 //! Credit over HTTP for web apps: who a user is, how they can be paid, and, for the user's own apps, what they are owed.
 
 mod cache;
+mod delegations;
 pub(crate) mod endpoints;
 pub(crate) mod own;
 pub(crate) mod profile;
@@ -9,7 +10,7 @@ mod units;
 
 use std::sync::Arc;
 
-use atomicity_ledger::{RecordId, UserKey};
+use atomicity_ledger::{RecordId, SignerKey, UserKey};
 use axum::Extension;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,6 +24,8 @@ const MAX_PROFILES: usize = 32 * 1024 * 1024;
 const MAX_ENDPOINT_PAGES: usize = 32 * 1024 * 1024;
 /// What all kept requests may weigh, in bytes.
 const MAX_REQUESTS: usize = 16 * 1024 * 1024;
+/// What all kept delegations may weigh, in bytes.
+const MAX_DELEGATIONS: usize = 16 * 1024 * 1024;
 
 /// Which page of whose endpoints: user, `after`, `limit`.
 type PageKey = (UserKey, Option<String>, usize);
@@ -32,6 +35,7 @@ pub(crate) struct Memory {
     profiles: Cache<UserKey, profile::Kept>,
     endpoints: Cache<PageKey, endpoints::EndpointsPage>,
     requests: Cache<(UserKey, RecordId), requests::Kept>,
+    delegations: Cache<(UserKey, SignerKey), delegations::DelegationAnswer>,
 }
 
 impl Memory {
@@ -41,6 +45,7 @@ impl Memory {
             profiles: Cache::new(MAX_PROFILES),
             endpoints: Cache::new(MAX_ENDPOINT_PAGES),
             requests: Cache::new(MAX_REQUESTS),
+            delegations: Cache::new(MAX_DELEGATIONS),
         })
     }
 }
@@ -49,6 +54,7 @@ impl Memory {
 pub(crate) fn routes(memory: &Arc<Memory>) -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(profile::get))
+        .routes(routes!(delegations::get))
         .routes(routes!(endpoints::get))
         .routes(routes!(requests::get))
         .routes(routes!(units::of_user))

@@ -41,7 +41,8 @@ pub fn respond(headers: &HeaderMap, body: &impl Serialize) -> Result<Response, P
     Ok(response)
 }
 
-fn matches(headers: &HeaderMap, etag: &str) -> bool {
+/// Whether `If-None-Match` names this tag, weakly compared.
+pub(super) fn matches(headers: &HeaderMap, etag: &str) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)
         .iter()

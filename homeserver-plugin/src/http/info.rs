@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::etag;
+use super::{etag, web};
 use crate::error::PluginError;
 use crate::mirror::Followed;
 use crate::state::AppState;
@@ -29,6 +29,9 @@ pub struct Info {
     pub max_record_bytes: usize,
     /// Whether users of other homeservers may register.
     pub open_registration: bool,
+    /// Where the JavaScript module for web apps lies below this server.
+    #[schema(example = "/web/mVn8q0dQ1xYp2c_K/atomicity.js")]
+    pub web_module: String,
     /// What it is to others, beside that. A role that is not on offer is missing.
     pub roles: Roles,
 }
@@ -138,6 +141,7 @@ async fn info(State(state): State<AppState>, headers: HeaderMap) -> Result<Respo
         version: env!("CARGO_PKG_VERSION").to_owned(),
         max_record_bytes: MAX_RECORD_BYTES,
         open_registration: accounts.open_registration,
+        web_module: web::module_path(),
         roles: roles(&state),
     };
     etag::respond(&headers, &info)

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
@@ -37,11 +37,26 @@ pub async fn require_ready(
     request: Request,
     next: Next,
 ) -> Result<Response, PluginError> {
-    if state.readiness.lock_held() {
-        Ok(next.run(request).await)
-    } else {
-        Err(PluginError::NotReady)
+    if !state.readiness.lock_held() {
+        return Err(PluginError::NotReady);
     }
+    if state.readiness.is_draining() && is_new_work(&request) {
+        return Err(PluginError::Unavailable {
+            code: "draining",
+            detail: "this service takes no new work at present: try again later, or elsewhere",
+            retry_after: DRAIN_PAUSE,
+        });
+    }
+    Ok(next.run(request).await)
+}
+
+/// When who is turned away while the service drains may try again.
+const DRAIN_PAUSE: Duration = Duration::from_secs(30);
+
+/// Whether a request begins something. Reading, ending and acknowledging finish what is open.
+fn is_new_work(request: &Request) -> bool {
+    let begins = matches!(*request.method(), Method::POST | Method::PUT);
+    begins && request.uri().path() != "/v0/inbox/ack"
 }
 
 /// Refuses an address that asks too often.

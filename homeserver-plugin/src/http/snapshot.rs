@@ -1,4 +1,6 @@
-//! Taking in the signed summary that a user pushes of their own books.
+//! The signed summary that a user pushes of their own books: taking it in, and handing it to the user's apps.
+
+mod read;
 
 use atomicity_ledger::authority::{Credentials, Purpose, delegation_path};
 use atomicity_ledger::record::Snapshot;
@@ -47,6 +49,13 @@ pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(put))
 }
 
+/// The routes that hand it out.
+pub fn read_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(read::newest))
+        .routes(routes!(read::live))
+}
+
 fn invalid(detail: impl Into<String>) -> PluginError {
     PluginError::BadRequest {
         code: "snapshot_invalid",
@@ -80,6 +89,9 @@ async fn put(
         jws: request.snapshot,
     };
     let stored = snapshots::put(&state.pool, &caller.user, &snapshot).await?;
+    if stored {
+        state.snapshots.wake(caller.user.as_bytes());
+    }
     let as_of = if stored {
         state.news.wake(caller.user.as_bytes());
         at

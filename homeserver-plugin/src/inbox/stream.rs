@@ -9,8 +9,7 @@ use futures_util::stream::{self, Stream};
 
 use super::hub::Listener;
 use crate::auth::Caller;
-use crate::clock;
-use crate::db::{envelopes, sessions};
+use crate::db::envelopes;
 use crate::error::PluginError;
 use crate::http::inbox::Item;
 use crate::state::AppState;
@@ -78,7 +77,7 @@ impl Position {
                 Ok(false) => {
                     let poll = Duration::from_millis(self.state.config.inbox.poll_ms);
                     self.listener.wait(poll).await;
-                    if !self.session_lasts().await {
+                    if !self.caller.may_go_on(&self.state).await {
                         return None;
                     }
                 }
@@ -99,18 +98,6 @@ impl Position {
         }
         self.read = page.into_iter().map(Item::from).collect();
         Ok(!self.read.is_empty())
-    }
-
-    async fn session_lasts(&self) -> bool {
-        let now = clock::now_ms();
-        if now >= self.caller.expires_at {
-            return false;
-        }
-        // Only a clear answer ends the stream, not a database that is away.
-        !matches!(
-            sessions::find(&self.state.pool, &self.caller.session, now).await,
-            Ok(None)
-        )
     }
 }
 

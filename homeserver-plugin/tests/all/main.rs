@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod admin;
 mod agent;
 mod announce;
 mod commands;
@@ -32,3 +33,4 @@ mod snapshots;
 mod streams;
 mod support;
 mod wallet_page;
+mod web;

@@ -192,6 +192,7 @@ fn the_configuration_in_the_guide_is_valid_and_shows_every_setting() {
         "public_port",
         "trusted_proxies",
         "relay",
+        "password",
     ];
     for (section, settings) in all.as_object().unwrap() {
         for (name, value) in settings.as_object().unwrap() {

@@ -16,8 +16,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::store::{self, EventView};
 use super::{agent, bad};
 use crate::auth::Caller;
-use crate::clock;
-use crate::db::sessions;
 use crate::error::PluginError;
 use crate::http::etag;
 use crate::http::extract::{QueryParams, parse_id};
@@ -228,7 +226,7 @@ impl Position {
                 Ok(false) => {
                     let poll = Duration::from_millis(self.state.config.inbox.poll_ms);
                     self.listener.wait(poll).await;
-                    if !self.is_open().await {
+                    if !self.caller.may_go_on(&self.state).await {
                         return None;
                     }
                 }
@@ -238,12 +236,6 @@ impl Position {
                 }
             }
         }
-    }
-
-    /// Whether the session still stands. An outage does not end it.
-    async fn is_open(&self) -> bool {
-        let found = sessions::find(&self.state.pool, &self.caller.session, clock::now_ms()).await;
-        !matches!(found, Ok(None))
     }
 
     async fn read_on(&mut self) -> Result<bool, PluginError> {

@@ -133,6 +133,7 @@ fn known(row: &SpendRow, spend: &Signed<Spend>) -> Result<Response, PluginError>
         (status = 201, description = "Taken", body = SpendView),
         (status = 200, description = "It was taken before", body = SpendView),
         (status = 400, description = "`user_malformed`, `body_malformed`, `spend_malformed`, `spend_elsewhere`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`account_disabled`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`payment_account_unknown`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`agent_stopped`, `id_reused`, `key_revoked`, `account_restored`, `authority_expired`, `authority_not_yet_valid`, `unit_not_allowed`, `peer_not_allowed`, `target_not_allowed`, `spend_expired`, `spend_too_long`, `invoice_expired`, `account_day_limit_exceeded`, `account_limit_exceeded`, and what the rules of the books say (`limit_exceeded`, `day_limit_exceeded` …)", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
@@ -153,6 +154,7 @@ pub async fn spend(
         ));
     }
     state.limits.spend(spend.kid().as_bytes())?;
+    state.disabled.refuse(&owner)?;
     let id = spend.record().id.to_string();
     if let Some(row) = store::spend_of(&state.pool, &owner, &id).await? {
         return known(&row, &spend);
@@ -287,6 +289,7 @@ async fn pay(
         (status = 200, body = SpendView),
         (status = 304, description = "Not modified"),
         (status = 400, description = "`user_malformed`, `id_malformed`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`account_disabled`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`spend_unknown`", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn one(
@@ -295,6 +298,7 @@ pub async fn one(
     Path((owner, id)): Path<(String, String)>,
 ) -> Result<Response, PluginError> {
     let owner = peer_of(&owner)?;
+    state.disabled.refuse(&owner)?;
     let id: RecordId = id
         .parse()
         .map_err(|error: atomicity_ledger::LedgerError| bad("id_malformed", error.to_string()))?;
@@ -345,6 +349,7 @@ fn pass(state: &AppState, headers: &HeaderMap, owner: UserKey) -> Result<SignerK
         (status = 304, description = "Not modified"),
         (status = 400, description = "`user_malformed`", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`pass_invalid`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`account_disabled`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`payment_account_unknown`", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn account(
@@ -353,6 +358,7 @@ pub async fn account(
     Path((owner, key)): Path<(String, String)>,
 ) -> Result<Response, PluginError> {
     let owner = peer_of(&owner)?;
+    state.disabled.refuse(&owner)?;
     let asks = pass(&state, &headers, owner)?;
     if asks.to_string() != key {
         return Err(PluginError::Unauthorized {

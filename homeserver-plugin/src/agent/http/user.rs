@@ -281,7 +281,10 @@ pub async fn put(
     store::put(&mut tx, &row, clock::now_ms()).await?;
     tx.commit().await?;
     agent.replace(&caller.user, keeper.clone()).await;
-    if let Some(keeper) = keeper {
+    if state.disabled.contains(&caller.user) {
+        // Switched off in the very moment: it goes to work when it is switched on again.
+        agent.replace(&caller.user, None).await;
+    } else if let Some(keeper) = keeper {
         engine::take_up(&state, agent, &keeper).await?;
     }
     Ok(Json(view(&row, key)?))
