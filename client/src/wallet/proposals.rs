@@ -1,10 +1,17 @@
 //! What the user's page or apps propose: shown, and done once the user says so here. Whoever has a session could have made it up.
 //!
 //! The user's word is stored first (*accepted*), then the plugin hears it, then it is done, then its end is stored, then told. Each step can
-//! be repeated: adding a friend and setting a limit change nothing the second time, and an invoice is paid once by its hash.
+//! be repeated: adding a friend, setting a limit and blocking change nothing the second time, an invoice is paid once by its hash, and
+//! what is signed otherwise is signed under the proposal's name, as any operation that is asked for again.
 
-use atomicity_ledger::{RecordId, Total};
+use std::time::Duration;
 
+use atomicity_ledger::record::Goal;
+use atomicity_ledger::{Amount, Memo, Money, RecordId, Total, Unit, UserKey};
+use sha2::{Digest as _, Sha256};
+
+use super::requests::{PART_PATIENCE, RequestFault, RequestTerms};
+use super::settle::{OutsideTerms, SettleTerms};
 use super::{PayOptions, PaymentFault, PaymentState, Wallet, WalletEvent, WalletEventKind, now};
 use crate::error::ClientError;
 use crate::net::NetError;
@@ -15,6 +22,8 @@ pub use crate::store::proposals::ProposalState;
 
 /// Proposals that are gone on with at once.
 const AT_ONCE: u32 = 100;
+/// What was accepted so long ago and could not be done is given up: longer than this nothing is remembered that makes it once.
+const GIVE_UP_MS: u64 = 14 * 24 * 3600 * 1000;
 
 /// A proposal, and how far it is.
 #[derive(Clone, Debug)]
@@ -134,12 +143,20 @@ impl Wallet {
         id: &RecordId,
     ) -> Result<Option<ProposalQuote>, ClientError> {
         let (plugin, standing) = self.standing_proposal(id).await?;
-        let Wish::Pay { link, max_fee } = &standing.wish else {
-            return Ok(None);
+        let options = options(standing.wish.max_fee());
+        let (payable, ways) = match &standing.wish {
+            Wish::Pay { link, .. } => {
+                let payable = self.payable(link, None).await?;
+                let ways = self.ways_to_pay(&payable, &options).await?;
+                (payable, ways)
+            }
+            Wish::Reassign { user, link, .. } => {
+                let payable = self.payable(link, None).await?;
+                let ways = self.ways_to_reassign(user, &payable, &options).await?;
+                (payable, ways)
+            }
+            _ => return Ok(None),
         };
-        let payable = self.payable(link, None).await?;
-        let options = options(max_fee.map(Total::minor));
-        let ways = self.ways_to_pay(&payable, &options).await?;
         let Some(way) = ways.first() else {
             return Ok(None);
         };
@@ -199,10 +216,7 @@ impl Wallet {
             return Ok(());
         }
         let (plugin, standing) = self.standing_proposal(id).await?;
-        let proposed = match &standing.wish {
-            Wish::Pay { max_fee, .. } => max_fee.map(Total::minor),
-            _ => None,
-        };
+        let proposed = standing.wish.max_fee();
         let row = ProposalRow {
             id: *id,
             plugin: plugin.address().key.to_string(),
@@ -281,9 +295,10 @@ impl Wallet {
             row = self.decided(id).await?;
         }
         if row.state == ProposalState::Accepted {
+            let too_late = now().millis() > row.at.saturating_add(GIVE_UP_MS);
             let (state, fee, reason) = match self.carry_out(&row, wait).await {
                 Ok(fee) => (ProposalState::Done, fee, None),
-                Err(error) if is_final(&error) => {
+                Err(error) if too_late || is_final(&error) => {
                     (ProposalState::Failed, 0, Some(error.code().to_owned()))
                 }
                 Err(error) => return Err(error),
@@ -341,7 +356,11 @@ impl Wallet {
     }
 
     /// Does what the user agreed to; what it cost beyond the amount.
-    async fn carry_out(&self, row: &ProposalRow, wait: bool) -> Result<u64, ClientError> {
+    pub(super) async fn carry_out(
+        &self,
+        row: &ProposalRow,
+        wait: bool,
+    ) -> Result<u64, ClientError> {
         if !wait && self.tried(&row.wish).await? {
             return Err(PaymentFault::NotThrough("it was tried".to_owned()).into());
         }
@@ -354,22 +373,101 @@ impl Wallet {
                 self.set_limit(user, unit, accept.minor()).await?;
                 Ok(0)
             }
-            Wish::Pay { link, .. } => self.pay_proposed(link, row.max_fee, wait).await,
+            Wish::Pay { link, .. } => self.pay_proposed(link, None, (row.max_fee, wait)).await,
+            Wish::Reassign { user, link, .. } => {
+                self.pay_proposed(link, Some(user), (row.max_fee, wait))
+                    .await
+            }
+            Wish::Block { user, blocked } => {
+                self.set_blocked(user, *blocked).await?;
+                Ok(0)
+            }
+            Wish::Part { link, amount, .. } => {
+                let options = options(row.max_fee);
+                self.pay_part_proposed(row, (link, *amount), &options, wait)
+                    .await
+            }
+            Wish::Ask {
+                user,
+                unit,
+                amount,
+                memo,
+            } => {
+                let terms = asking(*user, unit, *amount, memo.clone());
+                self.once(row).await?.ask_to_be_paid(terms).await?;
+                Ok(0)
+            }
+            Wish::Settle {
+                user,
+                unit,
+                amount,
+                invoice,
+            } => {
+                let money = Money {
+                    amount: *amount,
+                    unit: unit.clone(),
+                };
+                let wallet = self.once(row).await?;
+                match invoice {
+                    Some(invoice) => {
+                        let terms = SettleTerms::invoice(invoice.clone());
+                        wallet.ask_to_settle(user, money, terms).await?
+                    }
+                    None => {
+                        let terms = OutsideTerms::default();
+                        wallet.ask_to_settle_outside(user, money, terms).await?
+                    }
+                };
+                Ok(0)
+            }
         }
     }
 
+    /// This wallet, lent for what is signed for a proposal: asked again, it finds what was signed before.
+    async fn once(&self, row: &ProposalRow) -> Result<Self, ClientError> {
+        let key = format!("proposal/{}", row.id);
+        let wish = serde_json::to_vec(&row.wish)
+            .map_err(|error| ClientError::Internal(error.to_string()))?;
+        self.begin_operation(&key, &Sha256::digest(wish).into())
+            .await?;
+        Ok(self.lent_for(&key))
+    }
+
+    /// A part is asked for once, and paid once its payee grants it. Whoever waits gets its end, others come again.
+    async fn pay_part_proposed(
+        &self,
+        row: &ProposalRow,
+        (link, amount): (&str, Option<Amount>),
+        options: &PayOptions,
+        wait: bool,
+    ) -> Result<u64, ClientError> {
+        let wallet = self.once(row).await?;
+        let unit = wallet.request(link).await?.unit;
+        let money = amount.map(|amount| Money { amount, unit });
+        let patience = if wait { PART_PATIENCE } else { Duration::ZERO };
+        wallet
+            .pay_request(link, money.as_ref(), options, patience, |_| {})
+            .await?;
+        Ok(0)
+    }
+
+    /// Pays an invoice, or has `debtor` owe its payee what they owe the user.
     async fn pay_proposed(
         &self,
         link: &str,
-        max_fee: Option<u64>,
-        wait: bool,
+        debtor: Option<&UserKey>,
+        (max_fee, wait): (Option<u64>, bool),
     ) -> Result<u64, ClientError> {
         let payable = match self.payable(link, None).await {
             // An earlier run has paid it, or is at it.
             Err(ClientError::Payment(fault)) => return self.paid_before(fault, wait).await,
             other => other?,
         };
-        let options = options(max_fee);
+        let mut options = options(max_fee);
+        if let Some(debtor) = debtor {
+            self.ways_to_reassign(debtor, &payable, &options).await?;
+            options = self.reassigning(debtor, &payable, &options).await?;
+        }
         let paid = match wait {
             true => self
                 .pay(&payable, &options, |_| {})
@@ -415,6 +513,17 @@ impl Wallet {
     }
 }
 
+/// One user is asked for all of it, everybody for a part.
+fn asking(user: Option<UserKey>, unit: &Unit, amount: Amount, memo: Option<Memo>) -> RequestTerms {
+    let goal = match user {
+        Some(_) => Goal::Exact(amount),
+        None => Goal::Target { amount, min: None },
+    };
+    let mut terms = RequestTerms::new(unit.clone(), goal);
+    (terms.payer, terms.memo) = (user, memo);
+    terms
+}
+
 fn options(max_fee: Option<u64>) -> PayOptions {
     PayOptions {
         max_fee,
@@ -426,6 +535,9 @@ fn options(max_fee: Option<u64>) -> PayOptions {
 fn is_final(error: &ClientError) -> bool {
     match error {
         ClientError::Payment(fault) => !matches!(fault, PaymentFault::Undecided(_)),
+        ClientError::Request(fault) => {
+            !matches!(fault, RequestFault::NoAnswer | RequestFault::Undecided(_))
+        }
         ClientError::Net(_)
         | ClientError::AgentAway(_)
         | ClientError::GenerationUnknown(_)

@@ -1,6 +1,7 @@
 //! Two wallets that hand each other what their outboxes hold: no network, everything else is real.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod proposals;
 mod requests;
 mod sessions;
 mod settlements;

@@ -2,7 +2,7 @@
 //! says so on the device, since whoever has a session could have made it up.
 
 use atomicity_ledger::link::{Link, MAX_LINK_BYTES};
-use atomicity_ledger::{Name, RecordId, Timestamp, Total, Unit, UserKey};
+use atomicity_ledger::{Amount, Memo, Name, RecordId, Timestamp, Total, Unit, UserKey};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -32,6 +32,8 @@ const MOST: i64 = 100;
 const LASTS_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 /// Longest reason.
 const MAX_REASON: usize = 64;
+/// Longest Lightning invoice: twice what wallets make.
+const MAX_BOLT11: usize = 2048;
 
 /// What is proposed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -68,6 +70,88 @@ pub enum Wish {
         #[schema(value_type = Option<String>)]
         max_fee: Option<Total>,
     },
+    /// To pay somebody's request, or a part of it.
+    Part {
+        /// The `atomicity:` link with the request.
+        link: String,
+        /// How much, in minor units; all of it, or what is left, if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        amount: Option<Amount>,
+        /// The most that all who pass it on may take, in minor units; as the wallet has it if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        max_fee: Option<Total>,
+    },
+    /// To ask to be paid.
+    Ask {
+        /// By whom; by everybody together if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        user: Option<UserKey>,
+        /// In what.
+        #[schema(value_type = String)]
+        unit: Unit,
+        /// How much, in minor units.
+        #[schema(value_type = String)]
+        amount: Amount,
+        /// What for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        memo: Option<Memo>,
+    },
+    /// To have a friend pay off what they owe.
+    Settle {
+        /// The friend.
+        #[schema(value_type = String)]
+        user: UserKey,
+        /// In what.
+        #[schema(value_type = String)]
+        unit: Unit,
+        /// How much of it, in minor units.
+        #[schema(value_type = String)]
+        amount: Amount,
+        /// The Lightning invoice that the friend is to pay; wherever the wallet can be paid if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(max_length = 2048)]
+        invoice: Option<String>,
+    },
+    /// To hand on what a friend owes to whoever made an invoice.
+    Reassign {
+        /// The friend who owes.
+        #[schema(value_type = String)]
+        user: UserKey,
+        /// The `atomicity:` link with the invoice.
+        link: String,
+        /// The most that the friend may take for it, in minor units; as the wallet has it if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        max_fee: Option<Total>,
+    },
+    /// To deal with somebody no more, or again.
+    Block {
+        /// Whom.
+        #[schema(value_type = String)]
+        user: UserKey,
+        /// Whether they are to be blocked.
+        blocked: bool,
+    },
+}
+
+impl Wish {
+    /// In what something is paid, if it is and its link can be read.
+    #[must_use]
+    pub fn paid_in(&self) -> Option<Unit> {
+        let (Self::Pay { link, .. } | Self::Part { link, .. } | Self::Reassign { link, .. }) = self
+        else {
+            return None;
+        };
+        match link.parse::<Link>() {
+            Ok(Link::Invoice(invoice)) => Some(invoice.record().unit.clone()),
+            Ok(Link::Request(request)) => Some(request.record().unit.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// A proposal.
@@ -215,33 +299,66 @@ pub fn view(row: &Row) -> Result<ProposalView, PluginError> {
     })
 }
 
-/// Until when a proposal can be accepted: a week, or as long as the invoice stands.
+/// Until when a proposal can be accepted: a week, or as long as what is to be paid stands.
 fn check(wish: &Wish, caller: &UserKey, now: i64) -> Result<i64, PluginError> {
     let week = now.saturating_add(LASTS_MS);
-    match wish {
-        Wish::Friend { user, .. } | Wish::Limit { user, .. } if user == caller => {
-            Err(invalid("that is your own key"))
-        }
-        Wish::Friend { .. } | Wish::Limit { .. } => Ok(week),
-        Wish::Pay { link, .. } => {
-            let read: Link = link
-                .parse()
-                .map_err(|error: atomicity_ledger::LedgerError| invalid(error.to_string()))?;
-            let Link::Invoice(invoice) = read else {
-                return Err(invalid("the link holds no invoice"));
-            };
-            let invoice = invoice.record();
-            if invoice.amount.is_none() {
-                return Err(invalid("the invoice leaves the amount to the payer"));
-            }
-            let at = Timestamp::saturating_from_millis(u64::try_from(now).unwrap_or(0));
-            if invoice.has_expired(at) {
-                return Err(invalid("the invoice has expired"));
-            }
-            let ends = i64::try_from(invoice.expires.millis()).unwrap_or(i64::MAX);
-            Ok(week.min(ends))
-        }
+    let about = match wish {
+        Wish::Friend { user, .. }
+        | Wish::Limit { user, .. }
+        | Wish::Settle { user, .. }
+        | Wish::Reassign { user, .. }
+        | Wish::Block { user, .. } => Some(user),
+        Wish::Ask { user, .. } => user.as_ref(),
+        Wish::Pay { .. } | Wish::Part { .. } => None,
+    };
+    if about == Some(caller) {
+        return Err(invalid("that is your own key"));
     }
+    let ends = match wish {
+        Wish::Pay { link, .. } | Wish::Reassign { link, .. } => invoice_ends(link, now)?,
+        Wish::Part { link, .. } => request_ends(link, now)?,
+        Wish::Settle {
+            invoice: Some(invoice),
+            ..
+        } if invoice.is_empty() || invoice.len() > MAX_BOLT11 || !invoice.is_ascii() => {
+            return Err(invalid("that is no Lightning invoice"));
+        }
+        _ => return Ok(week),
+    };
+    Ok(week.min(i64::try_from(ends.millis()).unwrap_or(i64::MAX)))
+}
+
+fn read_link(link: &str, now: i64) -> Result<(Link, Timestamp), PluginError> {
+    let read = link
+        .parse()
+        .map_err(|error: atomicity_ledger::LedgerError| invalid(error.to_string()))?;
+    let at = Timestamp::saturating_from_millis(u64::try_from(now).unwrap_or(0));
+    Ok((read, at))
+}
+
+fn invoice_ends(link: &str, now: i64) -> Result<Timestamp, PluginError> {
+    let (Link::Invoice(invoice), at) = read_link(link, now)? else {
+        return Err(invalid("the link holds no invoice"));
+    };
+    let invoice = invoice.record();
+    if invoice.amount.is_none() {
+        return Err(invalid("the invoice leaves the amount to the payer"));
+    }
+    if invoice.has_expired(at) {
+        return Err(invalid("the invoice has expired"));
+    }
+    Ok(invoice.expires)
+}
+
+fn request_ends(link: &str, now: i64) -> Result<Timestamp, PluginError> {
+    let (Link::Request(request), at) = read_link(link, now)? else {
+        return Err(invalid("the link holds no request"));
+    };
+    let request = request.record();
+    if request.has_expired(at) {
+        return Err(invalid("the request has expired"));
+    }
+    Ok(request.expires)
 }
 
 /// Stores a proposal for the caller's wallet, or finds it there.

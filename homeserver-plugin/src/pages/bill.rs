@@ -113,6 +113,7 @@ pub async fn page(
         payee: shown_name(name.map(|name| name.as_str()), &user),
         places: places.ok(),
         stale: stale.then_some(age.as_secs()),
+        wallet: state.config.pages.wallet(),
     };
     Ok(view.page())
 }
@@ -128,6 +129,8 @@ struct Bill<'a> {
     places: Option<Arc<EndpointsPage>>,
     /// How old it is, in seconds, if the homeserver could not be asked just now.
     stale: Option<u64>,
+    /// Whether users of this server have a wallet page here.
+    wallet: bool,
 }
 
 impl Bill<'_> {
@@ -238,6 +241,9 @@ impl Bill<'_> {
                      everybody on the way has promised."
                 }
                 p { a.button.go href=(self.link) { "Open in a wallet" } }
+                @if self.wallet {
+                    p { a href={ "/wallet/proposals?link=" (self.link) } { "Propose it to your wallet" } ", if you have an account at this server." }
+                }
                 p.quiet { "Or, in a terminal" @if part.is_some() { ", with the amount that you want to pay" } ":" }
                 pre { code id="line" { "atomicity request pay " (self.link) (example.unwrap_or_default()) } }
                 button type="button" data-copy="line" { "Copy" }

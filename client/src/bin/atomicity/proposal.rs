@@ -2,7 +2,7 @@
 
 use atomicity_client::ClientError;
 use atomicity_client::wallet::{ProposalState, ProposalView, Wallet, Wish};
-use atomicity_ledger::{RecordId, UserKey};
+use atomicity_ledger::{Memo, RecordId, UserKey};
 use serde_json::{Value, json};
 
 use crate::Context;
@@ -83,10 +83,10 @@ async fn accept(context: &Context, text: &str, max_fee: Option<&str>) -> Result<
     let wallet = context.wallet().await?;
     // What was accepted before, and was cut off, goes on: the plugin still lists it.
     let view = find(&wallet, text).await?;
-    let max_fee = match (max_fee, view.wish.invoice()) {
-        (Some(text), Some(invoice)) => {
+    let max_fee = match (max_fee, view.wish.paid_in()) {
+        (Some(text), Some(unit)) => {
             let number = text.split_whitespace().next().unwrap_or_default();
-            Some(invoice.unit.parse_minor(number)?)
+            Some(unit.parse_minor(number)?)
         }
         (Some(_), None) => {
             return Err(ClientError::Usage(
@@ -128,6 +128,11 @@ async fn named(wallet: &Wallet, user: &UserKey) -> Result<String, ClientError> {
     })
 }
 
+/// What it is for, if it is said.
+fn what_for(memo: Option<&Memo>) -> String {
+    memo.map_or_else(String::new, |memo| format!(" for {:?}", memo.as_str()))
+}
+
 async fn wish(wallet: &Wallet, wish: &Wish) -> Result<String, ClientError> {
     Ok(match wish {
         Wish::Friend { user, name } => match name {
@@ -139,21 +144,75 @@ async fn wish(wallet: &Wallet, wish: &Wish) -> Result<String, ClientError> {
             named(wallet, user).await?,
             minor_text(unit, accept.minor())
         ),
+        Wish::Block { user, blocked } => {
+            let user = named(wallet, user).await?;
+            match blocked {
+                true => format!("block {user}"),
+                false => format!("deal with {user} again"),
+            }
+        }
+        Wish::Ask {
+            user,
+            unit,
+            amount,
+            memo,
+        } => {
+            let of = match user {
+                Some(user) => format!("{} for", named(wallet, user).await?),
+                None => "whoever has the link for".to_owned(),
+            };
+            let (amount, memo) = (minor_text(unit, amount.minor()), what_for(memo.as_ref()));
+            format!("ask {of} {amount}{memo}")
+        }
+        Wish::Settle {
+            user,
+            unit,
+            amount,
+            invoice,
+        } => {
+            let how = match invoice {
+                Some(_) => " by paying a Lightning invoice",
+                None => "",
+            };
+            let user = named(wallet, user).await?;
+            let amount = minor_text(unit, amount.minor());
+            format!("have {user} pay off {amount}{how}")
+        }
+        Wish::Part { amount, .. } => match wish.request() {
+            Some(asked) => {
+                let part = amount.map_or_else(
+                    || "what is left".to_owned(),
+                    |amount| minor_text(&asked.unit, amount.minor()),
+                );
+                let payee = named(wallet, &asked.payee).await?;
+                format!(
+                    "pay {part} of what {payee} asks{}",
+                    what_for(asked.memo.as_ref())
+                )
+            }
+            None => unreadable(),
+        },
         other => match other.invoice() {
             Some(invoice) => {
                 let amount = invoice.amount.map_or(0, |amount| amount.minor());
-                let memo = invoice.memo.as_ref();
-                let memo =
-                    memo.map_or_else(String::new, |memo| format!(" for {:?}", memo.as_str()));
-                format!(
-                    "pay {} to {}{memo}",
-                    minor_text(&invoice.unit, amount),
-                    named(wallet, &invoice.payee).await?
-                )
+                let amount = minor_text(&invoice.unit, amount);
+                let memo = what_for(invoice.memo.as_ref());
+                let payee = named(wallet, &invoice.payee).await?;
+                match other {
+                    Wish::Reassign { user, .. } => {
+                        let debtor = named(wallet, user).await?;
+                        format!("have {debtor} owe {amount} to {payee}, no more to you{memo}")
+                    }
+                    _ => format!("pay {amount} to {payee}{memo}"),
+                }
             }
-            None => "something that this version does not know".to_owned(),
+            None => unreadable(),
         },
     })
+}
+
+fn unreadable() -> String {
+    "something that this version does not know".to_owned()
 }
 
 async fn shown(wallet: &Wallet, view: &ProposalView) -> Result<String, ClientError> {

@@ -1,7 +1,7 @@
 //! What a page or an app proposed to this wallet, at a plugin.
 
 use atomicity_ledger::link::Link;
-use atomicity_ledger::{Name, RecordId, Total, Unit, UserKey};
+use atomicity_ledger::{Amount, Memo, Name, RecordId, Total, Unit, UserKey};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,59 @@ pub enum Wish {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_fee: Option<Total>,
     },
+    /// To pay somebody's request, or a part of it.
+    Part {
+        /// The link with the request.
+        link: String,
+        /// How much; all of it, or what is left, if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount: Option<Amount>,
+        /// The most that whoever passes it on may take, in minor units.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_fee: Option<Total>,
+    },
+    /// To ask to be paid.
+    Ask {
+        /// By whom; by everybody together if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<UserKey>,
+        /// In what.
+        unit: Unit,
+        /// How much.
+        amount: Amount,
+        /// What for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memo: Option<Memo>,
+    },
+    /// To have a friend pay off what they owe.
+    Settle {
+        /// The friend.
+        user: UserKey,
+        /// In what.
+        unit: Unit,
+        /// How much of it.
+        amount: Amount,
+        /// The Lightning invoice that the friend is to pay; if not given, wherever the wallet can be paid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        invoice: Option<String>,
+    },
+    /// To hand on what a friend owes to whoever made an invoice.
+    Reassign {
+        /// The friend who owes.
+        user: UserKey,
+        /// The link with the invoice.
+        link: String,
+        /// The most that the friend may take for it, in minor units.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_fee: Option<Total>,
+    },
+    /// To deal with somebody no more, or again.
+    Block {
+        /// Whom.
+        user: UserKey,
+        /// Whether they are to be blocked.
+        blocked: bool,
+    },
 }
 
 impl Wish {
@@ -53,17 +106,52 @@ impl Wish {
             Self::Friend { .. } => "friend",
             Self::Limit { .. } => "limit",
             Self::Pay { .. } => "pay",
+            Self::Part { .. } => "part",
+            Self::Ask { .. } => "ask",
+            Self::Settle { .. } => "settle",
+            Self::Reassign { .. } => "reassign",
+            Self::Block { .. } => "block",
         }
     }
 
     /// The invoice, if one is to be paid and can be read.
     #[must_use]
     pub fn invoice(&self) -> Option<atomicity_ledger::record::Invoice> {
-        let Self::Pay { link, .. } = self else {
+        let (Self::Pay { link, .. } | Self::Reassign { link, .. }) = self else {
             return None;
         };
         match link.parse::<Link>() {
             Ok(Link::Invoice(invoice)) => Some(invoice.record().clone()),
+            _ => None,
+        }
+    }
+
+    /// The request, if one is to be paid and can be read.
+    #[must_use]
+    pub fn request(&self) -> Option<atomicity_ledger::record::PaymentRequest> {
+        let Self::Part { link, .. } = self else {
+            return None;
+        };
+        match link.parse::<Link>() {
+            Ok(Link::Request(request)) => Some(request.record().clone()),
+            _ => None,
+        }
+    }
+
+    /// In what something is paid, if it is: then it may cost more than its amount.
+    #[must_use]
+    pub fn paid_in(&self) -> Option<Unit> {
+        let invoice = self.invoice().map(|invoice| invoice.unit);
+        invoice.or_else(|| self.request().map(|request| request.unit))
+    }
+
+    /// The most that whoever passes it on may take, as it was proposed.
+    #[must_use]
+    pub fn max_fee(&self) -> Option<u64> {
+        match self {
+            Self::Pay { max_fee, .. }
+            | Self::Part { max_fee, .. }
+            | Self::Reassign { max_fee, .. } => max_fee.map(Total::minor),
             _ => None,
         }
     }

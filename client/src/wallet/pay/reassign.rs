@@ -53,7 +53,7 @@ impl Wallet {
     }
 
     /// The options of a payment over the debtor and nobody else.
-    async fn reassigning(
+    pub(in super::super) async fn reassigning(
         &self,
         debtor: &UserKey,
         payable: &Payable,

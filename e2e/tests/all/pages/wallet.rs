@@ -1,9 +1,9 @@
 //! The wallet page: log-in by an authenticator over a relay, balances as they change, a friend paid by the agent.
 
-use atomicity_e2e::World;
-use atomicity_e2e::people::{Person, Site};
+use atomicity_e2e::people::{Person, Site, expect};
 use atomicity_e2e::promises::Cosigned;
-use atomicity_e2e::town::{agent_settings, befriend, engage, settle_at, until_owed};
+use atomicity_e2e::town::{agent_settings, befriend, engage, settle_at};
+use atomicity_e2e::{World, wait};
 
 use super::{PHONE, Visitor};
 use crate::common::BREAD;
@@ -112,7 +112,14 @@ async fn somebody_logs_in_by_their_authenticator_sees_their_balances_change_and_
         .unwrap();
     let owing = "document.querySelector('.balance data')?.value === '-2.00'";
     visitor.browser.until(owing).await.unwrap();
-    until_owed(ben, anna, BREAD, 200).await.unwrap();
+    wait::until("both wallets to know of it", || async {
+        ben.sync().await?;
+        anna.sync().await?;
+        expect(&ben.account(anna, BREAD).await?, "/net", "200")?;
+        expect(&anna.account(ben, BREAD).await?, "/net", "-200")
+    })
+    .await
+    .unwrap();
     visitor
         .inspect(&format!("{}/wallet/history", place.base), "wallet-history")
         .await;
@@ -155,6 +162,22 @@ async fn somebody_logs_in_by_their_authenticator_sees_their_balances_change_and_
         .unwrap();
     let sheet = anna.account(ben, BREAD).await.unwrap();
     assert_eq!(sheet["line_for_them"], "3300", "{sheet}");
+
+    // Asking to be paid is one, too.
+    visitor.browser.goto(&proposals).await.unwrap();
+    let fill = "const form = document.querySelector('form[action=\"/wallet/proposals/ask\"]'); \
+        form.querySelector('[name=\"amount\"]').value = '4'; form.querySelector('[name=\"unit\"]').value = 'BREAD/2'; \
+        form.querySelector('[name=\"memo\"]').value = 'cake'; form.requestSubmit()";
+    visitor.browser.eval(fill).await.unwrap();
+    let waits = "document.querySelectorAll('[data-proposal]').length === 2";
+    visitor.browser.until(waits).await.unwrap();
+    let asked = anna.wallet().ok(&["proposals"]).await.unwrap();
+    assert_eq!(asked["proposals"][0]["kind"], "ask", "{asked}");
+    let id = asked["proposals"][0]["id"].as_str().unwrap();
+    let accept = ["proposals", "accept", id];
+    expect(&anna.wallet().ok(&accept).await.unwrap(), "/state", "done").unwrap();
+    let asks = anna.wallet().ok(&["request", "list"]).await.unwrap();
+    expect(&asks, "/requests/0/memo", "cake").unwrap();
 
     // No script can reach the cookie; and who has logged out is out.
     let (width, height) = PHONE;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atomicity_ledger::record::CreditLine;
-use atomicity_ledger::{Total, Unit, UserKey};
+use atomicity_ledger::{RecordId, Total, Unit, UserKey};
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -58,6 +58,7 @@ pub async fn page(
         } @else {
             p.card { "Your agent does not keep these books, so only your wallet can pay: " code { "atomicity issue" } "." }
         }
+        (proposed(&visitor, &peer, &lines))
         section.card aria-labelledby="past" {
             h2 id="past" { "What there was" }
             div data-live="history" { (history::list(&past, &books)) }
@@ -94,6 +95,41 @@ fn forms(visitor: &Visitor, line: &Line, name: &str) -> Markup {
                         button type="submit" { "Set" }
                     }
                     p.quiet { "What they owe already stays owed, also below a smaller limit." }
+                }
+            }
+        }
+    }
+}
+
+/// What only the wallet can do: it is proposed to it.
+fn proposed(visitor: &Visitor, peer: &UserKey, lines: &[&Line]) -> Markup {
+    let form = |action: &str, unit: &Unit, label: &str, fields: Markup| {
+        let place = format!("{action}-{unit}");
+        html! {
+            form method="post" action={ "/wallet/proposals/" (action) } {
+                (visitor.field())
+                input type="hidden" name="id" value=(RecordId::from_entropy(rand::random()));
+                input type="hidden" name="user" value=(peer);
+                input type="hidden" name="unit" value=(unit);
+                label for=(place) { (label) ", in " (unit.code()) }
+                div.row {
+                    input id=(place) name="amount" required inputmode="decimal" autocomplete="off" maxlength="40" placeholder=(unit.format_minor(0));
+                    (fields)
+                    button type="submit" { "Propose" }
+                }
+            }
+        }
+    };
+    let invoice = html! { input name="invoice" aria-label="Lightning invoice" placeholder="a Lightning invoice, or where your wallet can be paid" maxlength="2048" autocomplete="off" autocapitalize="none" spellcheck="false"; };
+    let memo = html! { input name="memo" aria-label="What for" placeholder="what for" maxlength="120" autocomplete="off"; };
+    html! {
+        @if lines.iter().any(|line| !line.frozen) {
+            section.card aria-labelledby="wallet" {
+                h2 id="wallet" { "For your wallet to do" }
+                p.quiet { "It does so once you agree there: " a href="/wallet/proposals" { "what is proposed" } "." }
+                @for line in lines.iter().filter(|line| !line.frozen) {
+                    (form("ask", &line.unit, "Ask them to pay", memo.clone()))
+                    @if line.balance.minor() > 0 { (form("settle", &line.unit, "Have them pay off what they owe", invoice.clone())) }
                 }
             }
         }

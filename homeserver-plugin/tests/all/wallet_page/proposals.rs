@@ -1,10 +1,15 @@
 //! What is proposed to the user's wallet: named, bounded, taken back, decided once.
 
+use atomicity_ledger::jws::Version;
+use atomicity_ledger::link::Link;
+use atomicity_ledger::record::{Goal, Invoice, InvoiceLog, PaymentRequest};
+use atomicity_ledger::{Amount, PolicyHash, Preimage, RecordId, Signed, Unit};
 use pubky::Keypair;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{log_in, pages};
+use crate::agent::world::now;
 use crate::support::browser::{Browser, Relay};
 use crate::support::plugin::{Account, Answer, Plugin, b64};
 
@@ -57,10 +62,16 @@ async fn nonsense_is_not_proposed_and_not_too_much() {
     let plugin = Plugin::start().await;
     let account = plugin.user().await;
     let id = b64(&[9; 16]);
+    let stranger = Keypair::random().public_key().z32();
     for body in [
         json!({"id": id, "kind": "friend", "user": account.z32()}),
         json!({"id": id, "kind": "pay", "link": "atomicity:x"}),
         json!({"id": id, "kind": "pay", "link": format!("atomicity:{}", account.z32())}),
+        json!({"id": id, "kind": "part", "link": format!("atomicity:{}", account.z32())}),
+        json!({"id": id, "kind": "reassign", "user": stranger, "link": "atomicity:x"}),
+        json!({"id": id, "kind": "ask", "user": account.z32(), "unit": "BREAD/2", "amount": "5"}),
+        json!({"id": id, "kind": "settle", "user": stranger, "unit": "BREAD/2", "amount": "5", "invoice": "ł"}),
+        json!({"id": id, "kind": "block", "user": account.z32(), "blocked": true}),
     ] {
         propose(&account, &body)
             .await
@@ -69,6 +80,9 @@ async fn nonsense_is_not_proposed_and_not_too_much() {
     for body in [
         json!({"id": id, "kind": "everything"}),
         json!({"id": id, "kind": "friend"}),
+        json!({"id": id, "kind": "ask", "unit": "BREAD/2", "amount": "0"}),
+        json!({"id": id, "kind": "settle", "user": stranger, "unit": "BREAD/2"}),
+        json!({"id": id, "kind": "block", "user": stranger, "blocked": "yes"}),
         json!({"id": id, "kind": "friend", "user": account.z32(), "more": 1}),
         json!({"id": "x", "kind": "friend", "user": account.z32()}),
     ] {
@@ -195,4 +209,122 @@ async fn the_page_proposes_shows_what_becomes_of_it_and_takes_it_back() {
         .post(action, &[("csrf", "x")])
         .await
         .assert_code(403, "form_foreign");
+}
+
+/// What somebody asks of everybody, and an invoice of theirs.
+fn links_of_somebody() -> (String, String) {
+    let payee = atomicity_ledger::Keypair::from_secret(&[7; 32]);
+    let (unit, now): (Unit, _) = ("BREAD/2".parse().unwrap(), now());
+    let request = PaymentRequest {
+        v: Version,
+        id: RecordId::from_entropy([1; 16]),
+        payee: payee.user_key(),
+        payer: None,
+        unit: unit.clone(),
+        amount: Goal::Target {
+            amount: Amount::from_minor(3_000).unwrap(),
+            min: None,
+        },
+        targets: Vec::new(),
+        memo: None,
+        every: None,
+        expires: now.plus_millis(3_600_000),
+        at: now,
+    };
+    let invoice = Invoice {
+        v: Version,
+        id: RecordId::from_entropy([2; 16]),
+        payee: payee.user_key(),
+        unit,
+        amount: Amount::from_minor(250).ok(),
+        hash: Preimage::from_bytes([3; 32]).hash(),
+        logs: vec![InvoiceLog {
+            origin: "log.example/1".parse().unwrap(),
+            policy_hash: PolicyHash::from_bytes([1; 32]),
+            url: None,
+        }],
+        logs_refused: Vec::new(),
+        hints: Vec::new(),
+        expires: now.plus_millis(3_600_000),
+        memo: None,
+        at: now,
+    };
+    (
+        Link::from(Signed::sign(request, &payee).unwrap()).to_string(),
+        Link::from(Signed::sign(invoice, &payee).unwrap()).to_string(),
+    )
+}
+
+#[tokio::test]
+async fn each_form_of_the_page_proposes_what_it_says() {
+    let relay = Relay::start().await;
+    let plugin = Plugin::start_with(|config| pages(config, &relay)).await;
+    let account = plugin.user().await;
+    let browser = Browser::new(&format!("http://{}", plugin.addresses.http));
+    log_in(&browser, &account.user.root).await;
+    let key = Keypair::random().public_key().z32();
+    let (bill, invoice) = links_of_somebody();
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+    let forms: [(&str, Fields, Value, &str); 6] = [
+        (
+            "part",
+            &[("link", &bill), ("amount", "1,50")],
+            json!({"link": bill, "amount": "150"}),
+            "of what",
+        ),
+        (
+            "part",
+            &[("link", &bill)],
+            json!({"link": bill}),
+            "what is left",
+        ),
+        (
+            "ask",
+            &[
+                ("amount", "4"),
+                ("unit", "BREAD/2"),
+                ("memo", "<i>cake</i>"),
+            ],
+            json!({"unit": "BREAD/2", "amount": "400", "memo": "<i>cake</i>"}),
+            "&lt;i&gt;cake&lt;/i&gt;",
+        ),
+        (
+            "settle",
+            &[("user", &key), ("amount", "2.50"), ("unit", "BREAD/2")],
+            json!({"user": key, "unit": "BREAD/2", "amount": "250"}),
+            "pay off",
+        ),
+        (
+            "reassign",
+            &[("user", &key), ("link", &invoice)],
+            json!({"user": key, "link": invoice}),
+            "owe no more to you",
+        ),
+        (
+            "block",
+            &[("user", &key), ("blocked", "false")],
+            json!({"user": key, "blocked": false}),
+            "again",
+        ),
+    ];
+    for (kind, fields, expected, words) in forms {
+        let action = format!("/wallet/proposals/{kind}");
+        let page = browser.get("/wallet/proposals").await;
+        let (csrf, id) = (page.field(&action, "csrf"), page.field(&action, "id"));
+        let mut all = vec![("csrf", csrf.as_str()), ("id", id.as_str())];
+        all.extend_from_slice(fields);
+        let shown = browser.submit(&action, &all).await;
+        assert!(shown.html.contains(words), "{kind}: {}", shown.html);
+        let left = account
+            .call(Method::GET, &format!("{PROPOSALS}/{id}"), None)
+            .await;
+        let left = left.assert_status(200).body.clone();
+        assert_eq!(left["kind"], kind);
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&left[name], value, "{kind}: {name}");
+        }
+    }
+    // A bill that leads here fills its link in.
+    let page = browser.get(&format!("/wallet/proposals?link={bill}")).await;
+    assert_eq!(page.field("/wallet/proposals/part", "link"), bill);
 }

@@ -114,6 +114,10 @@ pub(super) fn text(kind: &WalletEventKind, friend: &str) -> Option<String> {
             let what = match *what {
                 "friend" => "adding a friend",
                 "limit" => "another limit for a friend",
+                "ask" => "to ask to be paid",
+                "settle" => "to have a debt paid off",
+                "reassign" => "to hand on what a friend owes",
+                "block" => "whom you deal with",
                 _ => "a payment",
             };
             format!("your page or an app proposes {what}: atomicity proposals accept {id}")
