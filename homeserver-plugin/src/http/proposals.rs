@@ -2,14 +2,12 @@
 //! says so on the device, since whoever has a session could have made it up.
 
 use atomicity_ledger::link::{Link, MAX_LINK_BYTES};
-use atomicity_ledger::{Amount, Memo, Name, RecordId, Timestamp, Total, Unit, UserKey};
+use atomicity_ledger::{Timestamp, UserKey};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -21,6 +19,11 @@ use crate::db::proposals::{self, Row, State as Stage};
 use crate::error::PluginError;
 use crate::problem::Problem;
 use crate::state::AppState;
+
+mod words;
+
+pub use words::{Proposal, ProposalView, Told, Wish};
+use words::{ProposalList, ProposalReport, ProposalWord, ProposalsQuery};
 
 /// Body limit of a new proposal: an invoice's link is the longest thing in it.
 pub const BODY: usize = MAX_LINK_BYTES + 4 * 1024;
@@ -34,220 +37,6 @@ const LASTS_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 const MAX_REASON: usize = 64;
 /// Longest Lightning invoice: twice what wallets make.
 const MAX_BOLT11: usize = 2048;
-
-/// What is proposed.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Wish {
-    /// To add somebody as a friend.
-    Friend {
-        /// Whom.
-        #[schema(value_type = String)]
-        user: UserKey,
-        /// What to call them; as they call themselves if left out.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>)]
-        name: Option<Name>,
-    },
-    /// To let a friend owe so much.
-    Limit {
-        /// The friend.
-        #[schema(value_type = String)]
-        user: UserKey,
-        /// In what.
-        #[schema(value_type = String)]
-        unit: Unit,
-        /// How much, in minor units.
-        #[schema(value_type = String)]
-        accept: Total,
-    },
-    /// To pay an invoice over friends.
-    Pay {
-        /// The `atomicity:` link with the invoice.
-        link: String,
-        /// The most that all who pass it on may take, in minor units; as the wallet has it if left out.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>)]
-        max_fee: Option<Total>,
-    },
-    /// To pay somebody's request, or a part of it.
-    Part {
-        /// The `atomicity:` link with the request.
-        link: String,
-        /// How much, in minor units; all of it, or what is left, if left out.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>)]
-        amount: Option<Amount>,
-        /// The most that all who pass it on may take, in minor units; as the wallet has it if left out.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>)]
-        max_fee: Option<Total>,
-    },
-    /// To ask to be paid.
-    Ask {
-        /// By whom; by everybody together if left out.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>)]
-        user: Option<UserKey>,
-        /// In what.
-        #[schema(value_type = String)]
-        unit: Unit,
-        /// How much, in minor units.
-        #[schema(value_type = String)]
-        amount: Amount,
-        /// What for.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>)]
-        memo: Option<Memo>,
-    },
-    /// To have a friend pay off what they owe.
-    Settle {
-        /// The friend.
-        #[schema(value_type = String)]
-        user: UserKey,
-        /// In what.
-        #[schema(value_type = String)]
-        unit: Unit,
-        /// How much of it, in minor units.
-        #[schema(value_type = String)]
-        amount: Amount,
-        /// The Lightning invoice that the friend is to pay; wherever the wallet can be paid if left out.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(max_length = 2048)]
-        invoice: Option<String>,
-    },
-    /// To hand on what a friend owes to whoever made an invoice.
-    Reassign {
-        /// The friend who owes.
-        #[schema(value_type = String)]
-        user: UserKey,
-        /// The `atomicity:` link with the invoice.
-        link: String,
-        /// The most that the friend may take for it, in minor units; as the wallet has it if left out.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>)]
-        max_fee: Option<Total>,
-    },
-    /// To deal with somebody no more, or again.
-    Block {
-        /// Whom.
-        #[schema(value_type = String)]
-        user: UserKey,
-        /// Whether they are to be blocked.
-        blocked: bool,
-    },
-}
-
-impl Wish {
-    /// In what something is paid, if it is and its link can be read.
-    #[must_use]
-    pub fn paid_in(&self) -> Option<Unit> {
-        let (Self::Pay { link, .. } | Self::Part { link, .. } | Self::Reassign { link, .. }) = self
-        else {
-            return None;
-        };
-        match link.parse::<Link>() {
-            Ok(Link::Invoice(invoice)) => Some(invoice.record().unit.clone()),
-            Ok(Link::Request(request)) => Some(request.record().unit.clone()),
-            _ => None,
-        }
-    }
-}
-
-/// A proposal.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Proposal {
-    /// Sixteen random bytes in base64url: its name.
-    #[schema(value_type = String, min_length = 22, max_length = 22)]
-    pub id: RecordId,
-    /// What is proposed.
-    #[serde(flatten)]
-    pub wish: Wish,
-}
-
-/// What the wallet says of a proposal.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProposalWord {
-    /// What it would cost; nothing is decided.
-    Quoted,
-    /// The user has agreed on the device.
-    Accepted,
-    /// The user does not want it.
-    Declined,
-    /// It was done.
-    Done,
-    /// It was not done, and will not be.
-    Failed,
-}
-
-/// The same, with what belongs to it.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ProposalReport {
-    /// What.
-    state: ProposalWord,
-    /// What it costs, or cost, beyond the amount, in minor units.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    fee: Option<Total>,
-    /// Through how many people it goes.
-    #[serde(default)]
-    hops: Option<u16>,
-    /// Why not: a code.
-    #[serde(default)]
-    reason: Option<String>,
-}
-
-/// What a wallet said, as it is kept and shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Told {
-    /// What it costs, or cost, beyond the amount, in minor units.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub fee: Option<Total>,
-    /// Through how many people it goes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hops: Option<u16>,
-    /// Why not: a code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// A proposal, and how far it is.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ProposalView {
-    /// What is proposed.
-    #[serde(flatten)]
-    pub proposal: Proposal,
-    /// `open`, `expired`, `accepted`, `declined`, `withdrawn`, `done`, `failed`.
-    pub state: String,
-    /// When it was made, Unix milliseconds.
-    pub at: i64,
-    /// From then on it can't be accepted any more.
-    pub expires: i64,
-    /// When it last changed.
-    pub changed_at: i64,
-    /// What the wallet said of it last.
-    pub told: Option<Told>,
-}
-
-/// Proposals, the newest first.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ProposalList {
-    /// At most a hundred.
-    items: Vec<ProposalView>,
-}
-
-/// Which proposals.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ProposalsQuery {
-    /// Only those that wait or are being done.
-    #[serde(default)]
-    open: bool,
-}
 
 /// The routes with small bodies.
 pub fn routes() -> OpenApiRouter<AppState> {
