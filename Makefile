@@ -14,7 +14,7 @@ BENCHES := --bench agent --bench apply --bench hops --bench inbox --bench log --
 # deadlines: twice as many at once as there are processors.
 export RUST_TEST_THREADS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 8 ? n : 8)))
 
-.PHONY: help demo test bench sim sim-planted fuzz lint docs book deb guide screenshots build
+.PHONY: help demo test crashes bench sim sim-planted fuzz lint docs book deb guide screenshots build
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
@@ -28,12 +28,19 @@ demo: build ## plays the story on real homeservers, a real DHT, a real Postgres 
 	@e2e/tools.sh lightning >/dev/null || [ -z "$$CI" ]
 	@$(WITH_POSTGRES) "$$(e2e/tools.sh bin-dir)/atomicity-demo"
 
-test: build ## runs every test of the workspace
+# Without `build`: tests enable features of what we build on that the programs alone do not, and `cargo test` builds the programs too.
+test: ## runs every test of the workspace
+	@e2e/tools.sh build
 	@e2e/tools.sh jose >/dev/null || [ -z "$$CI" ]
 	@e2e/tools.sh browser >/dev/null || [ $$? -eq 3 ] || [ -z "$$CI" ]
 	@e2e/tools.sh axe >/dev/null || [ $$? -eq 3 ] || [ -z "$$CI" ]
 	@e2e/tools.sh lightning >/dev/null || [ -z "$$CI" ]
 	$(WITH_POSTGRES) $(CARGO) test --locked --workspace
+
+crashes: ## has everybody in a payment die before and after each commit, one after the other: an hour
+	@e2e/tools.sh build
+	@e2e/tools.sh lightning >/dev/null
+	ATOMICITY_TEST_COMMITS=all $(WITH_POSTGRES) $(CARGO) test --locked --workspace --test all dies_at_any_commit
 
 bench: ## prints the numbers of docs/PERFORMANCE.md
 	@e2e/tools.sh build
@@ -68,7 +75,8 @@ book: ## makes the site of the docs in target/book
 	@e2e/tools.sh build
 	packaging/book.sh
 
-screenshots: build ## takes the pictures of pages in docs/images anew
+screenshots: ## takes the pictures of pages in docs/images anew
+	@e2e/tools.sh build
 	@e2e/tools.sh browser >/dev/null
 	@e2e/tools.sh axe >/dev/null
 	ATOMICITY_PICTURES=docs/images $(WITH_POSTGRES) $(CARGO) test --locked --workspace --test all pages::

@@ -32,9 +32,9 @@ impl Guard {
         let mut options = Options::fresh(name, None, world.bootstrap()).await?;
         options.more.extend([
             "accounts.open_registration=true".to_owned(),
-            "cosigner.poll_ms=200".to_owned(),
-            "watchtower.poll_ms=200".to_owned(),
-            "watchtower.peer_poll_ms=200".to_owned(),
+            "cosigner.poll_ms=1000".to_owned(),
+            "watchtower.poll_ms=500".to_owned(),
+            "watchtower.peer_poll_ms=500".to_owned(),
             "watchtower.submissions_per_minute=1000000".to_owned(),
         ]);
         let plugin = Plugin::prepare(name, &world.new_path(name), options).await?;

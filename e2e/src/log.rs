@@ -40,7 +40,7 @@ impl LogSite {
         options.more.extend([
             "accounts.open_registration=true".to_owned(),
             "witness_log.address_per_minute=1000000".to_owned(),
-            "witness_log.interval_ms=200".to_owned(),
+            "witness_log.interval_ms=400".to_owned(),
         ]);
         Ok(options)
     }

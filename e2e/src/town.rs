@@ -210,7 +210,7 @@ pub fn agent_settings(log: &Cosigned) -> [String; 8] {
         "agent.word_poll_s=1".to_owned(),
         "database.max_connections=20".to_owned(),
         "watchtower.enabled=true".to_owned(),
-        "watchtower.poll_ms=200".to_owned(),
+        "watchtower.poll_ms=500".to_owned(),
         format!("watchtower.logs=[{}]", entry(&log.log.key, &log.url())),
     ]
 }

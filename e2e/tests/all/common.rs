@@ -16,6 +16,19 @@ pub async fn settle(one: &Person, other: &Person) {
     town::read_news(one, other).await.unwrap();
 }
 
+/// The commits at which somebody dies, the first being 1: some that lie ever farther apart, others before than after, or all up to `most` if
+/// `ATOMICITY_TEST_COMMITS` is `all` (`make crashes`: an hour). Each death is a whole payment, with all who take part.
+pub fn commits(place: &str, most: usize) -> Vec<usize> {
+    let all = std::env::var("ATOMICITY_TEST_COMMITS").is_ok_and(|value| value == "all");
+    let before = usize::from(place == "before_commit");
+    // 1, 3, 6, 10, 15, … before commits; 1, 2, 4, 7, 11, 16, … after them.
+    let far = |n: usize| n * (n - 1) / 2 + 1 + before * (n - 1);
+    (1..=most)
+        .map(|n| if all { n } else { far(n) })
+        .take_while(|n| *n <= most)
+        .collect()
+}
+
 /// A milkman and a baker at one site, friends.
 pub async fn village(world: &World) -> (Site, Person, Person) {
     let site = Site::open(world, "h").await.unwrap();

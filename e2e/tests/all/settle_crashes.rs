@@ -1,4 +1,4 @@
-//! A coffee whose payer, or who asks for it, dies before or after each commit, one after the other. Whoever comes back goes on with what
+//! A coffee whose payer, or who asks for it, dies before or after any commit, one after the other. Whoever comes back goes on with what
 //! was begun: the shop is paid once and the claim falls by as much, or neither.
 
 use std::time::Duration;
@@ -10,6 +10,8 @@ use atomicity_e2e::town::live;
 use atomicity_e2e::{World, wait};
 use atomicity_paykit_adapter::rail::{Bolt11, InvoiceState};
 use serde_json::Value;
+
+use crate::common::commits;
 
 /// More commits than a settlement has on either side.
 const MOST: usize = 40;
@@ -104,7 +106,7 @@ async fn who_pays_for_a_coffee_and_dies_at_any_commit_pays_it_once_or_not_at_all
     let armed = shop.world.new_path("armed");
     for place in ["before_commit", "after_commit"] {
         let (mut deaths, mut paid) = (0, 0);
-        for n in 1..=MOST {
+        for n in commits(place, MOST) {
             let bill = shop.bill().await;
             let asked = shop.coffee.hanna.wallet().ok(&shop.ask(&bill)).await;
             let id = string(&asked.unwrap(), "/id").unwrap();
@@ -152,7 +154,7 @@ async fn who_asks_for_a_coffee_and_dies_at_any_commit_has_asked_or_not() {
     let ivan_runs = live(&shop.coffee.ivan).await.unwrap();
     for place in ["before_commit", "after_commit"] {
         let mut deaths = 0;
-        for n in 1..=MOST {
+        for n in commits(place, MOST) {
             let bill = shop.bill().await;
             let hanna = shop.coffee.hanna.wallet();
             let dying = hanna.dying(place, n, shop.world.dir());

@@ -8,6 +8,7 @@ use atomicity_e2e::wait;
 use serde_json::Value;
 
 use super::{Place, engage};
+use crate::common::commits;
 
 const USD: &str = "USD/2";
 /// More commits than asking has.
@@ -209,7 +210,7 @@ async fn who_asks_and_dies_at_any_commit_while_the_books_come_home_has_asked_or_
     let place = Place::found().await;
     let [hanna, ivan] = place.debt(["hanna", "ivan"], [true, false]).await;
     let (mut deaths, mut before) = (0, 0);
-    for n in 1..=MOST {
+    for n in commits("after_commit", MOST) {
         let dying = hanna.wallet().dying("after_commit", n, place.world.dir());
         let run = dying.run(&ask(&ivan, "0.10 USD/2")).await.unwrap();
         let died = run.code.is_none();
@@ -235,7 +236,7 @@ async fn who_pays_and_dies_at_any_commit_while_the_books_come_home_pays_once() {
     let place = Place::found().await;
     let [hanna, ivan] = place.debt(["hanna", "ivan"], [false, true]).await;
     let (mut deaths, mut owed) = (0, 2000);
-    for n in 1..=MOST {
+    for n in commits("after_commit", MOST) {
         let asked = hanna.wallet().ok(&ask(&ivan, "0.10 USD/2")).await.unwrap();
         let id = string(&asked, "/id").unwrap();
         until_stage([&ivan, &hanna], &id, "received").await;
