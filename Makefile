@@ -28,7 +28,7 @@ demo: build ## plays the story on real homeservers, a real DHT, a real Postgres 
 	@e2e/tools.sh lightning >/dev/null || [ -z "$$CI" ]
 	@$(WITH_POSTGRES) "$$(e2e/tools.sh bin-dir)/atomicity-demo"
 
-# Without `build`: tests enable features of what we build on that the programs alone do not, and `cargo test` builds the programs too.
+# `cargo test` builds the programs too.
 test: ## runs every test of the workspace
 	@e2e/tools.sh build
 	@e2e/tools.sh jose >/dev/null || [ -z "$$CI" ]
