@@ -26,7 +26,11 @@ async fn pair_of(site: &Site) -> (Person, Person) {
 async fn dies_at(point: &str) {
     let mut site = Site::start().await;
     let (owner, mut friend) = pair_of(&site).await;
-    site.restart(Some(&format!("{point}:1")));
+    // What is left over from before is done when it starts; then it may die.
+    let folder = tempfile::tempdir().unwrap();
+    let armed = folder.path().join("armed");
+    site.restart(Some(&format!("{point}:1:{}", armed.display())));
+    std::fs::write(&armed, "").unwrap();
     let body = payment(1, &friend.user, 300);
     let asked = site
         .request(Method::POST, ISSUE)
