@@ -14,7 +14,7 @@ BENCHES := --bench agent --bench apply --bench hops --bench inbox --bench log --
 # deadlines: twice as many at once as there are processors.
 export RUST_TEST_THREADS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 8 ? n : 8)))
 
-.PHONY: help demo test crashes bench sim sim-planted fuzz lint docs book deb guide screenshots build
+.PHONY: help demo test crashes bench sim sim-planted fuzz lint docs book deb guide containers screenshots build
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
@@ -34,6 +34,7 @@ test: ## runs every test of the workspace
 	@e2e/tools.sh jose >/dev/null || [ -z "$$CI" ]
 	@e2e/tools.sh browser >/dev/null || [ $$? -eq 3 ] || [ -z "$$CI" ]
 	@e2e/tools.sh axe >/dev/null || [ $$? -eq 3 ] || [ -z "$$CI" ]
+	@e2e/tools.sh promtool >/dev/null || [ $$? -eq 3 ] || [ -z "$$CI" ]
 	@e2e/tools.sh lightning >/dev/null || [ -z "$$CI" ]
 	$(WITH_POSTGRES) $(CARGO) test --locked --workspace
 
@@ -79,7 +80,7 @@ screenshots: ## takes the pictures of pages in docs/images anew
 	@e2e/tools.sh build
 	@e2e/tools.sh browser >/dev/null
 	@e2e/tools.sh axe >/dev/null
-	ATOMICITY_PICTURES=docs/images $(WITH_POSTGRES) $(CARGO) test --locked --workspace --test all pages::
+	ATOMICITY_PICTURES=docs/images $(WITH_POSTGRES) $(CARGO) test --locked --workspace --test all -- pages:: operator:: shop::
 
 deb: ## makes the Debian packages in target/debian: the wallet, and the sidecar for operators
 	@e2e/tools.sh build
@@ -88,3 +89,7 @@ deb: ## makes the Debian packages in target/debian: the wallet, and the sidecar 
 guide: ## follows the guide for operators word by word on an empty Debian: minutes, needs root
 	@e2e/tools.sh build
 	e2e/guide/run.sh
+
+containers: ## builds the images of docker/ and runs them as the compose file says, without an engine: minutes, needs root
+	@e2e/tools.sh build
+	e2e/containers/run.sh

@@ -10,9 +10,12 @@
 #                      package manager has none
 #   tools.sh axe       axe-core, which looks for what keeps people from using a page, for the same test; prints
 #                      where it is; ends with 3 like browser
+#   tools.sh promtool  Prometheus's own tool, which tries the alerts; prints its program; ends with 3 like browser
 #   tools.sh fuzz      cargo-fuzz
 #   tools.sh guide     debootstrap and what else the test of the guide needs
-#   tools.sh book      mdbook, in target/tools/bin
+#   tools.sh containers
+#                      buildah and what else the test of the containers needs
+#   tools.sh book      mdbook, the system's or one in target/tools/bin
 #   tools.sh deb       cargo-deb, in target/tools/bin, and the Debian tools that it calls
 #   tools.sh lightning btcd and lnd, built from the sources that e2e/lightning names; prints where they are.
 #                      Minutes, the first time
@@ -31,6 +34,11 @@ readonly JOSE_VENV="${CARGO_TARGET_DIR:-$TREE/target}/jose"
 say() { printf '%s\n' "tools.sh: $*" >&2; }
 die() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# Has apt-get look what there is.
+apt_update() {
+    if [ "$(id -u)" -eq 0 ]; then apt-get update -q; else sudo -n apt-get update -q; fi
+}
 
 # Installs Debian packages. Everything it prints goes to stderr.
 apt_install() {
@@ -123,6 +131,26 @@ axe() {
     echo "$file"
 }
 
+# Out of Debian's package, which is not installed: it would run a server that nobody asked for.
+alert_tool() {
+    local name dir
+    for name in promtool "$TOOLS/bin/promtool"; do
+        if have "$name"; then command -v "$name"; return; fi
+    done
+    if ! have apt-get || ! have dpkg-deb; then
+        say "no promtool, and no package of it for this system"
+        exit 3
+    fi
+    say "fetching promtool"
+    mkdir -p "$TOOLS/bin"
+    dir=$(mktemp -d "$TOOLS/promtool.XXXXXX")
+    (cd "$dir" && { apt-get download -q prometheus || { apt_update && apt-get download -q prometheus; }; } &&
+        dpkg-deb -x prometheus_*.deb .) >&2 </dev/null || { rm -r "$dir"; die "could not fetch promtool: please install Debian's package prometheus"; }
+    mv "$dir/usr/bin/promtool" "$TOOLS/bin/promtool"
+    rm -r "$dir"
+    echo "$TOOLS/bin/promtool"
+}
+
 fuzz_tools() {
     cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz >&2 || die "cargo-fuzz is missing"
 }
@@ -140,8 +168,22 @@ deb_tools() {
     cargo_tool cargo-deb --no-default-features
 }
 
+# Some systems have a package of it, which is there in no time.
+book_tools() {
+    if have mdbook || [ -x "$TOOLS/bin/mdbook" ]; then return; fi
+    if have apt-cache && apt-cache show mdbook >/dev/null 2>&1 && apt_install mdbook; then return; fi
+    cargo_tool mdbook --no-default-features
+}
+
 guide_tools() {
     { have debootstrap && have ip && have unshare; } || apt_install debootstrap iproute2 util-linux || die "debootstrap is missing"
+}
+
+container_tools() {
+    guide_tools
+    { have buildah && python3 -c 'import yaml' 2>/dev/null; } || apt_install buildah python3-yaml || die "buildah is missing"
+    # The packages of Python that is here may not be those of the system's.
+    python3 -c 'import yaml' || die "no Python with yaml"
 }
 
 # The oldest Go that builds lnd, as its module says.
@@ -223,10 +265,12 @@ case ${1:-} in
     bin-dir) echo "${CARGO_TARGET_DIR:-$TREE/target}/debug" ;;
     browser) browser ;;
     axe) axe ;;
+    promtool) alert_tool ;;
     fuzz) fuzz_tools ;;
     deb) deb_tools ;;
-    book) cargo_tool mdbook --no-default-features ;;
+    book) book_tools ;;
     guide) guide_tools ;;
+    containers) container_tools ;;
     lightning) lightning ;;
     *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

@@ -17,5 +17,14 @@ sed -E 's|\]\(\.\./|](|; t; s|\]\(([a-zA-Z])|](docs/\1|' "$STAGE/docs/SUMMARY.md
 rm "$STAGE/docs/SUMMARY.md"
 # On a site, a README is the page of its folder.
 find "$STAGE/README.md" "$STAGE/docs" -name '*.md' -exec sed -i -E 's/README\.md([)#])/index.html\1/g' {} +
+# A site shows no folder by itself: those that pages link to get a page that names their files.
+for folder in docker ledger/testdata; do
+    {
+        echo "<!doctype html><meta charset=utf-8><title>$folder</title><h1>$folder</h1><ul>"
+        find "$STAGE/$folder" -maxdepth 1 -type f -not -name '.*' -printf '<li><a href="%f">%f</a>\n' | sort
+        echo '</ul>'
+    } >"$STAGE/$folder.html"
+    mv "$STAGE/$folder.html" "$STAGE/$folder/index.html"
+done
 mdbook build "$STAGE" --dest-dir "$TARGET/book"
 echo "$TARGET/book/index.html"

@@ -12,7 +12,9 @@ case $PROFILE in dev) programs=$TARGET/debug ;; *) programs=$TARGET/$PROFILE ;; 
 
 export PATH="$TARGET/tools/bin:$PATH"
 e2e/tools.sh deb
-cargo build --locked --profile "$PROFILE" -p atomicity-client -p atomicity-plugin --bins
+# Those for tests are built together with all others, as tests are: so both need them once.
+case $PROFILE in dev) packages=(--workspace) ;; *) packages=(-p atomicity-client -p atomicity-plugin) ;; esac
+cargo build --locked --profile "$PROFILE" "${packages[@]}" --bins
 
 # What comes beside the programs, made by them.
 rm -rf "$STAGE"

@@ -49,22 +49,33 @@ export class PluginError extends Error {
  * @property {import("./authority.js").Verified} proof the signed record, who was allowed to sign it, and what was not checked
  */
 
+/** `KEY@URL`: a plugin's key, and where it is. */
+const KEY_AND_URL = /^([ybndrfg8ejkmcpqxot1uwisza345h769]{52})@(.*)$/s;
+
 /** A plugin at a web address, for one user or for nobody in particular. */
 export class Plugin {
   #url;
+  #key;
   #session;
 
   /**
-   * @param {string} url such as `https://credit.example.org`
+   * @param {string} address such as `https://credit.example.org`; or, to sign in there, `KEY@https://credit.example.org`, as the user's
+   *   wallet shows it
    * @param {{token: string, user: string}} [session] one that was opened before
+   * @throws {PluginError} `address_invalid`, `address_insecure`
    */
-  constructor(url, session) {
+  constructor(address, session) {
+    const [, key, url] = KEY_AND_URL.exec(String(address).trim()) ?? [undefined, undefined, String(address).trim()];
+    if (!URL.canParse(url)) {
+      throw new PluginError(0, "address_invalid", "this is no address of a plugin: KEY@https://…, as the user's wallet shows it");
+    }
     const parsed = new URL(url);
     const isHere = ["localhost", "127.0.0.1", "[::1]"].includes(parsed.hostname);
     if (parsed.protocol !== "https:" && !(parsed.protocol === "http:" && isHere)) {
       throw new PluginError(0, "address_insecure", "a plugin is asked over https only: a session's token is a secret");
     }
     this.#url = parsed.href.replace(/\/+$/, "");
+    this.#key = key;
     this.#session = session;
   }
 
@@ -84,14 +95,23 @@ export class Plugin {
   }
 
   /**
-   * Opens a session for a user who has granted something to this app's key.
-   * @param {string} grant the Pubky grant, as the user's authenticator signed it
+   * Opens a session for a user who has granted something to this app's key. The plugin's key must be known from elsewhere (`KEY@URL`): a
+   * proof is good at the plugin that it names, so one that is made for whatever key an address claims to have lets that address use it
+   * at another plugin.
+   * @param {string} grant the Pubky grant, as the user's wallet or authenticator signed it
    * @param {CryptoKeyPair} keys the app's key that the grant names (`newAppKey`)
+   * @throws {PluginError} `plugin_key_missing`, `plugin_foreign`, `grant_unreadable`, `answer_foreign`, or what the plugin answers
    */
   async signIn(grant, keys) {
+    const { iss: user, jti } = claimsOf(grant);
+    if (!this.#key) {
+      throw new PluginError(0, "plugin_key_missing", "say which key the plugin has, as the user's wallet shows it: KEY@https://…");
+    }
     const { plugin } = await this.info();
-    const proof = { grant, pop: await proveKey(grant, keys, plugin) };
+    if (plugin !== this.#key) throw new PluginError(0, "plugin_foreign", "at this address is another plugin than the one whose key was named");
+    const proof = { grant, pop: await proveKey(jti, keys, this.#key) };
     const opened = await this.#ask("/v0/sessions", { method: "POST", body: { proof } });
+    if (opened.user !== user) throw new PluginError(0, "answer_foreign", "the plugin opened a session for somebody else");
     this.#session = { token: opened.token, user: opened.user, expiresAt: opened.expires_at };
     return this.session;
   }
@@ -260,6 +280,17 @@ function partOf(jws, at) {
   return JSON.parse(atob(String(jws).split(".")[at].replaceAll("-", "+").replaceAll("_", "/")));
 }
 
+/** What a grant says, to sign in with it: the plugin is the one to check it. */
+function claimsOf(grant) {
+  try {
+    const { iss, jti } = partOf(grant, 1);
+    if (typeof iss === "string" && typeof jti === "string") return { iss, jti };
+  } catch {
+    // Said below.
+  }
+  throw new PluginError(0, "grant_unreadable", "this is no grant: copy all of it, from the first character to the last");
+}
+
 /** Who says that they signed: only to know whose word to ask for. */
 function signerOf(jws) {
   return partOf(jws, 0).kid;
@@ -276,9 +307,9 @@ export async function newAppKey() {
 }
 
 /** Proves to a plugin, once, that the app holds the key that the grant names. */
-async function proveKey(grant, keys, audience) {
+async function proveKey(gid, keys, audience) {
   const claims = {
-    gid: partOf(grant, 1).jti,
+    gid,
     iat: Math.floor(Date.now() / 1_000),
     nonce: toBase64url(crypto.getRandomValues(new Uint8Array(16))),
     data: { audience, purpose: "atomicity-session" },

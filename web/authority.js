@@ -53,6 +53,7 @@ const PURPOSES = {
   "atomicity-profile": { author: "user", purpose: "profile", unchecked: ["revocation", "newest"] },
   "atomicity-revocation": { author: "root", purpose: "revoke", unchecked: [] },
   "atomicity-snapshot": report("user", "content"),
+  "atomicity-diary": report("user", "content"),
   "atomicity-manifest": report("user", "content"),
   "atomicity-rates": report("from"),
   "atomicity-rating": report("from", "content"),

@@ -19,7 +19,8 @@ const PASSING = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
 /**
  * Events of one stream, over as many connections as it takes: after an interruption it goes on behind the last event that arrived,
  * after a pause that grows.
- * @param {(lastId: string | undefined, signal: AbortSignal) => Promise<Response>} open opens a connection, or throws an error with a `status`
+ * @param {(lastId: string | undefined, signal: AbortSignal) => Promise<Response>} open opens a connection: a plain `fetch` will do. An answer
+ *   that is an error counts as one, as does an error that this throws with a `status`: what may pass is tried again, the rest is thrown
  * @param {object} [given]
  * @param {AbortSignal} [given.signal] ends it
  * @param {string} [given.after] the last event that arrived earlier
@@ -38,6 +39,7 @@ export async function* events(open, { signal, after, onState = () => {}, pause =
     try {
       const patience = setTimeout(end, SILENCE);
       const answer = await open(lastId, connection.signal).finally(() => clearTimeout(patience));
+      if (!answer.ok) throw refusal(answer);
       onState("live");
       for await (const event of read(answer, connection)) {
         failures = 0;
@@ -58,6 +60,13 @@ export async function* events(open, { signal, after, onState = () => {}, pause =
     await sleep(Math.max(wait, backOff(failures, pause)), signal);
     failures += 1;
   }
+}
+
+/** An answer that is an error, as one. */
+function refusal(answer) {
+  const retryAfter = Number(answer.headers.get("retry-after")) || undefined;
+  const error = new Error(`the stream was refused: ${answer.status} ${answer.statusText}`);
+  return Object.assign(error, { status: answer.status, code: `http_${answer.status}`, retryAfter });
 }
 
 /** Doubles, up to a minute, and is never the same for all who were cut off at once. */
@@ -81,11 +90,15 @@ function sleep(milliseconds, signal) {
 async function* read(answer, connection) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
+  // A line ends with CR, LF or both, and the two may come apart.
+  let endedInCr = false;
   for (;;) {
     const timer = setTimeout(() => connection.abort(), SILENCE);
     const { done, value } = await reader.read().finally(() => clearTimeout(timer));
     if (done) return;
-    held = (held + value).replace(/\r\n?(?!$)/g, "\n");
+    const fresh = endedInCr && value.startsWith("\n") ? value.slice(1) : value;
+    if (value !== "") endedInCr = value.endsWith("\r");
+    held += fresh.replace(/\r\n?/g, "\n");
     for (let end = held.indexOf("\n\n"); end >= 0; end = held.indexOf("\n\n")) {
       const event = parse(held.slice(0, end));
       held = held.slice(end + 2);
@@ -98,7 +111,7 @@ async function* read(answer, connection) {
 function parse(block) {
   const event = { name: "message", id: undefined, data: [] };
   for (const line of block.split("\n")) {
-    const [, field, value] = /^([^:]*):? ?(.*)$/.exec(line) ?? [];
+    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line) ?? [];
     if (field === "event") event.name = value;
     else if (field === "id") event.id = value;
     else if (field === "data") event.data.push(value);

@@ -97,6 +97,12 @@ const totals = { unit, issued: total, merged: total, returned: total, next: tota
 let readInner;
 const invoice = (value) => typeof value === "string" ? readInner(value, "atomicity-invoice") : refuse("an invoice is text");
 
+const plainWord = text("1 to 32 lower-case letters and _", (value) => /^[a-z_]{1,32}$/.test(value));
+const diaryEntry = object({
+  at: time, kind: plainWord, direction: optional(word("out", "in")), peer: optional(key), unit: optional(unit), amount: optional(total),
+  memo: optional(memo), id: optional(id), status: optional(plainWord), until: optional(time), receipt: optional(words(4_096)),
+});
+
 const types = {
   "atomicity-state": {
     ...between, unit, epoch, seq: counter, issued: total, merged: total, returned: total, next: total, open: list(total), at: time,
@@ -143,6 +149,7 @@ const types = {
     v: version, user: key, at: time,
     channels: list(object({ peer: key, unit, balance, accept: total, accepted_by_peer: total, frozen: yesOrNo })),
   },
+  "atomicity-diary": { v: version, user: key, at: time, waiting: list(diaryEntry), past: list(diaryEntry) },
   "atomicity-manifest": { v: version, user: key, peer: key, records: list(object({ typ: anyText, hash })), note: optional(memo), at: time },
   "atomicity-conditional-iou": {
     ...between, unit, epoch, number: total, amount,
@@ -382,6 +389,14 @@ const rules = {
     const order = (one, other) => byKey(one.peer, other.peer) || byUnit(one.unit, other.unit);
     rule(r.channels.length <= 256 && isAscending(r.channels, same, order), "channels are at most 256, ascending by peer and unit");
     rule(r.channels.every((channel) => channel.peer !== r.user), "a user has no channel with themselves");
+  },
+  "atomicity-diary"(r) {
+    for (const entries of [r.waiting, r.past]) {
+      const fits = entries.length <= 50 && entries.every((entry, n) => n === 0 || entries[n - 1].at >= entry.at);
+      rule(fits, "waiting and past are at most 50 entries each, newest first");
+      rule(entries.every((entry) => entry.amount === undefined || entry.unit !== undefined), "an amount needs a unit");
+      rule(entries.every((entry) => entry.peer !== r.user), "a user has nothing to do with themselves");
+    }
   },
   "atomicity-manifest"(r) {
     rule(r.user !== r.peer, "user and peer are the same");

@@ -2,12 +2,14 @@
 
 mod detail;
 mod exit;
+mod proposal;
 
 use std::path::PathBuf;
 
 use atomicity_ledger::{LedgerError, Unit, UserKey};
 
 pub use detail::{EvidenceFault, LimitDetail};
+pub use proposal::ProposalFault;
 
 use crate::config::ConfigError;
 use crate::keys::KeyFileError;
@@ -135,6 +137,23 @@ pub enum ClientError {
     /// Nothing is proposed under that name, or not any more.
     #[error("there is no proposal {0}, or not any more")]
     UnknownProposal(String),
+
+    /// A proposal can't be accepted or declined as it stands.
+    #[error("the proposal {id} {}", why.words())]
+    ProposalUnusable {
+        /// Which.
+        id: String,
+        /// Why.
+        why: ProposalFault,
+    },
+
+    /// An account of this key stands already, with other terms, or has ended.
+    #[error("the key {0} already has an account, with other terms or ended")]
+    AccountExists(String),
+
+    /// No rule says that.
+    #[error("you have no such rule")]
+    NoSuchRule,
 
     /// Another friend bears that name.
     #[error("another friend is already called {0:?}")]
@@ -293,6 +312,9 @@ impl ClientError {
             Self::NotSettled(_) => "not_settled",
             Self::UnknownFriend(_) => "unknown_friend",
             Self::UnknownProposal(_) => "unknown_proposal",
+            Self::ProposalUnusable { why, .. } => why.code(),
+            Self::AccountExists(_) => "account_exists",
+            Self::NoSuchRule => "unknown_rule",
             Self::NameTaken(_) => "name_taken",
             Self::OwnKey => "own_key",
             Self::NoHomeserver => "no_homeserver",
@@ -354,6 +376,9 @@ impl ClientError {
             Self::NotSettled(_) => "settle first, or use --force to hide the contact anyway".to_owned(),
             Self::UnknownFriend(_) => "`atomicity friend list` shows them; add one with `atomicity friend add <key>`".to_owned(),
             Self::UnknownProposal(_) => "`atomicity proposals` lists what waits".to_owned(),
+            Self::ProposalUnusable { why, .. } => return why.hint(),
+            Self::AccountExists(_) => "`atomicity account list` shows it; an app needs a fresh key for another one".to_owned(),
+            Self::NoSuchRule => "`atomicity rule list` shows them".to_owned(),
             Self::NameTaken(_) => "choose another with --name".to_owned(),
             Self::NoHomeserver => "choose one with `atomicity signup <homeserver>`".to_owned(),
             Self::LogUnknown(_) | Self::NoLog => "add one with `atomicity log add <address>`; `atomicity log list` shows those known".to_owned(),
@@ -390,6 +415,9 @@ impl ClientError {
             | Self::PassphraseNeeded
             | Self::UnknownFriend(_)
             | Self::UnknownProposal(_)
+            | Self::ProposalUnusable { .. }
+            | Self::AccountExists(_)
+            | Self::NoSuchRule
             | Self::NameTaken(_)
             | Self::OwnKey
             | Self::NoHomeserver

@@ -436,3 +436,29 @@ fn settling_says_what_is_missing_and_limits_are_kept() {
     wallet.fails(2, "rail_unknown", &["rail", "remove", "lnd"]);
     assert_eq!(wallet.ok(&["rail", "list"])["rails"], serde_json::json!([]));
 }
+
+#[test]
+fn a_web_app_is_let_read_by_the_root_key_alone() {
+    let wallet = Wallet::init();
+    let app = "8pinxxgqs41n4aididenw5apqp1urfmzdztr8jt4abrkdn435ewo";
+    let before = std::time::SystemTime::now();
+    let before = before.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let said = wallet.ok(&["app", "grant", app, "--for", "2h"]);
+    assert_eq!(said["app"], app);
+    assert_eq!(said["plugins"], serde_json::json!([]));
+    let until = u128::from(said["until"].as_u64().unwrap());
+    assert!(until >= before.as_millis() + 2 * 3_600_000, "{said}");
+    assert_eq!(said["grant"].as_str().unwrap().split('.').count(), 3);
+
+    let words = ["app", "grant", app];
+    let (code, text, err) = wallet.run_with(&words, Some("correct horse"));
+    let text = text.as_str().unwrap();
+    assert!(code == 0 && text.contains("until   "), "{text} {err}");
+    let grant = text.lines().last().unwrap().strip_prefix("grant   ");
+    assert!(grant.is_some_and(|grant| grant.contains('.')), "{text}");
+
+    let (code, ..) = wallet.run_with(&words, Some("another"));
+    assert_eq!(code, 6);
+    wallet.fails(2, "usage", &["app", "grant", "nobody"]);
+    wallet.fails(2, "usage", &["app", "grant", app, "--for", "400d"]);
+}

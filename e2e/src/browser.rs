@@ -281,6 +281,37 @@ impl Browser {
         Ok(std::fs::write(file, BASE64_STANDARD.decode(data)?)?)
     }
 
+    /// How bright what `selector` names is on the screen: width and height in pixels, and one byte each, row by row.
+    ///
+    /// # Errors
+    /// If there is none, or no picture can be made of it.
+    pub async fn brightness(&mut self, selector: &str) -> Result<(usize, usize, Vec<u8>)> {
+        let place = format!(
+            "(() => {{ const {{ x, y, width, height }} = document.querySelector({}).getBoundingClientRect(); \
+             return {{ x: x + scrollX, y: y + scrollY, width, height, scale: 2 }}; }})()",
+            json!(selector)
+        );
+        let clip = self.eval(&place).await?;
+        let order = json!({"format": "png", "clip": clip, "captureBeyondViewport": true});
+        let picture = self.call("Page.captureScreenshot", order).await?;
+        // The browser takes its own picture apart: nothing else here reads PNG.
+        let read = format!(
+            "(async () => {{ const file = Uint8Array.from(atob({}), (c) => c.charCodeAt(0)); \
+             const picture = await createImageBitmap(new Blob([file], {{ type: 'image/png' }})); \
+             const canvas = new OffscreenCanvas(picture.width, picture.height); const ink = canvas.getContext('2d'); \
+             ink.drawImage(picture, 0, 0); const {{ data }} = ink.getImageData(0, 0, canvas.width, canvas.height); \
+             let bytes = ''; for (let i = 0; i < data.length; i += 4) \
+             bytes += String.fromCharCode((data[i] + data[i + 1] + data[i + 2]) / 3); \
+             return {{ width: canvas.width, height: canvas.height, bytes: btoa(bytes) }}; }})()",
+            picture["data"]
+        );
+        let seen = self.eval(&read).await?;
+        let side = |name: &str| seen[name].as_u64().and_then(|side| side.try_into().ok());
+        let (width, height) = side("width").zip(side("height")).context("no picture")?;
+        let bytes = seen["bytes"].as_str().context("no picture")?;
+        Ok((width, height, BASE64_STANDARD.decode(bytes)?))
+    }
+
     /// Everything that went wrong since this was asked last: exceptions, errors on the console, what the policy of a page kept from
     /// happening, answers that were errors.
     pub fn complaints(&mut self) -> Vec<String> {
@@ -330,8 +361,8 @@ fn launch(program: &str, dir: &Path, orders: &Path, words: &Path) -> Result<Chil
             "--remote-debugging-pipe",
         ])
         .args(["--disable-dev-shm-usage", "--hide-scrollbars"])
-        // No name but loopback resolves: pages must work without any other host.
-        .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+        // No name but loopback resolves: pages must work without any other host. One leads there that browsers trust no more than any other.
+        .arg("--host-resolver-rules=MAP plain.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
         .arg(format!("--user-data-dir={}", dir.join("profile").display()))
         .env("ORDERS", orders)
         .env("WORDS", words)

@@ -15,6 +15,7 @@ pub const TYPES: [&str; 32] = [
     "atomicity-contacts",
     "atomicity-credit-line",
     "atomicity-delegation",
+    "atomicity-diary",
     "atomicity-manifest",
     "atomicity-payment",
     "atomicity-profile",

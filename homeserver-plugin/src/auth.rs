@@ -23,6 +23,8 @@ pub struct Caller {
     pub session: TokenHash,
     /// When it ends, Unix milliseconds.
     pub expires_at: i64,
+    /// Whether it may change something, or only read.
+    pub writes: bool,
 }
 
 impl Caller {
@@ -39,7 +41,30 @@ impl Caller {
     }
 }
 
+/// For every route that needs a session. One that only reads is refused by whatever is no reading, so that a new route can't forget it.
 impl FromRequestParts<AppState> for Caller {
+    type Rejection = PluginError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &AppState,
+    ) -> Result<Self, Self::Rejection> {
+        let AnyCaller(caller) = AnyCaller::from_request_parts(parts, state).await?;
+        if caller.writes || parts.method.is_safe() {
+            return Ok(caller);
+        }
+        Err(PluginError::Forbidden {
+            code: "session_reads_only",
+            detail: "the grant behind this session lets its app read only: changing something here takes a grant to write in /pub/atomicity/",
+        })
+    }
+}
+
+/// The same for the few routes that change nothing of the user's: here a session that only reads will do.
+#[derive(Clone, Debug)]
+pub struct AnyCaller(pub Caller);
+
+impl FromRequestParts<AppState> for AnyCaller {
     type Rejection = PluginError;
 
     async fn from_request_parts(
@@ -61,7 +86,9 @@ impl FromRequestParts<AppState> for Caller {
             .and_then(|(_, token)| TokenHash::of(token.trim()))
             .ok_or_else(|| refuse("the token is malformed"))?;
         let found = of_session(state, session).await?;
-        found.ok_or_else(|| refuse("the session has ended: open another"))
+        found
+            .map(Self)
+            .ok_or_else(|| refuse("the session has ended: open another"))
     }
 }
 
@@ -78,13 +105,14 @@ pub async fn caller(state: &AppState, token: &str) -> Result<Option<Caller>, Plu
 
 async fn of_session(state: &AppState, session: TokenHash) -> Result<Option<Caller>, PluginError> {
     let found = db::sessions::find(&state.pool, &session, clock::now_ms()).await?;
-    let Some((user, expires_at)) = found else {
+    let Some(found) = found else {
         return Ok(None);
     };
-    state.disabled.refuse(&user)?;
+    state.disabled.refuse(&found.user)?;
     Ok(Some(Caller {
-        user,
+        user: found.user,
         session,
-        expires_at,
+        expires_at: found.expires_at,
+        writes: found.writes,
     }))
 }

@@ -303,7 +303,10 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, PluginError> {
                 data_dir: &data_dir,
                 config_file: &config_file,
             };
-            commands::doctor(&settings.load()?, &places, *json).await
+            match settings.load() {
+                Ok(config) => commands::doctor(&config, &places, *json).await,
+                Err(error) => commands::doctor_without_config(error, &config_file, *json),
+            }
         }
         Command::Log { command } => log::run(command, &settings.load()?, &data_dir).await,
         Command::Cosigner { command } => cosigner::run(command, &settings.load()?, &data_dir).await,

@@ -1,6 +1,7 @@
 //! What is stored, and how the database is reached.
 
 pub mod accounts;
+pub mod diaries;
 pub mod envelopes;
 pub mod janitor;
 pub mod lock;

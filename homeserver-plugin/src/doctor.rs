@@ -21,6 +21,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::error::PluginError;
 use crate::resolve::Resolver;
 use crate::secret;
 
@@ -92,6 +93,21 @@ pub struct Report {
     pub checks: Vec<Check>,
 }
 
+impl Report {
+    /// What there is to say where the configuration can't be used: nothing else could be looked at.
+    #[must_use]
+    pub fn without_config(error: &PluginError, config_file: &Path) -> Self {
+        let hint = format!(
+            "correct it in {}, or in the flag or environment variable that it comes from; then look again",
+            config_file.display()
+        );
+        Self {
+            ok: false,
+            checks: vec![Check::fail("config", error.to_string(), hint)],
+        }
+    }
+}
+
 /// Where the files are that the service runs by.
 #[derive(Clone, Copy, Debug)]
 pub struct Places<'a> {
@@ -119,9 +135,8 @@ pub async fn run(config: &Config, places: &Places<'_>) -> Report {
             let (found, homeserver) = world::look(config, &resolver, own_key).await;
             checks.extend(found);
             checks.extend(clock::look(config, &resolver, homeserver).await);
-            if let (true, Some(own_key)) = (running, own_key) {
-                checks.extend(reach::look(config, &resolver, own_key).await);
-            }
+            let asked = own_key.filter(|_| running);
+            checks.extend(reach::look(config, &resolver, asked).await);
             checks.extend(logs::look(config, data_dir, &resolver).await);
             checks.extend(witness_log::look(config, data_dir, &resolver).await);
             checks.extend(router::look(config, &resolver).await);

@@ -2,6 +2,7 @@
 
 pub mod client_addr;
 pub mod credit;
+pub mod diary;
 pub mod docs;
 pub mod etag;
 pub mod extract;
@@ -175,6 +176,7 @@ fn api(
             snapshot::BODY,
             "body_too_large",
         ))
+        .merge(bounded(diary::routes(), diary::BODY, "body_too_large"))
         .merge(bounded(
             proposals::new_routes(),
             proposals::BODY,
@@ -208,7 +210,7 @@ pub fn router(listener: Listener, state: &AppState) -> Result<Router, PluginErro
     let cors = cors(&state.config.http.cors_origins)?;
     let memory = credit::Memory::new();
     let (api, document) = api(listener, state, &memory);
-    let mut all = api.merge(docs::routes(document));
+    let mut all = api.merge(docs::routes(document, docs::Audience::Apps));
     // Browsers don't speak TLS with raw public keys.
     let shows_pages = listener == Listener::Http && state.config.pages.enabled;
     if shows_pages {

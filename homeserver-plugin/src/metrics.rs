@@ -39,6 +39,7 @@ struct Inner {
     streams: IntGauge,
     sessions: IntCounterVec,
     ready: IntGauge,
+    draining: IntGauge,
     publications: IntCounterVec,
     packet_age: IntGauge,
     profiles: IntCounterVec,
@@ -142,6 +143,11 @@ impl Metrics {
                 &["outcome"],
             )?,
             ready: gauge(&r, "ready", "1 while this process may serve.")?,
+            draining: gauge(
+                &r,
+                "draining",
+                "1 while an operator wants no new work to be taken.",
+            )?,
             publications: counters(
                 &r,
                 "packet_publications_total",
@@ -253,6 +259,11 @@ impl Metrics {
     /// A session was asked for: `opened` or the code of the error.
     pub fn session(&self, outcome: &'static str) {
         self.0.sessions.with_label_values(&[outcome]).inc();
+    }
+
+    /// Whether an operator wants no new work to be taken.
+    pub fn draining(&self, draining: bool) {
+        self.0.draining.set(i64::from(draining));
     }
 
     /// Whether the process may serve.

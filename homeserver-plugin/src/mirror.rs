@@ -7,6 +7,7 @@
 pub mod accuse;
 pub mod advance;
 mod http;
+pub mod index;
 pub mod metrics;
 pub mod poll;
 pub mod proofs;

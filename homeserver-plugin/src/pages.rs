@@ -18,6 +18,7 @@ pub mod layout;
 pub mod problem;
 pub mod qr;
 pub mod text;
+pub mod typed;
 mod user;
 mod wallet;
 mod ways;
@@ -30,6 +31,7 @@ use axum::{Extension, Router};
 
 pub use self::asset::asset;
 pub use self::layout::{Frame, Page, layout};
+use crate::config::Config;
 use crate::error::PluginError;
 use crate::http::credit::Memory;
 use crate::http::middleware;
@@ -59,6 +61,14 @@ pub(crate) fn routes(
         .merge(asset::routes())
         .layer(from_fn_with_state(state.clone(), middleware::limit_rate));
     Ok(pages)
+}
+
+/// Where the pages are on the web, without a slash at the end; `None` if there are none, or the operator names no address (`http.public_url`).
+#[must_use]
+pub fn address(config: &Config) -> Option<String> {
+    let url = config.http.public_url.as_ref();
+    url.filter(|_| config.pages.enabled)
+        .map(|url| url.as_str().trim_end_matches('/').to_owned())
 }
 
 /// What the pages of this listener have in common: the heading and where else one can go.

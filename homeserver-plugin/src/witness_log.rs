@@ -17,6 +17,7 @@ mod metrics;
 pub mod publication;
 pub mod publisher;
 pub mod sequencer;
+pub mod standings;
 pub mod store;
 mod tiles;
 
@@ -37,6 +38,7 @@ use crate::state::AppState;
 use metrics::LogMetrics;
 use publisher::Publisher;
 use sequencer::{Job, Sequencer};
+use standings::Standings;
 use store::StoredLog;
 pub use tiles::Tiles;
 
@@ -87,6 +89,7 @@ struct Inner {
     /// Connections that only the log's own tasks use: no flood of requests may keep it from ticking.
     own: PgPool,
     metrics: LogMetrics,
+    standings: Standings,
     jobs: mpsc::Sender<Job>,
     heads: watch::Sender<Option<Arc<SignedCheckpoint>>>,
     signed_size: AtomicU64,
@@ -144,6 +147,7 @@ impl WitnessLog {
             tiles: Tiles::new(pool.clone(), id),
             own: own_pool(config)?,
             metrics: LogMetrics::register(metrics)?,
+            standings: Standings::default(),
             jobs: sender,
             heads: watch::Sender::new(None),
             signed_size: AtomicU64::new(stored.head.size),
@@ -204,6 +208,12 @@ impl WitnessLog {
             (None, Some(())) => Status::Running,
             (None, None) => Status::Comparing,
         }
+    }
+
+    /// How its cosigners answered last.
+    #[must_use]
+    pub fn standings(&self) -> &Standings {
+        &self.0.standings
     }
 
     /// The newest published checkpoint.

@@ -99,6 +99,11 @@ bounded_text! {
     RailProof, 1024, "proof of a payment"
 }
 
+bounded_text! {
+    /// What shows that something happened: a signed record, or JSON of what belongs together.
+    Voucher, 4096, "receipt"
+}
+
 macro_rules! plain_text {
     ($(#[$doc:meta])* $name:ident, $max:literal, $what:literal, $rule:expr, $why:literal) => {
         $(#[$doc])*
@@ -165,6 +170,12 @@ plain_text! {
     /// The name of a way to pay, as Paykit has it: `<asset>-<rail>-<format>`, such as `btc-lightning-bolt11`.
     MethodName, 64, "payment method", |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'),
     "it must be 1 to 64 letters, digits, '-', '_' and '.'"
+}
+
+plain_text! {
+    /// A name for machines, such as a kind or a stage: `payment_failed`.
+    Word, 32, "name", |b| b.is_ascii_lowercase() || b == b'_',
+    "it must be 1 to 32 lower-case letters and '_'"
 }
 
 impl fmt::Display for MethodName {

@@ -23,6 +23,7 @@ fn between() -> Vec<String> {
                 "atomicity-profile",
                 "atomicity-contacts",
                 "atomicity-snapshot",
+                "atomicity-diary",
                 "atomicity-manifest",
                 "atomicity-view",
                 "atomicity-invoice",

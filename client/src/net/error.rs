@@ -232,6 +232,7 @@ const SERVICE_CODES: &[&str] = &[
     "delegation_malformed",
     "delegation_older",
     "delegation_unknown",
+    "diary_invalid",
     "draining",
     "envelope_malformed",
     "epoch_ended",

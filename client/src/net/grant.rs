@@ -20,6 +20,10 @@ use super::{ServiceKey, now_ms, pubky_key, pubky_keypair};
 const CLIENT_ID: &str = "atomicity.app";
 /// The name that homeservers require for grants that create an account.
 const SIGNUP_CLIENT_ID: &str = "pubky.signup";
+/// Under this name homeservers list grants for keys of web apps.
+const APP_CLIENT_ID: &str = "apps.atomicity.app";
+/// What a web app reads: what is shown of the user's credit.
+const APP_SCOPE: &str = "/pub/atomicity/v0/";
 /// What a wallet reads and writes: its own folders and its Paykit endpoints. Not the account, not other apps' data.
 const WALLET_SCOPES: [&str; 3] = ["/pub/atomicity/", "/priv/atomicity/", "/pub/paykit/"];
 /// Where the sealed files about friends lie.
@@ -111,15 +115,39 @@ impl Grant {
         holder: &SignerKey,
         until_ms: u64,
     ) -> Result<String, NetError> {
-        let invalid = |reason: String| NetError::Invalid(reason);
         let caps = [CHANNELS, ROUTES].map(Capability::read_write);
-        let caps: Result<Vec<_>, _> = caps.into_iter().collect();
+        Self::for_holder(
+            root,
+            holder,
+            (CLIENT_ID, caps.into_iter().collect()),
+            until_ms,
+        )
+    }
+
+    /// Signs a grant that lets the web app that holds `holder` read what is shown of this user's credit until `until_ms`, and nothing else.
+    pub(crate) fn for_reading(
+        root: &Keypair,
+        holder: &SignerKey,
+        until_ms: u64,
+    ) -> Result<String, NetError> {
+        let caps = Capability::read(APP_SCOPE).map(|cap| vec![cap]);
+        Self::for_holder(root, holder, (APP_CLIENT_ID, caps), until_ms)
+    }
+
+    /// A grant for a key that somebody else holds.
+    fn for_holder<E: std::fmt::Display>(
+        root: &Keypair,
+        holder: &SignerKey,
+        (client_id, caps): (&str, Result<Vec<Capability>, E>),
+        until_ms: u64,
+    ) -> Result<String, NetError> {
+        let invalid = |reason: String| NetError::Invalid(reason);
         let cnf = pubky::PublicKey::try_from_z32(&holder.to_string())
             .map_err(|error| invalid(error.to_string()))?;
         let now = now_s();
         let claims = GrantClaims {
             iss: pubky_key(&root.user_key())?,
-            client_id: ClientId::new(CLIENT_ID).map_err(|error| invalid(error.to_string()))?,
+            client_id: ClientId::new(client_id).map_err(|error| invalid(error.to_string()))?,
             caps: caps.map_err(|error| invalid(error.to_string()))?,
             cnf,
             jti: GrantId::generate(),
@@ -233,6 +261,20 @@ mod tests {
         let grant = Grant::sign(&root, Purpose::Wallet).unwrap();
         assert!(grant.claims.caps.iter().all(|cap| !cap.is_root()));
         assert_eq!(grant.claims.caps.len(), WALLET_SCOPES.len());
+    }
+
+    #[test]
+    fn a_web_apps_grant_reads_and_writes_nothing() {
+        let root = Keypair::from_secret(&[3; 32]);
+        let app = Keypair::from_secret(&[4; 32]).signer_key();
+        let until = now_ms() + 60_000;
+        let grant = Grant::for_reading(&root, &app, until).unwrap();
+        let claims = GrantClaims::decode(&grant).unwrap();
+        let caps: Vec<String> = claims.caps.iter().map(ToString::to_string).collect();
+        assert_eq!(caps, ["/pub/atomicity/v0/:r"]);
+        assert_eq!(claims.cnf.z32(), app.to_string());
+        assert_eq!(claims.exp, until / 1000);
+        assert!(!may_advertise(&grant));
     }
 
     #[test]

@@ -106,6 +106,21 @@ pub struct PluginInfo {
     /// What it is to others, beside that: a description by the name of each [`Role`](super::Role).
     #[serde(default)]
     pub roles: serde_json::Map<String, serde_json::Value>,
+    /// Where its pages for people are on the web, if it serves some.
+    #[serde(default)]
+    pub pages: Option<String>,
+}
+
+impl PluginInfo {
+    /// The address of a page, by its path without the slash before it; `None` if there are no pages, or what was named is no web address.
+    #[must_use]
+    pub fn page(&self, path: &str) -> Option<Url> {
+        let mut base = parse_url(self.pages.as_deref()?).ok()?;
+        base.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+        base.set_query(None);
+        base.set_fragment(None);
+        Some(base)
+    }
 }
 
 /// What [`PluginClient::register`] did.
@@ -403,6 +418,26 @@ impl PluginClient {
         self.send_as_user(call).await.map(|_| ())
     }
 
+    /// Hands the plugin what waits for the user and what there was, to be shown on his own page.
+    ///
+    /// # Errors
+    /// Network errors; what the plugin answers.
+    pub async fn push_diary(&self, jws: &str) -> Result<(), NetError> {
+        let call = self
+            .request(Method::PUT, "/v0/me/diary")
+            .json(&serde_json::json!({ "diary": jws }))?;
+        self.send_as_user(call).await.map(|_| ())
+    }
+
+    /// Has the plugin forget it.
+    ///
+    /// # Errors
+    /// Network errors; what the plugin answers.
+    pub async fn forget_diary(&self) -> Result<(), NetError> {
+        let call = self.request(Method::DELETE, "/v0/me/diary");
+        self.send_as_user(call).await.map(|_| ())
+    }
+
     /// Says which units the plugin may show to anybody. Replaces what was said before.
     ///
     /// # Errors
@@ -420,6 +455,22 @@ impl PluginClient {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_page_lies_below_what_a_plugin_names_and_only_on_the_web() {
+        let page = |pages: &str| {
+            let key = atomicity_ledger::Keypair::from_secret(&[1; 32]).user_key();
+            let info = serde_json::json!({"plugin": key.to_z32(), "pages": pages});
+            let info: PluginInfo = serde_json::from_value(info).unwrap();
+            info.page("u/x/requests/y").map(String::from)
+        };
+        let lies = |at: &str| Some(format!("https://{at}/u/x/requests/y"));
+        assert_eq!(page("https://pay.example"), lies("pay.example"));
+        assert_eq!(page("https://a.example/pay/?q#f"), lies("a.example/pay"));
+        for bad in ["", "javascript:alert(1)", "file:///etc", "pay.example"] {
+            assert_eq!(page(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn an_address_is_a_key_and_maybe_a_url() {

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use atomicity_ledger::RecordId;
+
 use crate::error::ClientError;
 
 /// Name of the lock file in the wallet's folder.
@@ -38,6 +40,16 @@ pub(crate) async fn take_publishing(
     patience: Duration,
 ) -> Result<Option<WalletLock>, ClientError> {
     take_file(home, PUBLISH_FILE, patience).await
+}
+
+/// Takes the lock of doing what was proposed under this name, likewise; a sixteenth of all names share it.
+pub(crate) async fn take_proposal(
+    home: &Path,
+    id: &RecordId,
+    patience: Duration,
+) -> Result<Option<WalletLock>, ClientError> {
+    let part = id.as_bytes()[0] % 16;
+    take_file(home, &format!("proposal-{part:x}.lock"), patience).await
 }
 
 async fn take_file(

@@ -62,8 +62,19 @@ pub(crate) struct ProposalRow {
     pub told: bool,
     pub fee: u64,
     pub max_fee: Option<u64>,
+    /// How much it was, where that was not known before.
+    pub amount: Option<u64>,
     pub reason: Option<String>,
     pub at: u64,
+}
+
+/// What something cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// Beyond the amount, in minor units.
+    pub fee: u64,
+    /// The amount, where that was not known before.
+    pub amount: Option<u64>,
 }
 
 macro_rules! row {
@@ -77,6 +88,7 @@ macro_rules! row {
             told: row.told != 0,
             fee: from_sql(row.fee),
             max_fee: row.max_fee.map(from_sql),
+            amount: row.amount.map(from_sql),
             reason: row.reason,
             at: from_sql(row.at),
         })
@@ -90,7 +102,7 @@ pub(crate) async fn get(
 ) -> Result<Option<ProposalRow>, ClientError> {
     let id = id.to_string();
     let row = sqlx::query!(
-        "SELECT id, plugin, wish, state, told, fee, max_fee, reason, at FROM proposal WHERE id = ?",
+        "SELECT id, plugin, wish, state, told, fee, max_fee, amount, reason, at FROM proposal WHERE id = ?",
         id
     )
     .fetch_optional(conn)
@@ -105,7 +117,7 @@ pub(crate) async fn unfinished(
 ) -> Result<Vec<ProposalRow>, ClientError> {
     let limit = i64::from(limit);
     let rows = sqlx::query!(
-        "SELECT id, plugin, wish, state, told, fee, max_fee, reason, at FROM proposal
+        "SELECT id, plugin, wish, state, told, fee, max_fee, amount, reason, at FROM proposal
          WHERE state = 'accepted' OR told = 0 ORDER BY at LIMIT ?",
         limit
     )
@@ -138,6 +150,37 @@ pub(crate) async fn decide(
     Ok(done.rows_affected() > 0)
 }
 
+/// The user says no: also to what they agreed to, as long as the plugin has not heard of it.
+pub(crate) async fn decline(
+    conn: &mut SqliteConnection,
+    id: &RecordId,
+    at: u64,
+) -> Result<(), ClientError> {
+    let (id, at) = (id.to_string(), to_sql(at));
+    sqlx::query!(
+        "UPDATE proposal SET state = 'declined', told = 0, at = ?
+         WHERE id = ? AND (state = 'seen' OR (state = 'accepted' AND told = 0))",
+        at,
+        id
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forgets what was only seen, all but the newest `kept`.
+pub(crate) async fn forget_seen(conn: &mut SqliteConnection, kept: u32) -> Result<(), ClientError> {
+    let kept = i64::from(kept);
+    sqlx::query!(
+        "DELETE FROM proposal WHERE state = 'seen' AND id NOT IN
+             (SELECT id FROM proposal WHERE state = 'seen' ORDER BY at DESC, id LIMIT ?)",
+        kept
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Notes that a proposal was seen; `false` if it was before.
 pub(crate) async fn see(
     conn: &mut SqliteConnection,
@@ -163,14 +206,16 @@ pub(crate) async fn end(
     conn: &mut SqliteConnection,
     id: &RecordId,
     (state, told): (ProposalState, bool),
-    (fee, reason): (u64, Option<&str>),
+    (done, reason): (Cost, Option<&str>),
 ) -> Result<(), ClientError> {
-    let (id, state, told, fee) = (id.to_string(), state.name(), i64::from(told), to_sql(fee));
+    let (id, state, told) = (id.to_string(), state.name(), i64::from(told));
+    let (fee, amount) = (to_sql(done.fee), done.amount.map(to_sql));
     sqlx::query!(
-        "UPDATE proposal SET state = ?, told = ?, fee = ?, reason = ? WHERE id = ? AND state = 'accepted'",
+        "UPDATE proposal SET state = ?, told = ?, fee = ?, amount = ?, reason = ? WHERE id = ? AND state = 'accepted'",
         state,
         told,
         fee,
+        amount,
         reason,
         id
     )

@@ -33,6 +33,10 @@ pub(crate) const ROOT_SERIAL: &str = "root_serial";
 pub(crate) const SNAPSHOT: &str = "snapshot";
 /// `1` while the plugin does not know the newest balances.
 pub(crate) const SNAPSHOT_STALE: &str = "snapshot_stale";
+/// `1` if the plugin is told what waits and what there was.
+pub(crate) const DIARY: &str = "diary";
+/// The hash of what it was told last.
+pub(crate) const DIARY_SHOWN: &str = "diary_shown";
 /// `1` while the own plugin does not know all inbox tags yet.
 pub(crate) const TAGS_STALE: &str = "tags_stale";
 /// When the own plugin may be told the tags again, Unix milliseconds.

@@ -152,8 +152,11 @@ impl Wallet {
 
     /// Clients for the plugins where this user takes records.
     pub(crate) async fn own_plugins(&self) -> Result<Vec<PluginClient>, ClientError> {
-        let session = self.session().await?;
         let plugins = plugins(&mut *self.store().read().await?).await?;
+        if plugins.is_empty() {
+            return Ok(Vec::new());
+        }
+        let session = self.session().await?;
         Ok(plugins
             .into_iter()
             .map(|address| PluginClient::with_session(self.net(), address, &session))

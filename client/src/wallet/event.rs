@@ -172,6 +172,17 @@ pub enum WalletEventKind {
         /// How much of the request is paid now.
         filled: u64,
     },
+    /// All that a request of this user asks for is paid. Told once.
+    RequestFilled {
+        /// The request.
+        request: RecordId,
+        /// In what.
+        unit: Unit,
+        /// How much came.
+        amount: u64,
+        /// What it was for.
+        memo: Option<String>,
+    },
     /// A request that was sent to the user is closed: paid, or taken back.
     RequestClosed {
         /// The request.

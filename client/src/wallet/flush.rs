@@ -118,6 +118,7 @@ impl Wallet {
         report.fault = published.error.as_ref().map(Fault::from);
         self.drop_what_files_tell(&posted.no_inbox).await?;
         self.push_snapshot_if_wanted().await?;
+        self.push_diary_if_wanted().boxed().await?;
         self.count_queued(report).await
     }
 

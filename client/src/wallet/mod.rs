@@ -27,6 +27,7 @@ mod books;
 mod contact_list;
 mod create;
 mod decide;
+mod diary;
 mod directory;
 mod doctor;
 mod endpoints;
@@ -98,6 +99,7 @@ pub use agent::{
 };
 pub use create::{Created, ROOT_FILE};
 pub use decide::DecideReport;
+pub use diary::DiaryOutcome;
 pub use doctor::{Check, Diagnosis};
 pub use endpoints::EndpointView;
 pub use event::{WalletEvent, WalletEventKind};
@@ -119,7 +121,9 @@ pub use pay::{
 };
 pub use profile::PublishedProfile;
 pub use promise::{DEFAULT_DEADLINE, Hangs, MadePromise, PromiseTerms, PromiseView, standing_name};
-pub use proposals::{ProposalQuote, ProposalState, ProposalView};
+pub use proposals::{
+    AcceptTerms, InvoiceOutside, ProposalQuote, ProposalState, ProposalView, ProposalWay,
+};
 pub use recover::{Recovered, RecoveredFriend};
 pub use requests::{
     ApprovalPlace, ApprovalView, CallRule, CallWhen, CallWho, PART_PATIENCE, PayingStage,

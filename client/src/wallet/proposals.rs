@@ -5,22 +5,35 @@
 //! what is signed otherwise is signed under the proposal's name, as any operation that is asked for again.
 
 mod carry_out;
+mod look;
+mod quote;
 
-use atomicity_ledger::{RecordId, Total};
+use std::time::Duration;
 
+use atomicity_ledger::{Amount, RecordId, Total};
+
+use super::create::check_root;
 use super::requests::RequestFault;
-use super::{PayOptions, PaymentFault, Wallet, WalletEvent, WalletEventKind, now};
-use crate::error::ClientError;
+use super::{MadeKind, PayOptions, PaymentFault, RootKey, Wallet, now};
+use crate::error::{ClientError, ProposalFault};
 use crate::net::NetError;
 use crate::net::plugin::{PluginClient, ProposalReport, ProposalStanding, Wish};
-use crate::store::proposals::{self, ProposalRow};
+use crate::store::lock;
+use crate::store::proposals::{self, Cost, ProposalRow};
 
+pub use self::quote::{InvoiceOutside, ProposalQuote, ProposalWay};
 pub use crate::store::proposals::ProposalState;
 
 /// Proposals that are gone on with at once.
 const AT_ONCE: u32 = 100;
-/// What was accepted so long ago and could not be done is given up: longer than this nothing is remembered that makes it once.
+/// A payment that was accepted so long ago is not begun any more: what makes it once is remembered longer than that.
 const GIVE_UP_MS: u64 = 14 * 24 * 3600 * 1000;
+/// Nor is anything else, since the user may have decided otherwise meanwhile.
+const GIVE_UP_SETTING_MS: u64 = 24 * 3600 * 1000;
+/// How many proposals are remembered that were seen, and not decided on.
+const SEEN_KEPT: u32 = 300;
+/// How long another process that is at a proposal is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A proposal, and how far it is.
 #[derive(Clone, Debug)]
@@ -28,12 +41,18 @@ const GIVE_UP_MS: u64 = 14 * 24 * 3600 * 1000;
 pub struct ProposalView {
     /// Its name.
     pub id: RecordId,
-    /// What is proposed.
+    /// The plugin that holds it: its key.
+    pub plugin: String,
+    /// What is proposed, as it was first seen here.
     pub wish: Wish,
     /// What the user decided and what became of it; `None` if they have not decided.
     pub state: Option<ProposalState>,
     /// What it cost beyond the amount, in minor units, once it is done.
     pub fee: u64,
+    /// How much it was, in minor units, where that was not known before.
+    pub amount: Option<u64>,
+    /// The request that was made, once somebody was asked to pay.
+    pub request: Option<RecordId>,
     /// Why it was not done: a code.
     pub reason: Option<String>,
     /// When it was made, or decided on, Unix milliseconds.
@@ -46,9 +65,12 @@ impl From<ProposalRow> for ProposalView {
     fn from(row: ProposalRow) -> Self {
         Self {
             id: row.id,
+            plugin: row.plugin,
             wish: row.wish,
-            state: Some(row.state),
+            state: Some(row.state).filter(|state| *state != ProposalState::Seen),
             fee: row.fee,
+            amount: row.amount,
+            request: None,
             reason: row.reason,
             at: row.at,
             expires: None,
@@ -56,57 +78,72 @@ impl From<ProposalRow> for ProposalView {
     }
 }
 
-impl From<ProposalStanding> for ProposalView {
-    fn from(standing: ProposalStanding) -> Self {
+/// How something is done to which the user says yes.
+#[derive(Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct AcceptTerms<'a> {
+    /// The most that a payment may cost beyond its amount, in minor units; what is usual, or was proposed, if `None`.
+    pub max_fee: Option<u64>,
+    /// The routers to ask: keys, addresses, or both; the best known ones if there are none. What is gone on with later asks those.
+    pub routers: &'a [String],
+    /// What signs what only the root can sign ([`Wish::needs_root`]).
+    pub root: Option<&'a RootKey>,
+}
+
+impl<'a> AcceptTerms<'a> {
+    /// With these bounds.
+    #[must_use]
+    pub fn new(max_fee: Option<u64>, routers: &'a [String], root: Option<&'a RootKey>) -> Self {
         Self {
-            id: standing.id,
-            wish: standing.wish,
-            state: None,
-            fee: 0,
-            reason: None,
-            at: standing.at,
-            expires: Some(standing.expires),
+            max_fee,
+            routers,
+            root,
         }
     }
 }
 
-/// What a payment that is proposed would cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProposalQuote {
-    /// What all who pass it on would take, in minor units.
-    pub fee: u64,
-    /// The longest of its ways: through how many people, the payee among them.
-    pub hops: usize,
-}
-
 impl Wallet {
-    /// What waits for the user's word.
+    /// What waits for the user's word. What is shown here is remembered: nothing else is done under its name.
     ///
     /// # Errors
     /// [`ClientError::Net`] if a plugin can't be asked.
     pub async fn proposals(&self) -> Result<Vec<ProposalView>, ClientError> {
+        let standing = self.standing_proposals().await?;
+        let mut tx = self.store().write().await?;
+        let at = now().millis();
         let mut all: Vec<ProposalView> = Vec::new();
-        for (_, standing) in self.standing_proposals().await? {
-            let known = proposals::get(&mut *self.store().read().await?, &standing.id).await?;
-            let view: ProposalView = match known.filter(|row| row.state != ProposalState::Seen) {
-                Some(row) => row.into(),
-                None => standing.into(),
-            };
-            if !all.iter().any(|other| other.id == view.id) {
-                all.push(view);
+        for (plugin, proposal) in standing {
+            if all.iter().any(|other| other.id == proposal.id) {
+                continue;
             }
+            let place = (&proposal.id, plugin.as_str());
+            proposals::see(tx.conn(), place, &proposal.wish, at).await?;
+            let Some(row) = proposals::get(tx.conn(), &proposal.id).await? else {
+                continue;
+            };
+            let open = row.state == ProposalState::Seen;
+            if open && !is_same(&row, &plugin, &proposal) {
+                tracing::warn!(id = %row.id, "a proposal is not what it was before, and is left out");
+                continue;
+            }
+            all.push(ProposalView {
+                expires: open.then_some(proposal.expires),
+                at: if open { proposal.at } else { row.at },
+                ..row.into()
+            });
         }
+        proposals::forget_seen(tx.conn(), SEEN_KEPT).await?;
+        tx.commit().await?;
         Ok(all)
     }
 
-    async fn standing_proposals(
-        &self,
-    ) -> Result<Vec<(PluginClient, ProposalStanding)>, ClientError> {
+    /// What stands at the user's plugins, with the key of each.
+    async fn standing_proposals(&self) -> Result<Vec<(String, ProposalStanding)>, ClientError> {
         let mut all = Vec::new();
         for plugin in self.own_plugins().await? {
+            let key = plugin.address().key.to_string();
             match plugin.open_proposals().await {
-                Ok(found) => all.extend(found.into_iter().map(|p| (plugin.clone(), p))),
+                Ok(found) => all.extend(found.into_iter().map(|p| (key.clone(), p))),
                 // A plugin of an earlier version has no such route.
                 Err(
                     NetError::HttpStatus { status: 404, .. }
@@ -122,170 +159,86 @@ impl Wallet {
         Ok(all)
     }
 
-    async fn standing_proposal(
-        &self,
-        id: &RecordId,
-    ) -> Result<(PluginClient, ProposalStanding), ClientError> {
-        let all = self.standing_proposals().await?;
-        let found = all.into_iter().find(|(_, standing)| standing.id == *id);
-        found.ok_or_else(|| ClientError::UnknownProposal(id.to_string()))
+    /// The plugin that holds a proposal, if the user is still there.
+    async fn plugin_of(&self, plugin: &str) -> Result<Option<PluginClient>, ClientError> {
+        let mut plugins = self.own_plugins().await?.into_iter();
+        Ok(plugins.find(|found| found.address().key.to_string() == plugin))
     }
 
-    /// Looks for the way that a proposed payment would take, and tells the page what it would cost. `None` if there is nothing to pay.
+    /// The user says yes, here on their device, to what was `shown` to them: it is done on these `terms`. What only the
+    /// root signs is accepted once more if it is cut off.
     ///
     /// # Errors
-    /// [`ClientError::UnknownProposal`]; why it can't be paid.
-    pub async fn quote_proposal(
-        &self,
-        id: &RecordId,
-    ) -> Result<Option<ProposalQuote>, ClientError> {
-        let (plugin, standing) = self.standing_proposal(id).await?;
-        let options = options(standing.wish.max_fee());
-        let (payable, ways) = match &standing.wish {
-            Wish::Pay { link, .. } => {
-                let payable = self.payable(link, None).await?;
-                let ways = self.ways_to_pay(&payable, &options).await?;
-                (payable, ways)
-            }
-            Wish::Reassign { user, link, .. } => {
-                let payable = self.payable(link, None).await?;
-                let ways = self.ways_to_reassign(user, &payable, &options).await?;
-                (payable, ways)
-            }
-            _ => return Ok(None),
-        };
-        let Some(way) = ways.first() else {
-            return Ok(None);
-        };
-        let fee = way.promised().saturating_sub(payable.money.amount.minor());
-        let hops = way.parts.iter().map(|part| part.hops.len()).max();
-        let quote = ProposalQuote {
-            fee,
-            hops: hops.unwrap_or(0),
-        };
-        let report = ProposalReport {
-            state: "quoted",
-            fee: Total::from_minor(fee).ok(),
-            hops: u16::try_from(quote.hops).ok(),
-            reason: None,
-        };
-        // The page may do without; the user sees it here.
-        if let Err(error) = plugin.report_proposal(id, &report).await {
-            tracing::info!(code = error.code(), "a quote was not told");
-        }
-        Ok(Some(quote))
-    }
-
-    /// The user says yes, here on their device: it is done. `max_fee` bounds what a payment may cost, in minor units.
-    ///
-    /// # Errors
-    /// [`ClientError::UnknownProposal`]; [`ClientError::Net`] if the plugin can't be told before it begins: nothing was done then, and
+    /// [`ClientError::UnknownProposal`]; [`ClientError::ProposalUnusable`] if it is not what was shown; [`ClientError::PassphraseNeeded`],
+    /// [`ClientError::OtherRoot`]; [`ClientError::Net`] if the plugin can't be told before it begins: nothing was done then, and
     /// `sync` does it. What becomes of it stands in the answer.
     pub async fn accept_proposal(
         &self,
-        id: &RecordId,
-        max_fee: Option<u64>,
+        shown: &ProposalView,
+        terms: AcceptTerms<'_>,
     ) -> Result<ProposalView, ClientError> {
+        match terms.root {
+            Some(root) => check_root(root, self.user())?,
+            None if shown.wish.needs_root() => return Err(ClientError::PassphraseNeeded),
+            None => {}
+        }
         self.ensure_may_sign().await?;
-        self.decide_proposal(id, ProposalState::Accepted, max_fee)
-            .await?;
-        self.proceed(id, true).await
+        if !shown.wish.is_readable() {
+            return Err(unusable(&shown.id, ProposalFault::Unreadable));
+        }
+        let standing = self.standing_proposals().await?;
+        let found = standing.iter().find(|(_, other)| other.id == shown.id);
+        let known = proposals::get(&mut *self.store().read().await?, &shown.id).await?;
+        let row = match (known, found) {
+            (Some(row), _) if row.wish != shown.wish => {
+                return Err(unusable(&shown.id, ProposalFault::Changed));
+            }
+            (Some(row), _) if row.state != ProposalState::Seen => row,
+            (Some(row), Some((plugin, standing))) if is_same(&row, plugin, standing) => row,
+            (Some(_), Some(_)) => return Err(unusable(&shown.id, ProposalFault::Changed)),
+            // Whoever accepts has seen it here.
+            _ => return Err(ClientError::UnknownProposal(shown.id.to_string())),
+        };
+        if row.state == ProposalState::Seen {
+            let row = ProposalRow {
+                state: ProposalState::Accepted,
+                told: false,
+                max_fee: terms.max_fee.or_else(|| modest(&row.wish)),
+                at: now().millis(),
+                ..row
+            };
+            let mut tx = self.store().write().await?;
+            proposals::decide(tx.conn(), &row).await?;
+            tx.commit().await?;
+        }
+        self.proceed(&shown.id, (true, terms)).await
     }
 
-    /// The user says no.
+    /// The user says no. What was accepted, and of which the plugin has not heard yet, is taken back by it.
     ///
     /// # Errors
-    /// [`ClientError::UnknownProposal`], [`ClientError::Net`].
+    /// [`ClientError::UnknownProposal`], [`ClientError::Net`]; [`ClientError::ProposalUnusable`] if it may have begun.
     pub async fn decline_proposal(&self, id: &RecordId) -> Result<ProposalView, ClientError> {
-        self.decide_proposal(id, ProposalState::Declined, None)
-            .await?;
-        self.proceed(id, true).await
-    }
-
-    async fn decide_proposal(
-        &self,
-        id: &RecordId,
-        state: ProposalState,
-        max_fee: Option<u64>,
-    ) -> Result<(), ClientError> {
-        let known = proposals::get(&mut *self.store().read().await?, id).await?;
-        if known.is_some_and(|row| row.state != ProposalState::Seen) {
-            return Ok(());
-        }
-        let (plugin, standing) = self.standing_proposal(id).await?;
-        let proposed = standing.wish.max_fee();
-        let row = ProposalRow {
-            id: *id,
-            plugin: plugin.address().key.to_string(),
-            wish: standing.wish,
-            state,
-            told: false,
-            fee: 0,
-            max_fee: max_fee.or(proposed),
-            reason: None,
-            at: now().millis(),
-        };
+        let _lock = lock::take_proposal(self.home(), id, PATIENCE).await?;
         let mut tx = self.store().write().await?;
-        proposals::decide(tx.conn(), &row).await?;
-        tx.commit().await
-    }
-
-    /// Looks now and then for what is proposed, and goes on with what was decided. What is new is told.
-    pub(crate) async fn look_at_proposals(&self) -> Result<Vec<WalletEvent>, ClientError> {
-        if !self.looks_at_proposals() {
-            return Ok(Vec::new());
+        proposals::decline(tx.conn(), id, now().millis()).await?;
+        let row = proposals::get(tx.conn(), id).await?;
+        tx.commit().await?;
+        let row = row.ok_or_else(|| ClientError::UnknownProposal(id.to_string()))?;
+        if row.state == ProposalState::Accepted {
+            return Err(unusable(id, ProposalFault::Accepted));
         }
-        let standing = match self.standing_proposals().await {
-            Ok(standing) => standing,
-            Err(error @ (ClientError::Store(_) | ClientError::StoreFull)) => return Err(error),
-            Err(error) => {
-                tracing::info!(
-                    code = error.code(),
-                    "what is proposed is looked at later: {error}"
-                );
-                Vec::new()
-            }
-        };
-        let mut events = Vec::new();
-        if !standing.is_empty() {
-            self.note_proposals(standing, &mut events).await?;
+        if !row.told {
+            self.tell_of_proposal(&row).await?;
         }
-        self.drive_proposals().await?;
-        Ok(events)
-    }
-
-    /// Remembers what is proposed; what is new is told.
-    async fn note_proposals(
-        &self,
-        standing: Vec<(PluginClient, ProposalStanding)>,
-        events: &mut Vec<WalletEvent>,
-    ) -> Result<(), ClientError> {
-        let at = now().millis();
-        let mut tx = self.store().write().await?;
-        for (plugin, proposal) in standing {
-            let key = plugin.address().key.to_string();
-            let place = (&proposal.id, key.as_str());
-            if proposals::see(tx.conn(), place, &proposal.wish, at).await? {
-                let kind = WalletEventKind::Proposed {
-                    id: proposal.id,
-                    what: proposal.wish.name(),
-                };
-                events.push(WalletEvent {
-                    at,
-                    user: None,
-                    friend: None,
-                    kind,
-                });
-            }
-        }
-        tx.commit().await
+        self.decided(id).await.map(ProposalView::from)
     }
 
     /// Goes on with what was decided and is not done, or of which the plugin has not heard.
     pub(crate) async fn drive_proposals(&self) -> Result<(), ClientError> {
         let rows = proposals::unfinished(&mut *self.store().read().await?, AT_ONCE).await?;
         for row in rows {
-            match self.proceed(&row.id, false).await {
+            match self.proceed(&row.id, (false, AcceptTerms::default())).await {
                 Ok(_) => {}
                 Err(error @ (ClientError::Store(_) | ClientError::StoreFull)) => return Err(error),
                 Err(error) => tracing::info!(code = error.code(), "a proposal waits: {error}"),
@@ -294,34 +247,89 @@ impl Wallet {
         Ok(())
     }
 
-    /// One proposal, from wherever it is to its end.
+    /// One proposal, from wherever it is to its end; by one process at a time.
     /// Whoever `wait`s for it gets its end, others come again.
-    async fn proceed(&self, id: &RecordId, wait: bool) -> Result<ProposalView, ClientError> {
+    async fn proceed(
+        &self,
+        id: &RecordId,
+        (wait, terms): (bool, AcceptTerms<'_>),
+    ) -> Result<ProposalView, ClientError> {
+        let patience = if wait { PATIENCE } else { Duration::ZERO };
+        let Some(_lock) = lock::take_proposal(self.home(), id, patience).await? else {
+            return self.decided(id).await.map(ProposalView::from);
+        };
         let mut row = self.decided(id).await?;
+        if row.state == ProposalState::Accepted && self.is_too_late(&row).await? {
+            let end = (ProposalState::Failed, Some(ProposalFault::TooLate.code()));
+            return self.end_proposal(id, end, Cost::default()).await;
+        }
         if !row.told {
             self.tell_of_proposal(&row).await?;
             row = self.decided(id).await?;
         }
-        if row.state == ProposalState::Accepted {
-            let too_late = now().millis() > row.at.saturating_add(GIVE_UP_MS);
-            let (state, fee, reason) = match self.carry_out(&row, wait).await {
-                Ok(fee) => (ProposalState::Done, fee, None),
-                Err(error) if too_late || is_final(&error) => {
-                    (ProposalState::Failed, 0, Some(error.code().to_owned()))
-                }
-                Err(error) => return Err(error),
-            };
-            let mut tx = self.store().write().await?;
-            let end = (fee, reason.as_deref());
-            proposals::end(tx.conn(), id, (state, false), end).await?;
-            tx.commit().await?;
-            row = self.decided(id).await?;
-            // It is done; that the plugin hears it late changes nothing.
-            if let Err(error) = self.tell_of_proposal(&row).await {
-                tracing::info!(code = error.code(), "the end of a proposal was not told");
-            }
+        if row.state != ProposalState::Accepted {
+            return Ok(row.into());
         }
-        Ok(row.into())
+        match self.carry_out(&row, wait, terms).await {
+            Ok(cost) => {
+                self.end_proposal(id, (ProposalState::Done, None), cost)
+                    .await
+            }
+            Err(error) if is_final(&error) => {
+                let end = (ProposalState::Failed, Some(error.code()));
+                self.end_proposal(id, end, Cost::default()).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the user's word is too old to be begun. What has begun goes on.
+    async fn is_too_late(&self, row: &ProposalRow) -> Result<bool, ClientError> {
+        let good_for = if row.wish.pays() {
+            GIVE_UP_MS
+        } else {
+            GIVE_UP_SETTING_MS
+        };
+        if now().millis() <= row.at.saturating_add(good_for) {
+            return Ok(false);
+        }
+        let operation = self.operation(&operation_of(&row.id)).await?;
+        let made = operation.is_some_and(|operation| operation.made.is_some());
+        Ok(!made && !self.has_begun_to_pay(&row.wish).await?)
+    }
+
+    /// Keeps how it ended, then tells it.
+    async fn end_proposal(
+        &self,
+        id: &RecordId,
+        (state, reason): (ProposalState, Option<&str>),
+        cost: Cost,
+    ) -> Result<ProposalView, ClientError> {
+        let mut tx = self.store().write().await?;
+        proposals::end(tx.conn(), id, (state, false), (cost, reason)).await?;
+        tx.commit().await?;
+        let row = self.decided(id).await?;
+        // It is over; that the plugin hears it late changes nothing.
+        if let Err(error) = self.tell_of_proposal(&row).await {
+            tracing::info!(code = error.code(), "the end of a proposal was not told");
+        }
+        Ok(ProposalView {
+            request: self.request_made(&row).await?,
+            ..row.into()
+        })
+    }
+
+    /// The request that was made for a proposal to ask for money. It is remembered longer than its end waits to be told.
+    pub(super) async fn request_made(
+        &self,
+        row: &ProposalRow,
+    ) -> Result<Option<RecordId>, ClientError> {
+        if row.state != ProposalState::Done || !matches!(row.wish, Wish::Ask { .. }) {
+            return Ok(None);
+        }
+        let operation = self.operation(&operation_of(&row.id)).await?;
+        let made = operation.and_then(|operation| operation.made);
+        Ok(made.and_then(|(kind, id)| (kind == MadeKind::Request).then_some(id)))
     }
 
     async fn decided(&self, id: &RecordId) -> Result<ProposalRow, ClientError> {
@@ -331,18 +339,19 @@ impl Wallet {
 
     /// Tells the plugin how it stands. What was withdrawn meanwhile is not begun.
     async fn tell_of_proposal(&self, row: &ProposalRow) -> Result<(), ClientError> {
-        let plugins = self.own_plugins().await?;
-        let of = |plugin: &&PluginClient| plugin.address().key.to_string() == row.plugin;
         let report = ProposalReport {
             state: row.state.name(),
             fee: match row.state {
                 ProposalState::Done => Total::from_minor(row.fee).ok(),
                 _ => None,
             },
-            hops: None,
+            amount: row.amount.and_then(|minor| Amount::from_minor(minor).ok()),
+            request: self.request_made(row).await?,
             reason: row.reason.as_deref(),
+            ..ProposalReport::of("")
         };
-        let said = match plugins.iter().find(of) {
+        let plugin = self.plugin_of(&row.plugin).await?;
+        let said = match &plugin {
             Some(plugin) => plugin.report_proposal(&row.id, &report).await,
             // The user has left that plugin: nobody waits for it there.
             None => Ok(()),
@@ -354,7 +363,15 @@ impl Wallet {
                 code: code @ ("proposal_ended" | "proposal_unknown"),
                 ..
             }) => {
-                let end = (0, Some(code));
+                // The plugin heard of a yes that was taken back before anything was begun.
+                if let (Some(plugin), ProposalState::Declined) = (&plugin, row.state) {
+                    let ended = ProposalReport {
+                        reason: Some("declined"),
+                        ..ProposalReport::of("failed")
+                    };
+                    plugin.report_proposal(&row.id, &ended).await.ok();
+                }
+                let end = (Cost::default(), Some(code));
                 proposals::end(tx.conn(), &row.id, (ProposalState::Failed, true), end).await?;
                 proposals::told(tx.conn(), &row.id, row.state).await?;
             }
@@ -364,17 +381,43 @@ impl Wallet {
     }
 }
 
-fn options(max_fee: Option<u64>) -> PayOptions {
+/// Whether a plugin says of a proposal what it said when it was first seen.
+fn is_same(row: &ProposalRow, plugin: &str, standing: &ProposalStanding) -> bool {
+    row.plugin == plugin && row.wish == standing.wish
+}
+
+fn unusable(id: &RecordId, why: ProposalFault) -> ClientError {
+    let id = id.to_string();
+    ClientError::ProposalUnusable { id, why }
+}
+
+/// Under which key what is signed for a proposal is signed once.
+fn operation_of(id: &RecordId) -> String {
+    format!("proposal/{id}")
+}
+
+/// What a payment may cost if the user names no bound: what was proposed, if that is less than what is usual.
+fn modest(wish: &Wish) -> Option<u64> {
+    let proposed = wish.max_fee()?;
+    let usual = wish.amount().map(|amount| amount.minor() / 100 + 1);
+    Some(usual.map_or(proposed, |usual| usual.min(proposed)))
+}
+
+fn options(max_fee: Option<u64>, routers: &[String]) -> PayOptions {
     PayOptions {
         max_fee,
+        routers: routers.to_vec(),
         ..PayOptions::default()
     }
 }
 
 /// Whether trying once more can't help. What only the network or the time stands against is tried again.
-fn is_final(error: &ClientError) -> bool {
+pub(super) fn is_final(error: &ClientError) -> bool {
     match error {
-        ClientError::Payment(fault) => !matches!(fault, PaymentFault::Undecided(_)),
+        ClientError::Payment(fault) => !matches!(
+            fault,
+            PaymentFault::Undecided(_) | PaymentFault::BeingPaid(_)
+        ),
         ClientError::Request(fault) => {
             !matches!(fault, RequestFault::NoAnswer | RequestFault::Undecided(_))
         }
@@ -383,6 +426,11 @@ fn is_final(error: &ClientError) -> bool {
         | ClientError::GenerationUnknown(_)
         | ClientError::Store(_)
         | ClientError::StoreFull
+        | ClientError::PassphraseNeeded
+        | ClientError::ProposalUnusable {
+            why: ProposalFault::Unfinished,
+            ..
+        }
         | ClientError::WaitingForAck(_) => false,
         _ => true,
     }

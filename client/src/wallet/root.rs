@@ -1,6 +1,7 @@
 //! What only the root key can do. It is read from its file when needed and wiped afterwards.
 
 use std::path::Path;
+use std::time::Duration;
 
 use atomicity_ledger::record::{
     Delegation, DelegationLimit, EncryptionKeyEntry, Inbox, Profile, Revocation, Scope,
@@ -123,6 +124,22 @@ impl RootKey {
         until: u64,
     ) -> Result<String, ClientError> {
         Ok(grant::Grant::for_files(&self.0, holder, until)?)
+    }
+
+    /// Lets a web app read what the user's plugin shows of their credit: signs a Pubky grant for the key that `app` made, and says until when
+    /// it holds. The app can write and sign nothing with it. It is good only with the app's key, and can't be taken back before it ends.
+    ///
+    /// # Errors
+    /// [`ClientError::Net`] if no grant can be made for the key.
+    pub fn grant_reading(
+        &self,
+        app: &SignerKey,
+        lasts: Duration,
+    ) -> Result<(String, Timestamp), ClientError> {
+        let lasts = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        let until = super::now().plus_millis(lasts);
+        let grant = grant::Grant::for_reading(&self.0, app, until.millis())?;
+        Ok((grant, until))
     }
 
     /// Ends the authority of `device`.

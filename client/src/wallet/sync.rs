@@ -134,7 +134,7 @@ impl Wallet {
         let asked = self.drive_requests().await?;
         report.events.extend(asked);
         let proposed = self.look_at_proposals().await?;
-        report.events.extend(proposed);
+        report.events.extend(proposed.events);
         self.drive_spends().await?;
         self.drive_outlays().await?;
         let decided = self.decide().await?;

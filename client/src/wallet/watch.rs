@@ -3,6 +3,7 @@
 //! One loop takes the news. Whatever has to wait for somebody else's server, looking at a friend or sending, runs beside it, so
 //! that one who does not answer delays nobody.
 
+mod quotes;
 mod work;
 
 use std::collections::BTreeSet;

@@ -194,7 +194,7 @@ async fn a_promise_is_booked_if_its_secret_is_published_and_free_again_if_not() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_log_dies_tombstones_end_the_promise_and_the_credit_is_free() {
     let world = World::start().await.unwrap();
-    let mut log = Cosigned::start(&world, "log", 3).await.unwrap();
+    let mut log = Cosigned::start(&world, "log", 20).await.unwrap();
     let (_sites, milkman, baker) = two_towns(&world).await;
     log.introduce(&milkman).await.unwrap();
     log.introduce(&baker).await.unwrap();

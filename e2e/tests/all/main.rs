@@ -39,6 +39,7 @@ mod shop;
 mod story;
 mod tools;
 mod tutorials;
+mod visitor;
 mod wallets;
 mod watchtower;
 mod web;

@@ -5,6 +5,8 @@ use atomicity_e2e::people::{Person, Site};
 use atomicity_e2e::{World, ports};
 use serde_json::{Value, json};
 
+use crate::visitor::Visitor;
+
 const PASSWORD: &str = "an operator's password";
 const HOSTILE: &str = "<script>document.title='caught'</script>\u{202e}txet";
 
@@ -125,4 +127,45 @@ async fn an_operator_logs_in_sees_and_acts() {
     browser.sees("For whoever runs this plugin").await.unwrap();
     browser.goto(&url).await.unwrap();
     browser.sees("For whoever runs this plugin").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_can_use_the_operators_pages() {
+    let world = World::start().await.unwrap();
+    let Some(mut visitor) = Visitor::come(&world).await else {
+        return;
+    };
+    let (site, url) = operated(&world).await;
+    let mut baker = Person::new(&world, "baker").unwrap();
+    baker.join(&site, "BREAD/2").await.unwrap();
+    let at = |path: &str| format!("{url}{path}");
+    visitor.inspect(&at("/login"), "operator-login").await;
+    log_in(&mut visitor.browser, PASSWORD).await;
+    visitor.browser.sees("How it stands").await.unwrap();
+    visitor.inspect(&at("/"), "operator").await;
+
+    let account = format!("/accounts/{}", baker.key());
+    visitor.browser.goto(&at(&account)).await.unwrap();
+    let switch = &mut visitor.browser;
+    switch
+        .fill("#reason", "sends what nobody asked for")
+        .await
+        .unwrap();
+    switch.click("form[action$=disable] button").await.unwrap();
+    switch.sees("switched off: sends").await.unwrap();
+    visitor.inspect(&at(&account), "operator-account").await;
+    for (path, name) in [
+        ("/accounts", "operator-accounts"),
+        (&format!("{account}/signatures"), "operator-signatures"),
+        ("/audit", "operator-audit"),
+        ("/keys", "operator-keys"),
+        ("/docs", "operator-docs"),
+    ] {
+        visitor.inspect(&at(path), name).await;
+    }
+    visitor.camera = false;
+    // A page that is not there is one too; the browser tells of the 404.
+    visitor.browser.goto(&at("/nowhere")).await.unwrap();
+    visitor.browser.complaints();
+    visitor.inspect_here("operator-error").await;
 }

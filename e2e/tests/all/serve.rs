@@ -263,8 +263,16 @@ async fn same_answers(anna: &Serve, person: &Person) {
         ("/v0/exchange", &["exchange", "list"]),
     ];
     for (path, words) in all {
-        let said = person.wallet().ok(words).await.unwrap();
-        let served = anna.get(path).await.unwrap().ok().unwrap();
+        let mut said = person.wallet().ok(words).await.unwrap();
+        let mut served = anna.get(path).await.unwrap().ok().unwrap();
+        // The service goes on looking at friends between the two.
+        for friends in [&mut said, &mut served] {
+            let friends = friends.get_mut("friends").and_then(Value::as_array_mut);
+            for friend in friends.into_iter().flatten() {
+                assert!(friend["last_seen"].is_u64(), "{friend}");
+                friend["last_seen"] = Value::Null;
+            }
+        }
         assert_eq!(served, said, "{path}");
     }
     let said = person.wallet().ok(&["balance", "ben"]).await.unwrap();

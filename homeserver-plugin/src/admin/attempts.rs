@@ -1,4 +1,5 @@
-//! Wrong passwords, counted by address: who guesses is slowed down, who knows is not.
+//! Wrong passwords, counted by address: who guesses is slowed down, who knows is not. On one machine everybody has the same address, so
+//! that a password that nobody can guess is taken from whoever brings it, however many wrong ones came before.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +11,15 @@ use crate::limits::AddressKey;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Most addresses that are remembered; beyond that, all share what is left.
 const MOST: usize = 4_096;
+
+/// How hard a password is to guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strength {
+    /// Somebody made it up: it may be short, or a word.
+    Chosen,
+    /// 32 random bytes.
+    Random,
+}
 
 struct Failures {
     count: u32,
@@ -32,15 +42,19 @@ impl Attempts {
         }
     }
 
-    /// Tries a password: `right` is asked only if the address has guesses left.
+    /// Tries a password: `right` is asked only if the address has guesses left, or if guessing is of no use.
     ///
     /// # Errors
     /// `too_many_attempts`; `admin_password_wrong`.
     pub fn guard(
         &self,
         address: AddressKey,
-        right: impl FnOnce() -> Result<bool, PluginError>,
+        strength: Strength,
+        right: impl Fn() -> Result<bool, PluginError>,
     ) -> Result<(), PluginError> {
+        if strength == Strength::Random && right()? {
+            return Ok(());
+        }
         let now = Instant::now();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.retain(|_, known| now.duration_since(known.since) < MINUTE);
@@ -54,7 +68,7 @@ impl Attempts {
                 retry_after: Duration::from_secs(wait.as_secs().saturating_add(1)),
             });
         }
-        if right()? {
+        if strength == Strength::Chosen && right()? {
             return Ok(());
         }
         let known = failures.entry(who).or_insert(Failures {
@@ -85,7 +99,7 @@ mod tests {
         let attempts = Attempts::new(3);
         let code = |n: u8, right: bool| {
             attempts
-                .guard(from(n), || Ok(right))
+                .guard(from(n), Strength::Chosen, || Ok(right))
                 .map_err(|error| error.code())
         };
         // The right one costs nothing.
@@ -97,5 +111,23 @@ mod tests {
         }
         assert_eq!(code(1, true), Err("too_many_attempts"));
         assert_eq!(code(2, true), Ok(()));
+    }
+
+    #[test]
+    fn who_has_a_password_that_can_not_be_guessed_is_not_locked_out_by_others() {
+        let attempts = Attempts::new(2);
+        let code = |right: bool| {
+            attempts
+                .guard(from(1), Strength::Random, || Ok(right))
+                .map_err(|error| error.code())
+        };
+        for expected in [
+            "admin_password_wrong",
+            "admin_password_wrong",
+            "too_many_attempts",
+        ] {
+            assert_eq!(code(false), Err(expected));
+            assert_eq!(code(true), Ok(()));
+        }
     }
 }

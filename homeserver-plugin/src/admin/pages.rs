@@ -5,6 +5,7 @@
 
 mod account;
 mod cookie;
+mod keys;
 mod login;
 mod overview;
 
@@ -25,7 +26,8 @@ use super::sessions::{self, Session};
 use crate::error::PluginError;
 use crate::http::client_addr::ClientAddr;
 use crate::http::extract::SMALL_BODY;
-use crate::pages::{Frame, Page, asset, layout};
+use crate::pages::layout::layout_above;
+use crate::pages::{Frame, Page, asset};
 use crate::state::AppState;
 
 /// The pages, with what they load.
@@ -41,6 +43,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/accounts/{user}/enable", post(account::enable))
         .route("/accounts/{user}/export", post(account::export))
         .route("/audit", get(overview::audit))
+        .route("/keys", get(keys::page))
         .route("/drain", post(overview::drain))
         .route("/password", post(login::renew))
         .layer(DefaultBodyLimit::max(SMALL_BODY))
@@ -148,21 +151,36 @@ async fn read_form<T: DeserializeOwned + Send>(
     Ok(form)
 }
 
+/// Where one can go.
+const LINKS: &[(&str, &str)] = &[
+    ("/", "Overview"),
+    ("/accounts", "Accounts"),
+    ("/keys", "Keys"),
+    ("/audit", "What was done"),
+    ("/docs", "For programs"),
+];
+/// What stands below every page.
+const FOOT: &str = "For whoever runs this plugin. What is shown here is what the plugin's own database holds; every action is written down.";
+
 /// A page of somebody who is logged in.
 fn page(title: &str, here: &str, content: Markup) -> Page {
+    framed(title, here, LINKS, content)
+}
+
+/// A page that says what went wrong.
+pub(super) fn problem(title: &str, content: Markup) -> Page {
+    framed(title, "", LINKS, content)
+}
+
+fn framed(title: &str, here: &str, links: &[(&str, &str)], content: Markup) -> Page {
     let frame = Frame {
         title,
         home: ("/", "Operator"),
-        links: &[
-            ("/", "Overview"),
-            ("/accounts", "Accounts"),
-            ("/audit", "What was done"),
-            ("/docs", "For programs"),
-        ],
+        links,
         here,
         modules: &["local.js"],
     };
-    layout(&frame, content)
+    layout_above(&frame, content, FOOT)
 }
 
 /// The hidden field that every form bears.
@@ -183,7 +201,31 @@ fn count(number: i64) -> Markup {
     crate::pages::text::count(u64::try_from(number).unwrap_or(0))
 }
 
-/// Bytes, in mebibytes.
+/// Bytes, in the largest unit of which there is one.
 fn size(bytes: u64) -> Markup {
-    html! { (crate::pages::text::count(bytes >> 20)) " MiB" }
+    let (number, unit) = match bytes {
+        0..1_024 => (bytes, "B"),
+        1_024..1_048_576 => (bytes >> 10, "KiB"),
+        _ => (bytes >> 20, "MiB"),
+    };
+    html! { (crate::pages::text::count(number)) " " (unit) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_is_not_nothing() {
+        for (bytes, words) in [
+            (0, ">0</data> B"),
+            (1_023, ">1023</data> B"),
+            (300_000, ">292</data> KiB"),
+            (1_048_576, ">1</data> MiB"),
+            (5_368_709_120, ">5120</data> MiB"),
+        ] {
+            let shown = size(bytes).into_string();
+            assert!(shown.ends_with(words), "{shown}");
+        }
+    }
 }

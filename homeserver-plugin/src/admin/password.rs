@@ -1,12 +1,13 @@
 //! The operator's password: a setting, or 64 characters in a file that only the service reads.
 
-use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::AdminConfig;
+use super::attempts::Strength;
 use crate::error::PluginError;
 use crate::secret;
 
@@ -82,21 +83,39 @@ impl Password {
         Ok(same(&digest(given), &self.fingerprint()?))
     }
 
+    /// How hard it is to guess.
+    #[must_use]
+    pub fn strength(&self) -> Strength {
+        match self {
+            Self::Setting(_) => Strength::Chosen,
+            Self::File(_) => Strength::Random,
+        }
+    }
+
+    /// The file that holds it.
+    ///
+    /// # Errors
+    /// `password_is_a_setting` if it is none.
+    pub fn file(&self) -> Result<&Path, PluginError> {
+        match self {
+            Self::File(path) => Ok(path),
+            Self::Setting(_) => Err(PluginError::Refused {
+                code: "password_is_a_setting",
+                detail:
+                    "the password stands in the configuration: change it there, and start again"
+                        .to_owned(),
+            }),
+        }
+    }
+
     /// Makes another one, in the place of the one in the file; the old one counts no longer.
     ///
     /// # Errors
     /// `password_is_a_setting` if it is no file; [`PluginError::File`].
     pub fn renew(&self) -> Result<Zeroizing<String>, PluginError> {
-        let Self::File(path) = self else {
-            return Err(PluginError::Refused {
-                code: "password_is_a_setting",
-                detail:
-                    "the password stands in the configuration: change it there, and start again"
-                        .to_owned(),
-            });
-        };
+        let path = self.file()?;
         let failed = |source| PluginError::File {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
         let next = path.with_extension("next");
@@ -115,8 +134,7 @@ impl Password {
 /// Compares every byte, whatever the ones before said.
 #[must_use]
 pub fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
-    let differs = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
-    black_box(differs) == 0
+    one.ct_eq(other).into()
 }
 
 #[cfg(test)]

@@ -113,12 +113,25 @@ pub struct LogStatus {
     pub published_size: i64,
     /// The time of the newest entry, Unix milliseconds.
     pub newest_at: Option<i64>,
-    /// Its cosigners, by their names.
-    pub cosigners: Vec<String>,
+    /// Its cosigners, and how they answered last.
+    pub cosigners: Vec<CosignerStatus>,
     /// How many must sign.
     pub quorum: u64,
     /// Cosigners that have buried it.
     pub tombstones: i64,
+}
+
+/// How a cosigner of the log stands, since the plugin was started.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CosignerStatus {
+    /// Its name.
+    pub name: String,
+    /// When it last cosigned, Unix milliseconds.
+    pub cosigned_at: Option<i64>,
+    /// When it was last asked.
+    pub asked_at: Option<i64>,
+    /// What came of that: `cosigned`, `refused`, `unreachable`, `tombstoned`, `ahead`.
+    pub outcome: Option<String>,
 }
 
 /// A log of somebody else.
@@ -305,9 +318,15 @@ async fn own_log(
     let origin = log.origin();
     let config = &state.config.witness_log;
     // A verifier key begins with its name.
-    let names = config.cosigners.iter().map(|cosigner| {
-        let name = cosigner.vkey.split('+').next();
-        name.unwrap_or_default().to_owned()
+    let cosigners = config.cosigners.iter().map(|cosigner| {
+        let name = cosigner.vkey.split('+').next().unwrap_or_default();
+        let standing = log.standings().of(name);
+        CosignerStatus {
+            name: name.to_owned(),
+            cosigned_at: standing.cosigned_at,
+            asked_at: standing.asked_at,
+            outcome: standing.outcome.map(str::to_owned),
+        }
     });
     let row = sqlx::query!(
         r#"SELECT size, published_size, last_time_ms,
@@ -323,7 +342,7 @@ async fn own_log(
         witness_log::Status::Stopped(why) => why,
     };
     Ok(LogStatus {
-        cosigners: names.collect(),
+        cosigners: cosigners.collect(),
         quorum: u64::try_from(config.quorum).unwrap_or(u64::MAX),
         origin,
         status: status.to_owned(),

@@ -7,6 +7,7 @@ use atomicity_ledger::{SignerKey, UserKey};
 use pubky::custom_pop::{
     CustomPop, CustomPopVerificationError, DEFAULT_CUSTOM_POP_CLOCK_SKEW, verify_custom_grant_pop,
 };
+use pubky_common::capabilities::{Action, Capability};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,6 +15,9 @@ use crate::error::PluginError;
 
 /// What a proof for this service must say it is for.
 pub const PURPOSE: &str = "atomicity-session";
+
+/// The folders of which a grant must let its key write something, so that a session by it may change something here.
+const OWN_FOLDERS: [&str; 2] = ["/pub/atomicity/", "/priv/atomicity/"];
 
 /// Longest grant or proof that is looked at. A real one has about 400 characters.
 const MAX_JWS_LEN: usize = 6 * 1024;
@@ -54,6 +58,20 @@ pub struct Proven {
     pub nonce_until: i64,
     /// When the grant ends, Unix milliseconds.
     pub grant_until: i64,
+    /// Whether the grant lets its key write anything of Atomicity's. One that only reads there, or is for other apps' files, only reads here.
+    pub writes: bool,
+}
+
+/// Whether a grant lets its key write something of Atomicity's: all of it, a part of it, or more than that.
+fn writes(caps: &[Capability]) -> bool {
+    // A scope that ends with a slash is a folder, with all below it.
+    let holds = |scope: &str, folder: &str| scope.ends_with('/') && folder.starts_with(scope);
+    let ours = |scope: &str| {
+        let mut folders = OWN_FOLDERS.iter();
+        folders.any(|folder| holds(scope, folder) || scope.starts_with(folder))
+    };
+    caps.iter()
+        .any(|cap| cap.actions().contains(&Action::Write) && ours(cap.scope().as_str()))
 }
 
 fn refuse(code: &'static str, detail: &'static str) -> PluginError {
@@ -108,6 +126,7 @@ pub fn verify(
         nonce: verified.nonce().as_str().to_owned(),
         nonce_until,
         grant_until: millis(verified.grant_claims().exp),
+        writes: writes(&verified.grant_claims().caps),
     })
 }
 
@@ -122,5 +141,36 @@ fn explain(error: CustomPopVerificationError) -> PluginError {
             "the proof comes from the future: check the clock",
         ),
         _ => refuse("proof_invalid", "the proof does not verify"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_a_grant_to_write_what_is_ours_lets_a_session_write() {
+        let cap = |text: &str| text.parse::<Capability>().unwrap();
+        for (caps, expected) in [
+            (vec![], false),
+            (vec!["/pub/atomicity/v0/:r"], false),
+            (vec!["/:r"], false),
+            (vec!["/pub/other.app/:rw"], false),
+            (vec!["/pub/atomicity.app/:rw"], false),
+            (vec!["/pub/other.app/:rw", "/pub/atomicity/v0/:r"], false),
+            (vec!["/:rw"], true),
+            (vec!["/pub/:rw"], true),
+            (vec!["/pub/atomicity/:rw"], true),
+            (vec!["/pub/atomicity/v0/:w"], true),
+            (vec!["/priv/atomicity/:rw"], true),
+            (
+                vec!["/pub/atomicity/v0/:r", "/pub/atomicity/v0/channels/:rw"],
+                true,
+            ),
+        ] {
+            let found: Vec<Capability> = caps.iter().map(|text| cap(text)).collect();
+            assert_eq!(writes(&found), expected, "{caps:?}");
+        }
     }
 }

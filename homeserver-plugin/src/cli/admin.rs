@@ -3,6 +3,7 @@
 mod words;
 
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -332,6 +333,8 @@ async fn export(listener: &Listener, user: &UserKey, out: Option<&Path>) -> Resu
             std::fs::OpenOptions::new()
                 .write(true)
                 .create_new(true)
+                // Whom somebody knows and what waits for them is nobody else's business on this machine.
+                .mode(0o600)
                 .open(path)
                 .map_err(|error| file_fault(&error))?,
         ),

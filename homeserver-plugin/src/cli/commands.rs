@@ -68,9 +68,7 @@ pub async fn doctor(
 ) -> Result<ExitCode, PluginError> {
     let report = diagnosis::run(config, places).await;
     if json {
-        let text = serde_json::to_string(&report)
-            .map_err(|error| PluginError::Internal(error.to_string()))?;
-        println!("{text}");
+        print_json(&report)?;
     } else {
         for check in &report.checks {
             let mark = match check.level {
@@ -89,6 +87,25 @@ pub async fn doctor(
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Says what is wrong with the configuration, to programs in the form that they expect.
+pub fn doctor_without_config(
+    error: PluginError,
+    config_file: &Path,
+    json: bool,
+) -> Result<ExitCode, PluginError> {
+    if json {
+        print_json(&diagnosis::Report::without_config(&error, config_file))?;
+    }
+    Err(error)
+}
+
+fn print_json(report: &diagnosis::Report) -> Result<(), PluginError> {
+    let text =
+        serde_json::to_string(report).map_err(|error| PluginError::Internal(error.to_string()))?;
+    println!("{text}");
+    Ok(())
 }
 
 pub async fn migrate(config: &Config, check: bool) -> Result<ExitCode, PluginError> {

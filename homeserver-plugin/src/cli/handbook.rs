@@ -54,7 +54,7 @@ const EXAMPLES: Examples = &[
     (
         "admin export",
         &[
-            "sudo -u atomicity atomicity-homeserver admin export 8pinxxgqs41n4aididenw5apqp1urfmzdztr8jt4abrkdn435ewo --out account.jsonl",
+            "sudo -u atomicity atomicity-homeserver admin export 8pinxxgqs41n4aididenw5apqp1urfmzdztr8jt4abrkdn435ewo --out /var/lib/atomicity-homeserver/account.jsonl",
         ],
     ),
     (

@@ -167,7 +167,7 @@ impl Default for AccountsConfig {
 pub struct SessionsConfig {
     /// How long a session lasts, in seconds. It never outlives the grant it was opened with.
     pub ttl_s: u64,
-    /// Most sessions of one user; the oldest ends when another is opened.
+    /// Most sessions of one user of each kind (of wallets, of apps that only read, of the wallet page); the oldest ends when another is opened.
     pub max_per_user: i64,
     /// How old a proof may be, in seconds.
     pub proof_max_age_s: u64,

@@ -12,6 +12,8 @@ use crate::state::AppState;
 const INTERVAL: Duration = Duration::from_secs(60);
 /// How long a proposal to a wallet is kept after its last change, in seconds.
 const PROPOSALS_S: u64 = 30 * 24 * 3_600;
+/// The same of one that a wallet is at: no wallet is at it that long.
+const ACCEPTED_S: u64 = 60 * 24 * 3_600;
 /// Most rows of one kind in one statement.
 const BITE: i64 = 1_000;
 
@@ -33,6 +35,7 @@ pub async fn run(state: AppState) {
             acked_before: before(now, config.inbox.remember_s),
             closed_before: before(now, config.accounts.drain_s),
             proposed_before: before(now, PROPOSALS_S),
+            accepted_before: before(now, ACCEPTED_S),
         };
         if let Err(error) = sweep(&state.pool, &ages).await {
             tracing::warn!(%error, "clearing away failed; tried again later");
@@ -56,6 +59,8 @@ pub struct Ages {
     pub closed_before: i64,
     /// Proposals to wallets that have not changed since are forgotten.
     pub proposed_before: i64,
+    /// The same of those that a wallet has accepted, and said nothing of since.
+    pub accepted_before: i64,
 }
 
 /// Clears one bite of each kind.
@@ -85,8 +90,10 @@ pub async fn sweep(pool: &PgPool, ages: &Ages) -> Result<(), PluginError> {
     .execute(pool)
     .await?;
     sqlx::query!(
-        "DELETE FROM proposals WHERE ctid = ANY(ARRAY(SELECT ctid FROM proposals WHERE changed_at <= $1 AND state <> 'accepted' LIMIT $2))",
+        "DELETE FROM proposals WHERE ctid = ANY(ARRAY(SELECT ctid FROM proposals
+             WHERE changed_at <= $1 AND (state <> 'accepted' OR changed_at <= $2) LIMIT $3))",
         ages.proposed_before,
+        ages.accepted_before,
         BITE
     )
     .execute(pool)

@@ -1,9 +1,12 @@
 //! What is proposed to users' wallets, and what became of it.
 
 use atomicity_ledger::UserKey;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::error::PluginError;
+
+/// Most proposals of one user that are kept, whatever became of them.
+const MOST_KEPT: i64 = 500;
 
 /// How far a proposal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +142,8 @@ pub async fn list(
     rows.into_iter().map(|row| row!(row)).collect()
 }
 
-/// Stores a new proposal, unless one of its name is there or as many are open as may be. Returns whether it did.
+/// Stores a new proposal, unless one of its name is there, or as many are open as may be. Where as many are kept as may be, those that
+/// ended longest ago make room; those that a wallet is at don't. Returns whether it did.
 ///
 /// # Errors
 /// `account_unknown` without an open account, or [`PluginError::Database`].
@@ -163,10 +167,12 @@ pub async fn add(
             detail: "register first: PUT /v0/me",
         });
     }
+    make_room(&mut tx, owner, row.at).await?;
     let done = sqlx::query!(
         "INSERT INTO proposals (owner, id, at, expires, digest, body, state, changed_at)
          SELECT $1, $2, $3, $4, $5, $6, 'open', $3
          WHERE (SELECT count(*) FROM proposals WHERE owner = $1 AND state = 'open' AND expires > $3) < $7
+           AND (SELECT count(*) FROM proposals WHERE owner = $1) < $8
          ON CONFLICT DO NOTHING",
         owner.as_bytes(),
         row.id,
@@ -174,12 +180,35 @@ pub async fn add(
         row.expires,
         row.digest,
         row.body,
-        most
+        most,
+        MOST_KEPT
     )
     .execute(&mut *tx)
     .await?;
-    tx.commit().await?;
-    Ok(done.rows_affected() == 1)
+    let is_stored = done.rows_affected() == 1;
+    // Nothing makes room for what was not stored.
+    match is_stored {
+        true => tx.commit().await?,
+        false => tx.rollback().await?,
+    }
+    Ok(is_stored)
+}
+
+/// Forgets those proposals of a user that ended longest ago, as many as it takes for one more.
+async fn make_room(tx: &mut PgConnection, owner: &UserKey, now: i64) -> Result<(), PluginError> {
+    sqlx::query!(
+        "DELETE FROM proposals WHERE owner = $1 AND id IN (
+             SELECT id FROM proposals
+             WHERE owner = $1 AND state <> 'accepted' AND (state <> 'open' OR expires <= $2)
+             ORDER BY changed_at, id
+             LIMIT GREATEST(0, (SELECT count(*) FROM proposals WHERE owner = $1) - $3 + 1))",
+        owner.as_bytes(),
+        now,
+        MOST_KEPT
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// Moves a proposal on, if it is where `state` can follow and, to be accepted, has not expired. Returns whether it did.

@@ -37,6 +37,19 @@ pub struct NewSession {
     pub now: i64,
     /// When it ends.
     pub expires_at: i64,
+    /// Whether it may change something, or only read.
+    pub writes: bool,
+}
+
+/// A session that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose.
+    pub user: UserKey,
+    /// When it ends, Unix milliseconds.
+    pub expires_at: i64,
+    /// Whether it may change something, or only read.
+    pub writes: bool,
 }
 
 /// A session of a user, in a list.
@@ -79,21 +92,25 @@ pub async fn open(
             detail: "this proof was used before: make another",
         });
     }
+    // Of its own kind the oldest makes room: a wallet that opens one for each command ends neither the page's nor those of apps that read.
     sqlx::query!(
         "DELETE FROM sessions WHERE owner = $1 AND token_hash IN
-         (SELECT token_hash FROM sessions WHERE owner = $1 ORDER BY created_at DESC OFFSET $2)",
+         (SELECT token_hash FROM sessions WHERE owner = $1 AND kind = $3 AND writes = $4 ORDER BY created_at DESC OFFSET $2)",
         owner,
-        max_per_user - 1
+        max_per_user - 1,
+        session.kind.word(),
+        session.writes
     )
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
-        "INSERT INTO sessions (owner, token_hash, created_at, expires_at, kind) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO sessions (owner, token_hash, created_at, expires_at, kind, writes) VALUES ($1, $2, $3, $4, $5, $6)",
         owner,
         session.token.as_bytes(),
         session.now,
         session.expires_at,
-        session.kind.word()
+        session.kind.word(),
+        session.writes
     )
     .execute(&mut *tx)
     .await?;
@@ -101,7 +118,7 @@ pub async fn open(
     Ok(())
 }
 
-/// Who the session belongs to and when it ends; `None` if it has ended.
+/// Who the session belongs to, when it ends, and what it may; `None` if it has ended.
 ///
 /// # Errors
 /// [`PluginError::Database`].
@@ -109,16 +126,22 @@ pub async fn find(
     pool: &PgPool,
     session: &TokenHash,
     now: i64,
-) -> Result<Option<(UserKey, i64)>, PluginError> {
+) -> Result<Option<Standing>, PluginError> {
     let row = sqlx::query!(
-        "SELECT owner, expires_at FROM sessions WHERE token_hash = $1 AND expires_at > $2",
+        "SELECT owner, expires_at, writes FROM sessions WHERE token_hash = $1 AND expires_at > $2",
         session.as_bytes(),
         now
     )
     .fetch_optional(pool)
     .await?;
-    row.map(|row| Ok((key(&row.owner)?, row.expires_at)))
-        .transpose()
+    row.map(|row| {
+        Ok(Standing {
+            user: key(&row.owner)?,
+            expires_at: row.expires_at,
+            writes: row.writes,
+        })
+    })
+    .transpose()
 }
 
 /// Ends a session.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use futures_util::future::join_all;
 use url::Url;
 
-use super::Check;
+use super::{Check, Level};
 use crate::config::Config;
 use crate::resolve::Resolver;
 use crate::resolve::call::Call;
@@ -59,11 +59,29 @@ pub(super) async fn look(
     });
     let at_home = homeserver.map(|date| Reading::of("the homeserver", date, SystemTime::now()));
     let mut readings: Vec<Reading> = join_all(asked).await.into_iter().flatten().collect();
+    let is_alone = readings.is_empty() && !config.network.testnet;
     readings.extend(at_home);
-    judge(&mut readings)
+    let found = judge(&mut readings);
+    if is_alone {
+        Some(not_compared(found))
+    } else {
+        found
+    }
 }
 
-/// Servers that the configuration names.
+/// What is known where no other machine said what time it is: the homeserver may be on this one, and as wrong.
+fn not_compared(found: Option<Check>) -> Check {
+    match found {
+        Some(check) if check.level != Level::Ok => check,
+        _ => Check::warn(
+            NAME,
+            "not compared with any other machine: none that was asked has answered",
+            "let HTTPS out, or see by yourself that this machine keeps time by NTP (timedatectl): proofs are judged by the clock",
+        ),
+    }
+}
+
+/// Servers that the configuration names, and relays that every wallet knows: whoever names none has the homeserver beside it to ask, which has the same clock.
 fn others(config: &Config) -> Vec<Url> {
     let mut urls: Vec<Url> = config.network.relays.clone();
     if let (true, Ok(cosigners)) = (config.witness_log.enabled, config.witness_log.cosigners()) {
@@ -85,6 +103,12 @@ fn others(config: &Config) -> Vec<Url> {
     urls.sort();
     urls.dedup();
     urls.truncate(MAX_OTHERS);
+    if !config.network.testnet {
+        let known = pkarr::DEFAULT_RELAYS.iter();
+        urls.extend(known.filter_map(|relay| relay.parse().ok()));
+        urls.sort();
+        urls.dedup();
+    }
     urls
 }
 
@@ -125,7 +149,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::doctor::Level;
 
     fn found(ahead: &[i64]) -> Check {
         let ours = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
@@ -163,5 +186,31 @@ mod tests {
         assert_eq!(found(&[0, 500]).level, Level::Fail);
         assert_eq!(found(&[-500, 0]).level, Level::Fail);
         assert!(judge(&mut []).is_none());
+    }
+
+    #[test]
+    fn outside_of_tests_somebody_on_another_machine_is_asked() {
+        let mut config = Config::default();
+        let hosts = |config: &Config| {
+            let urls = others(config).into_iter();
+            urls.map(|url| url.host_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(hosts(&config), ["pkarr.pubky.app", "pkarr.pubky.org"]);
+        config.network.relays = vec!["https://pkarr.pubky.app".parse().unwrap()];
+        assert_eq!(hosts(&config).len(), 2, "nobody is asked twice");
+        config.network.relays.clear();
+        config.network.testnet = true;
+        assert!(hosts(&config).is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_only_this_machine_agrees_with_is_told() {
+        for agreed in [None, Some(found(&[0]))] {
+            let check = not_compared(agreed);
+            assert_eq!(check.level, Level::Warn);
+            assert!(check.detail.contains("not compared"), "{check:?}");
+        }
+        assert_eq!(not_compared(Some(found(&[500]))).level, Level::Fail);
     }
 }

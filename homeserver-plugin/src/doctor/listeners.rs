@@ -1,4 +1,4 @@
-//! The two ports: free, or already ours.
+//! The ports: free, or already ours.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -13,10 +13,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const HOMESERVER_PORTS: std::ops::RangeInclusive<u16> = 6286..=6289;
 
 pub(super) fn look(config: &Config, running: bool) -> Vec<Check> {
-    vec![
+    let mut checks = vec![
         port("port_http", "http.listen", config.http.listen, running),
         port("port_pubky", "pubky.listen", config.pubky.listen, running),
-    ]
+    ];
+    if config.admin.enabled {
+        let listen = config.admin.listen;
+        checks.push(port("port_admin", "admin.listen", listen, running));
+    }
+    checks
 }
 
 fn port(name: &'static str, setting: &str, address: SocketAddr, running: bool) -> Check {
@@ -24,7 +29,7 @@ fn port(name: &'static str, setting: &str, address: SocketAddr, running: bool) -
         return Check::fail(
             name,
             format!("{address} is one of the homeserver's own ports"),
-            format!("choose another port in {setting}; 6290 and 6291 are the defaults"),
+            format!("choose another port in {setting}; 6290 to 6292 are the defaults"),
         );
     }
     match TcpListener::bind(address) {

@@ -1,4 +1,5 @@
-//! Whether others can come here: by the key, at the address in our packet, and by the domain of the proxy. Only a service that runs can be asked.
+//! Whether others can come here: by the key, at the address in our packet, and by the domain of the proxy. Only a service that runs can be asked; what can't
+//! work is told before it does.
 
 use std::net::IpAddr;
 
@@ -12,40 +13,72 @@ use crate::resolve::address::is_public;
 use crate::resolve::call::Call;
 
 const MAX_ANSWER: usize = 64 * 1024;
+const REACHABLE: &str = "reachable";
+const PUBLIC_URL: &str = "public_url";
 
 pub(super) async fn look(
     config: &Config,
     resolver: &Resolver,
-    keys: &pubky::Keypair,
+    keys: Option<&pubky::Keypair>,
 ) -> Vec<Check> {
-    let mut checks = Vec::new();
     let place = packet::location(config, config.pubky.listen.port());
-    if !place.addresses.is_empty() {
-        checks.push(by_key(config, resolver, keys, &place.addresses).await);
+    let mut checks = Vec::new();
+    match (private(config, &place.addresses), keys) {
+        (Some(check), _) => checks.push(check),
+        (None, Some(keys)) if !place.addresses.is_empty() => {
+            checks.push(by_key(resolver, keys).await);
+        }
+        _ => {}
     }
-    if let Some(url) = &config.http.public_url {
-        checks.push(by_url(resolver, keys, url).await);
+    let Some(url) = &config.http.public_url else {
+        return checks;
+    };
+    match (in_clear(config, url), keys) {
+        (Some(check), _) => checks.push(check),
+        (None, Some(keys)) => checks.push(by_url(resolver, keys, url).await),
+        _ => {}
     }
+    checks.extend(unnamed_proxy(config, url));
     checks
 }
 
-/// As wallets come.
-async fn by_key(
-    config: &Config,
-    resolver: &Resolver,
-    keys: &pubky::Keypair,
-    addresses: &[IpAddr],
-) -> Check {
-    const NAME: &str = "reachable";
-    if let Some(private) = addresses.iter().find(|address| !is_public(**address))
-        && !config.network.testnet
-    {
-        return Check::fail(
-            NAME,
+/// An address in the packet that leads nobody here.
+fn private(config: &Config, addresses: &[IpAddr]) -> Option<Check> {
+    let private = addresses.iter().find(|address| !is_public(**address))?;
+    (!config.network.testnet).then(|| {
+        Check::fail(
+            REACHABLE,
             format!("{private} in pubky.public_ip is an address that nobody outside can reach"),
             "set pubky.public_ip to the address by which the internet sees this machine",
-        );
-    }
+        )
+    })
+}
+
+/// A URL on whose way everybody can read along.
+fn in_clear(config: &Config, url: &Url) -> Option<Check> {
+    (url.scheme() == "http" && !config.network.testnet).then(|| {
+        Check::warn(
+            PUBLIC_URL,
+            format!("{url} has no TLS: sessions can be read on the way, and pages of https sites can't ask there"),
+            "put a proxy with a certificate in front, and set http.public_url to its https address",
+        )
+    })
+}
+
+/// A proxy whose word on addresses is not believed: then all requests seem to come from it.
+fn unnamed_proxy(config: &Config, url: &Url) -> Option<Check> {
+    (url.scheme() == "https" && config.http.trusted_proxies.is_empty()).then(|| {
+        Check::warn(
+            "trusted_proxies",
+            "http.public_url is https, so a proxy stands in front, and http.trusted_proxies names none: all users together have the limits of one address",
+            "set http.trusted_proxies to the proxy's address, such as [\"127.0.0.1\"], and let it set X-Forwarded-For",
+        )
+    })
+}
+
+/// As wallets come.
+async fn by_key(resolver: &Resolver, keys: &pubky::Keypair) -> Check {
+    const NAME: &str = REACHABLE;
     let url = format!("https://{}/v0/info", keys.public_key().z32());
     match asked(resolver, keys, &url).await {
         Ok(()) => Check::ok(NAME, "wallets reach this service by its key"),
@@ -59,7 +92,7 @@ async fn by_key(
 
 /// As web apps come.
 async fn by_url(resolver: &Resolver, keys: &pubky::Keypair, url: &Url) -> Check {
-    const NAME: &str = "public_url";
+    const NAME: &str = PUBLIC_URL;
     let info = format!("{}/v0/info", url.as_str().trim_end_matches('/'));
     match asked(resolver, keys, &info).await {
         Ok(()) => Check::ok(NAME, format!("web apps reach this service at {url}")),

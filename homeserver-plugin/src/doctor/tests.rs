@@ -71,10 +71,38 @@ async fn a_taken_port_and_a_port_of_the_homeserver_are_told() {
     let mut config = config();
     config.http.listen = taken.local_addr().unwrap();
     config.pubky.listen = "127.0.0.1:6287".parse().unwrap();
+    config.admin.enabled = true;
+    config.admin.listen = taken.local_addr().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let report = run(&config, dir.path()).await;
     assert_eq!(find(&report, "port_http").level, Level::Fail);
     assert_eq!(find(&report, "port_pubky").level, Level::Fail);
+    assert_eq!(find(&report, "port_admin").level, Level::Fail);
+}
+
+#[tokio::test]
+async fn what_can_not_work_outside_is_told_before_the_service_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    secret::create(dir.path()).unwrap();
+    let mut config = config();
+    config.network.testnet = false;
+    config.network.fetch_timeout_ms = 200;
+    config.pubky.public_ip = Some("192.168.1.7".parse().unwrap());
+    config.http.public_url = Some("http://credit.example".parse().unwrap());
+    let report = run(&config, dir.path()).await;
+    assert_eq!(find(&report, "reachable").level, Level::Fail);
+    assert_eq!(find(&report, "public_url").level, Level::Warn);
+
+    config.pubky.public_ip = Some("203.0.113.7".parse().unwrap());
+    config.http.public_url = Some("https://credit.example".parse().unwrap());
+    let report = run(&config, dir.path()).await;
+    let names: Vec<_> = report.checks.iter().map(|check| check.check).collect();
+    assert!(!names.contains(&"public_url"), "{names:?}");
+    assert_eq!(find(&report, "trusted_proxies").level, Level::Warn);
+    config.http.trusted_proxies = vec!["127.0.0.1".to_owned()];
+    let report = run(&config, dir.path()).await;
+    let names: Vec<_> = report.checks.iter().map(|check| check.check).collect();
+    assert!(!names.contains(&"trusted_proxies"), "{names:?}");
 }
 
 #[tokio::test]

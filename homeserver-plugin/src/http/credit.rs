@@ -9,6 +9,7 @@ pub(crate) mod requests;
 mod units;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use atomicity_ledger::{RecordId, SignerKey, UserKey};
 use axum::Extension;
@@ -26,6 +27,9 @@ const MAX_ENDPOINT_PAGES: usize = 32 * 1024 * 1024;
 const MAX_REQUESTS: usize = 16 * 1024 * 1024;
 /// What all kept delegations may weigh, in bytes.
 const MAX_DELEGATIONS: usize = 16 * 1024 * 1024;
+/// What the keys of users may weigh whose names were asked for, and what one of them weighs, in bytes.
+const MAX_ASKED: usize = 4 * 1024 * 1024;
+const ASKED_WEIGHT: usize = 256;
 
 /// Which page of whose endpoints: user, `after`, `limit`.
 type PageKey = (UserKey, Option<String>, usize);
@@ -36,6 +40,8 @@ pub(crate) struct Memory {
     endpoints: Cache<PageKey, endpoints::EndpointsPage>,
     requests: Cache<(UserKey, RecordId), requests::Kept>,
     delegations: Cache<(UserKey, SignerKey), delegations::DelegationAnswer>,
+    /// Whose name was asked for lately.
+    asked: Cache<UserKey, ()>,
 }
 
 impl Memory {
@@ -46,7 +52,23 @@ impl Memory {
             endpoints: Cache::new(MAX_ENDPOINT_PAGES),
             requests: Cache::new(MAX_REQUESTS),
             delegations: Cache::new(MAX_DELEGATIONS),
+            asked: Cache::new(MAX_ASKED),
         })
+    }
+
+    /// The profile of a user as it was last seen, and how long ago; nobody is asked.
+    pub(crate) fn profile(&self, user: &UserKey) -> Option<(Arc<profile::Kept>, Duration)> {
+        self.profiles.get(user)
+    }
+
+    /// Whether it is `pause` ago that somebody asked for this user's name.
+    pub(crate) fn may_ask(&self, user: &UserKey, pause: Duration) -> bool {
+        self.asked.get(user).is_none_or(|(_, age)| age >= pause)
+    }
+
+    /// Remembers that somebody asks for this user's name.
+    pub(crate) fn asked(&self, user: UserKey) {
+        self.asked.put(user, Arc::new(()), ASKED_WEIGHT);
     }
 }
 

@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use super::{etag, web};
 use crate::error::PluginError;
 use crate::mirror::Followed;
+use crate::pages;
 use crate::state::AppState;
 
 /// Who this plugin is and whom it serves.
@@ -32,6 +33,11 @@ pub struct Info {
     /// Where the JavaScript module for web apps lies below this server.
     #[schema(example = "/web/mVn8q0dQ1xYp2c_K/atomicity.js")]
     pub web_module: String,
+    /// Where its pages for people are on the web, without a slash at the end; absent if it serves none, or was not told its address. The page of
+    /// a request to be paid lies below it at `/u/<payee>/requests/<name>`.
+    #[schema(example = "https://credit.example.org")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<String>,
     /// What it is to others, beside that. A role that is not on offer is missing.
     pub roles: Roles,
 }
@@ -142,6 +148,7 @@ async fn info(State(state): State<AppState>, headers: HeaderMap) -> Result<Respo
         max_record_bytes: MAX_RECORD_BYTES,
         open_registration: accounts.open_registration,
         web_module: web::module_path(),
+        pages: pages::address(&state.config),
         roles: roles(&state),
     };
     etag::respond(&headers, &info)

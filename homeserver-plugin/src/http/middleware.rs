@@ -53,10 +53,24 @@ pub async fn require_ready(
 /// When who is turned away while the service drains may try again.
 const DRAIN_PAUSE: Duration = Duration::from_secs(30);
 
+/// The routes that end something by POST: acknowledging, and forms of the wallet page, since browsers know no DELETE.
+const ENDING: [&str; 8] = [
+    "/v0/inbox/ack",
+    "/wallet/accounts/end",
+    "/wallet/agent/stop",
+    "/wallet/invoices/{id}/withdraw",
+    "/wallet/login/stop",
+    "/wallet/logout",
+    "/wallet/proposals/{id}/withdraw",
+    "/wallet/sessions/end",
+];
+
 /// Whether a request begins something. Reading, ending and acknowledging finish what is open.
 fn is_new_work(request: &Request) -> bool {
     let begins = matches!(*request.method(), Method::POST | Method::PUT);
-    begins && request.uri().path() != "/v0/inbox/ack"
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or(request.uri().path(), MatchedPath::as_str);
+    begins && !ENDING.contains(&route)
 }
 
 /// Refuses an address that asks too often.
@@ -118,7 +132,7 @@ pub async fn limit_time(State(state): State<AppState>, request: Request, next: N
     }
 }
 
-/// Headers that every answer carries.
+/// Headers that every answer carries. A page says for itself what its links tell.
 pub async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -126,10 +140,9 @@ pub async fn harden(request: Request, next: Next) -> Response {
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
+    headers
+        .entry(header::REFERRER_POLICY)
+        .or_insert(HeaderValue::from_static("no-referrer"));
     response
 }
 

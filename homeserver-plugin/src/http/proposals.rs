@@ -2,6 +2,7 @@
 //! says so on the device, since whoever has a session could have made it up.
 
 use atomicity_ledger::link::{Link, MAX_LINK_BYTES};
+use atomicity_ledger::policy::{Rule, Who};
 use atomicity_ledger::{Timestamp, UserKey};
 use axum::Json;
 use axum::extract::State;
@@ -33,6 +34,9 @@ const MOST_OPEN: i64 = 50;
 const MOST: i64 = 100;
 /// How long a proposal stands.
 const LASTS_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+/// Most parts of a way that are told, and most people in each.
+const MOST_PARTS: usize = 4;
+const MOST_HOPS: usize = 20;
 /// Longest reason.
 const MAX_REASON: usize = 64;
 /// Longest Lightning invoice: twice what wallets make.
@@ -94,11 +98,19 @@ fn check(wish: &Wish, caller: &UserKey, now: i64) -> Result<i64, PluginError> {
     let about = match wish {
         Wish::Friend { user, .. }
         | Wish::Limit { user, .. }
+        | Wish::Issue { user, .. }
         | Wish::Settle { user, .. }
         | Wish::Reassign { user, .. }
         | Wish::Block { user, .. } => Some(user),
         Wish::Ask { user, .. } => user.as_ref(),
-        Wish::Pay { .. } | Wish::Part { .. } => None,
+        Wish::Pay { .. }
+        | Wish::Part { .. }
+        | Wish::Rule { .. }
+        | Wish::Unrule { .. }
+        | Wish::Account { .. }
+        | Wish::Revoke { .. }
+        | Wish::Agent { .. }
+        | Wish::AgentOff { .. } => None,
     };
     if about == Some(caller) {
         return Err(invalid("that is your own key"));
@@ -112,9 +124,40 @@ fn check(wish: &Wish, caller: &UserKey, now: i64) -> Result<i64, PluginError> {
         } if invoice.is_empty() || invoice.len() > MAX_BOLT11 || !invoice.is_ascii() => {
             return Err(invalid("that is no Lightning invoice"));
         }
+        Wish::Rule { rule } | Wish::Unrule { rule } => {
+            about_many(rule)?;
+            return Ok(week);
+        }
+        Wish::Account {
+            per_day,
+            total,
+            until,
+            ..
+        } => {
+            if per_day.or(*total).is_none() {
+                return Err(invalid("an account needs a limit: for a day, or in all"));
+            }
+            yet_to_come(*until, now)?
+        }
+        Wish::Agent { until } => yet_to_come(*until, now)?,
         _ => return Ok(week),
     };
     Ok(week.min(i64::try_from(ends.millis()).unwrap_or(i64::MAX)))
+}
+
+/// A rule that a wallet would take: about many, and with the caps that it needs.
+fn about_many(rule: &Rule) -> Result<(), PluginError> {
+    if matches!(rule.who, Who::Peer(_)) || rule.id != 0 {
+        return Err(invalid("propose a rule about many, and without a number"));
+    }
+    rule.check().map_err(|error| invalid(error.to_string()))
+}
+
+fn yet_to_come(until: Timestamp, now: i64) -> Result<Timestamp, PluginError> {
+    if i64::try_from(until.millis()).is_ok_and(|until| until <= now) {
+        return Err(invalid("it would be over already"));
+    }
+    Ok(until)
 }
 
 fn read_link(link: &str, now: i64) -> Result<(Link, Timestamp), PluginError> {
@@ -297,9 +340,15 @@ async fn report(
     if report.reason.as_ref().is_some_and(|r| r.len() > MAX_REASON) {
         return Err(invalid("a reason is a code"));
     }
+    if report.route.len() > MOST_PARTS || report.route.iter().any(|part| part.len() > MOST_HOPS) {
+        return Err(invalid("a way has at most four parts of twenty people"));
+    }
     let told = Told {
         fee: report.fee,
         hops: report.hops,
+        route: report.route,
+        amount: report.amount,
+        request: report.request,
         reason: report.reason,
     };
     let told = (told != Told::default())

@@ -4,7 +4,7 @@ mod read;
 
 use atomicity_ledger::authority::{Credentials, Purpose, delegation_path};
 use atomicity_ledger::record::Snapshot;
-use atomicity_ledger::{MAX_RECORD_BYTES, Signed, Timestamp};
+use atomicity_ledger::{MAX_RECORD_BYTES, Record, Signed, Timestamp};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -107,25 +107,31 @@ fn check(signed: &Signed<Snapshot>, caller: &Caller, now: i64) -> Result<i64, Pl
     if record.user != caller.user {
         return Err(invalid("the summary is of somebody else"));
     }
-    let at = i64::try_from(record.at.millis()).map_err(|_| invalid("its time is out of range"))?;
+    time_of(record.at, now).map_err(invalid)
+}
+
+/// When a wallet says that it made something, Unix milliseconds; why it is refused if that is ahead of `now`.
+pub(super) fn time_of(at: Timestamp, now: i64) -> Result<i64, &'static str> {
+    let at = i64::try_from(at.millis()).map_err(|_| "its time is out of range")?;
     if at > now.saturating_add(CLOCK_SKEW_MS) {
-        return Err(invalid(
-            "the summary comes from the future: check the clock",
-        ));
+        return Err("it comes from the future: check the clock");
     }
     Ok(at)
 }
 
 /// A session alone must not be enough: any app of the user has one, and could show the others what it likes. So the signer must be
 /// the root key, or a key whose authority lies on the user's homeserver now.
-async fn require_authority(state: &AppState, signed: &Signed<Snapshot>) -> Result<(), PluginError> {
-    let (user, signer) = (signed.record().user, signed.kid());
+pub(super) async fn require_authority<R: Record>(
+    state: &AppState,
+    signed: &Signed<R>,
+) -> Result<(), PluginError> {
+    let (user, signer) = (signed.record().author(), signed.kid());
     if signer.is_root_of(&user) {
         return Ok(());
     }
     let refuse = || PluginError::Forbidden {
         code: "signer_not_authorized",
-        detail: "the summary is signed by a key that may not keep the user's books",
+        detail: "it is signed by a key that may not keep the user's books",
     };
     let path = delegation_path(&signer);
     let fetched = state

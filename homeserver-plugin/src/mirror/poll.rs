@@ -8,7 +8,7 @@ use atomicity_witness_log::{SignedCheckpoint, SignedNote};
 use super::advance::{self, Outcome};
 use super::proofs::{self, Recorded, Via};
 use super::store::{self, Change, Mirror};
-use super::{Followed, MirrorError, accuse, upstream};
+use super::{Followed, MirrorError, accuse, index, upstream};
 use crate::state::AppState;
 use crate::{clock, cosigner, watchtower};
 
@@ -170,6 +170,10 @@ async fn settle(state: &AppState, log: &Followed) -> Result<(), MirrorError> {
     }
     if log.cosigned {
         cosigner::bury(state, log).await?;
+    }
+    // Only pages ask it: without them it would be space for nothing.
+    if state.config.pages.enabled {
+        index::catch_up(&state.pool, &log.id).await?;
     }
     Ok(())
 }

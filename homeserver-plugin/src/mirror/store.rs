@@ -40,11 +40,11 @@ pub struct Change<'a> {
     pub tombstone: Option<String>,
 }
 
-fn number(value: u64) -> Result<i64, PluginError> {
+pub(super) fn number(value: u64) -> Result<i64, PluginError> {
     i64::try_from(value).map_err(|_| PluginError::Internal("a size is out of range".to_owned()))
 }
 
-fn unsigned(value: i64) -> u64 {
+pub(super) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 

@@ -28,6 +28,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("proof.js", include_str!("assets/proof.js")),
     ("login.js", include_str!("assets/login.js")),
     ("wallet.js", include_str!("assets/wallet.js")),
+    ("docs.css", include_str!("../http/docs/page.css")),
+    ("docs.js", include_str!("../http/docs/page.js")),
 ];
 
 struct Asset {

@@ -1,9 +1,12 @@
 //! `GET /u/{user}/requests/{id}`: the page of a public request to be paid, for whoever has its address: with a wallet, without one, and without
-//! scripts.
+//! scripts. Who may pay a part chooses in the page's address how much: `?amount=`.
+
+mod choose;
+mod standing;
 
 use std::sync::Arc;
 
-use atomicity_ledger::Timestamp;
+use atomicity_ledger::Unit;
 use atomicity_ledger::link::Link;
 use atomicity_ledger::record::{Goal, PaymentRequest, Period, RequestState};
 use axum::Extension;
@@ -11,84 +14,27 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use maud::{Markup, html};
 
+use self::choose::{Choice, Room, Typed};
+use self::standing::Standing;
 use super::user::{require_shown, shown_name};
 use super::ways::{self, Way};
 use super::{Frame, Page, frame, layout, qr, text};
 use crate::error::PluginError;
 use crate::http::credit::endpoints::{self, EndpointsPage};
 use crate::http::credit::{Memory, profile, requests};
+use crate::http::extract::QueryParams;
 use crate::router;
 use crate::state::AppState;
-
-/// How a request stands, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Parts are welcome.
-    Open,
-    /// What was asked for has come.
-    Full,
-    /// All of it is paid or being paid just now.
-    Spoken,
-    /// The payee took it back.
-    Closed,
-    /// Its time is over.
-    Expired,
-}
-
-impl Standing {
-    fn of(asked: &PaymentRequest, state: Option<&RequestState>, now: Timestamp) -> Self {
-        let most = asked.amount.most().filter(|_| asked.every.is_none());
-        let filled = state.map_or(0, |state| state.filled.minor());
-        let reserved = state.map_or(0, |state| state.reserved.minor());
-        match most.map(|most| most.minor()) {
-            Some(most) if filled >= most => Self::Full,
-            _ if asked.has_expired(now) => Self::Expired,
-            Some(most) if filled.saturating_add(reserved) >= most => Self::Spoken,
-            _ if state.is_some_and(|state| !state.open) => Self::Closed,
-            _ => Self::Open,
-        }
-    }
-
-    /// Its name for the script.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Full => "full",
-            Self::Spoken => "spoken",
-            Self::Closed => "closed",
-            Self::Expired => "expired",
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::Open => "Open: whoever wants to can pay a part.",
-            Self::Full => "Full: all of it is paid. Thank you. Nothing more is needed.",
-            Self::Spoken => {
-                "All of it is paid or being paid just now. If a part is given up, it can be paid again."
-            }
-            Self::Closed => "Closed: who asked for it takes nothing more.",
-            Self::Expired => "Over: its time has passed. Pay nothing more on it.",
-        }
-    }
-
-    const ALL: [Self; 5] = [
-        Self::Open,
-        Self::Full,
-        Self::Spoken,
-        Self::Closed,
-        Self::Expired,
-    ];
-}
 
 /// `GET /u/{user}/requests/{id}`.
 ///
 /// # Errors
-/// `user_malformed`, `id_malformed`, `page_unknown`, `request_unknown`; what asking the payee's homeserver can end in.
+/// `user_malformed`, `id_malformed`, `page_unknown`, `request_unknown`, `query_invalid`; what asking the payee's homeserver can end in.
 pub async fn page(
     State(state): State<AppState>,
     Extension(memory): Extension<Arc<Memory>>,
     path: Result<Path<(String, String)>, PathRejection>,
+    QueryParams(typed): QueryParams<Typed>,
 ) -> Result<Page, PluginError> {
     let (user, id) = requests::parse(path)?;
     require_shown(&state, &user).await?;
@@ -105,10 +51,17 @@ pub async fn page(
     let name = payee
         .as_ref()
         .and_then(|(kept, ..)| kept.profile.record().name.as_ref());
+    let page = format!("/u/{user}/requests/{id}");
+    let standing = Standing::of(asked, said, router::now());
+    // Nobody chooses where nothing is to be paid any more.
+    let room = Room::of(asked, said).filter(|_| standing == Standing::Open);
     let view = Bill {
         asked,
         said,
-        standing: Standing::of(asked, said, router::now()),
+        standing,
+        choice: room.map(|room| Choice::new(room, &asked.unit, typed)),
+        address: super::address(&state.config).map(|pages| format!("{pages}{page}")),
+        page,
         link: Link::from(kept.request.clone()).to_string(),
         payee: shown_name(name.map(|name| name.as_str()), &user),
         places: places.ok(),
@@ -124,6 +77,12 @@ struct Bill<'a> {
     said: Option<&'a RequestState>,
     standing: Standing,
     link: String,
+    /// Where this page lies on this server.
+    page: String,
+    /// Its whole address on the web, if the operator names that of the server.
+    address: Option<String>,
+    /// How much the reader wants to pay, if it can be chosen.
+    choice: Option<Choice>,
     /// What the payee calls themselves.
     payee: String,
     places: Option<Arc<EndpointsPage>>,
@@ -147,8 +106,8 @@ impl Bill<'_> {
                 "."
             }
             div.beside {
-                div { (self.progress()) (self.with_credit()) (self.otherwise()) }
-                div { (self.scan()) (self.facts()) }
+                div { (self.progress()) (self.choosing()) (self.with_credit()) (self.otherwise()) }
+                div { (self.share()) (self.facts()) }
             }
         };
         let frame = Frame {
@@ -210,7 +169,7 @@ impl Bill<'_> {
                 p.quiet { "Being paid just now: " span id="reserved" { (text::amount(unit, reserved)) } }
                 div.standings role="status" {
                     @for standing in Standing::ALL {
-                        p.standing data-standing=(standing.name()) hidden[standing != self.standing] { (standing.words()) }
+                        p.standing data-standing=(standing.name()) hidden[standing != self.standing] { (standing.words(self.asked)) }
                     }
                 }
                 p.quiet {
@@ -225,14 +184,25 @@ impl Bill<'_> {
         }
     }
 
-    fn with_credit(&self) -> Markup {
-        let part = match &self.asked.amount {
-            Goal::Exact(_) => None,
-            Goal::Target { min, .. } | Goal::Open { min, .. } => {
-                Some(min.map_or(self.asked.unit.scale(), |min| min.minor()))
+    /// How much: where a part can be paid.
+    fn choosing(&self) -> Markup {
+        html! {
+            @if let Some(choice) = &self.choice {
+                section.card aria-labelledby="choose" data-while="open" {
+                    h2 id="choose" { "Choose how much" }
+                    (choice.form(&self.asked.unit, &self.page))
+                }
             }
+        }
+    }
+
+    fn with_credit(&self) -> Markup {
+        let unit = &self.asked.unit;
+        let chosen = self.chosen().map(|minor| unit.format_minor(minor));
+        let words = match (&self.choice, &chosen) {
+            (Some(choice), None) => Some(choice.example(unit)),
+            _ => chosen.clone(),
         };
-        let example = part.map(|minor| format!(" {}", self.asked.unit.format_minor(minor)));
         html! {
             section.card aria-labelledby="credit" data-while="open" hidden[self.standing != Standing::Open] {
                 h2 id="credit" { "Pay in credit" }
@@ -242,28 +212,51 @@ impl Bill<'_> {
                 }
                 p { a.button.go href=(self.link) { "Open in a wallet" } }
                 @if self.wallet {
-                    p { a href={ "/wallet/proposals?link=" (self.link) } { "Propose it to your wallet" } ", if you have an account at this server." }
+                    @let amount = chosen.as_ref().map(|amount| format!("&amount={amount}"));
+                    p {
+                        a href={ "/wallet/proposals?link=" (self.link) (amount.unwrap_or_default()) } { "Propose it to your wallet" }
+                        ", if you have an account at this server."
+                    }
                 }
-                p.quiet { "Or, in a terminal" @if part.is_some() { ", with the amount that you want to pay" } ":" }
-                pre { code id="line" { "atomicity request pay " (self.link) (example.unwrap_or_default()) } }
+                p.quiet { "Or, in a terminal" @if self.choice.is_some() && chosen.is_none() { ", with the amount that you want to pay" } ":" }
+                pre { code id="line" { "atomicity request pay " (self.link) @if let Some(words) = words { " " (words) } } }
                 button type="button" data-copy="line" { "Copy" }
             }
         }
     }
 
+    /// How much the reader chose.
+    fn chosen(&self) -> Option<u64> {
+        self.choice.as_ref().and_then(Choice::minor)
+    }
+
+    /// How much one payer pays, if that is known: chosen, or asked for exactly.
+    fn part(&self) -> Option<u64> {
+        match &self.asked.amount {
+            Goal::Exact(amount) => Some(amount.minor()),
+            Goal::Target { .. } | Goal::Open { .. } => self.chosen(),
+        }
+    }
+
     /// For who has no account: the places that the request names, else those that its payee has published.
     fn otherwise(&self) -> Markup {
+        let payee = text::foreign(&self.payee, text::LINE);
+        let bitcoins = self
+            .part()
+            .and_then(|minor| bitcoins(&self.asked.unit, minor));
+        let bitcoins = bitcoins.as_deref();
         let named = self.asked.targets.iter().map(|target| Way {
-            method: target.method.as_str(),
-            value: target.value.as_str(),
-            min: None,
-            max: None,
+            bitcoins,
+            ..Way::new(target.method.as_str(), target.value.as_str())
         });
         let published: Vec<Way<'_>> = match &self.places {
             Some(places) => places
                 .items
                 .iter()
-                .map(Way::from)
+                .map(|place| Way {
+                    bitcoins,
+                    ..Way::from(place)
+                })
                 .filter(|way| !way.is_credit())
                 .collect(),
             None => Vec::new(),
@@ -272,33 +265,53 @@ impl Bill<'_> {
         html! {
             section.card aria-labelledby="other" data-while="open" hidden[self.standing != Standing::Open] {
                 h2 id="other" { "Pay without an account" }
+                @if let (Some(minor), false) = (self.part(), nothing) {
+                    p { "Pay " strong { (text::amount(&self.asked.unit, minor)) } " in one of these ways; in something else, what that is worth." }
+                }
                 @if !self.asked.targets.is_empty() {
                     p { "Signed with the request:" }
                     (ways::list("target", named))
                 }
                 @if !published.is_empty() {
-                    p { "Published by " (text::foreign(&self.payee, text::LINE)) " on their homeserver, for anything:" }
+                    p { "Published by " (payee) " on their homeserver, for anything:" }
                     (ways::list("place", published.into_iter()))
                 }
-                @if nothing {
-                    p { "No other way to pay is published. Ask " (text::foreign(&self.payee, text::LINE)) " whether they take cash." }
-                }
+                @if nothing { p { "No other way to pay is published. Ask " (payee) " whether they take cash." } }
+                h3 { "So that it counts" }
                 p {
-                    "Then tell " (text::foreign(&self.payee, text::LINE)) " what you paid: they note it by hand, and it counts here like any other part."
+                    "This page does not see what is paid like that. Tell " (payee) " how much you paid and how, and where there is room for a \
+                     note, write this name there:"
                 }
+                pre { code id="name" { (self.asked.id) } }
+                button type="button" data-copy="name" { "Copy" }
+                p.quiet { "They note it by hand once they have it. Then it counts here like any other part." }
             }
         }
     }
 
-    fn scan(&self) -> Markup {
+    /// Codes and links to pass on: the page's for any phone, the request's for wallets.
+    fn share(&self) -> Markup {
         html! {
-            section.card aria-labelledby="scan" data-while="open" hidden[self.standing != Standing::Open] {
-                h2 id="scan" { "Scan it" }
+            section.card aria-labelledby="share" data-while="open" hidden[self.standing != Standing::Open] {
+                h2 id="share" { "Pass it on" }
+                @if let Some(address) = &self.address {
+                    h3 { "For everybody" }
+                    @if let Some(picture) = qr::code(address, "Code with the address of this page") { (picture) }
+                    p.quiet { "The camera of any phone opens this page." }
+                    pre { code id="address" { (address) } }
+                    button type="button" data-copy="address" { "Copy" }
+                }
+                h3 { "For wallets" }
                 @match qr::code(&self.link, "Code with the link of this request") {
                     Some(picture) => (picture),
                     None => p { "The link of this request is too long for a code." },
                 }
-                p.quiet { "With a wallet on another device." }
+                p.quiet { "With an Atomicity wallet on another device." }
+                details {
+                    summary { "The link" }
+                    pre { code id="link" { (self.link) } }
+                    button type="button" data-copy="link" { "Copy" }
+                }
             }
         }
     }
@@ -320,6 +333,17 @@ impl Bill<'_> {
     }
 }
 
+/// An amount as links to Bitcoin wallets name it, if it is one of bitcoins: in decimals, eight places at most.
+fn bitcoins(unit: &Unit, minor: u64) -> Option<String> {
+    let number = unit.format_minor(minor);
+    let number = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => &number,
+    };
+    let places = number.split_once('.').map_or(0, |(_, places)| places.len());
+    (unit.code() == "BTC" && places <= 8).then(|| number.to_owned())
+}
+
 /// A part of the whole, for a bar. At most 1000.
 fn thousandths(part: u64, whole: u64) -> u64 {
     let share = u128::from(part) * 1_000 / u128::from(whole.max(1));
@@ -329,67 +353,7 @@ fn thousandths(part: u64, whole: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use atomicity_ledger::{Keypair, RecordId, UserKey};
-    use serde_json::json;
-
     use super::*;
-
-    fn asked(amount: serde_json::Value, expires: u64) -> PaymentRequest {
-        serde_json::from_value(json!({
-            "v": 1, "id": RecordId::from_entropy([1; 16]), "payee": payee(), "unit": "USD/2", "amount": amount, "targets": [],
-            "expires": expires, "at": 1,
-        }))
-        .unwrap()
-    }
-
-    fn payee() -> UserKey {
-        Keypair::from_secret(&[1; 32]).user_key()
-    }
-
-    fn state(filled: &str, reserved: &str, open: bool) -> RequestState {
-        let hash = atomicity_ledger::RecordHash::of("x");
-        serde_json::from_value(json!({
-            "v": 1, "request": hash, "payee": payee(), "filled": filled, "reserved": reserved, "open": open, "serial": 1, "at": 1,
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_request_stands_as_its_payee_says_and_its_time_tells() {
-        let now = Timestamp::from_millis(10).unwrap();
-        let target = |expires| asked(json!({"target": {"amount": "100"}}), expires);
-        let of = |asked: &PaymentRequest, said: Option<RequestState>| {
-            Standing::of(asked, said.as_ref(), now)
-        };
-        assert_eq!(of(&target(20), None), Standing::Open);
-        assert_eq!(
-            of(&target(20), Some(state("60", "0", true))),
-            Standing::Open
-        );
-        assert_eq!(
-            of(&target(20), Some(state("60", "40", false))),
-            Standing::Spoken
-        );
-        assert_eq!(
-            of(&target(20), Some(state("100", "0", false))),
-            Standing::Full
-        );
-        assert_eq!(
-            of(&target(20), Some(state("60", "0", false))),
-            Standing::Closed
-        );
-        assert_eq!(
-            of(&target(10), Some(state("60", "0", true))),
-            Standing::Expired
-        );
-        // Full stays full.
-        assert_eq!(
-            of(&target(10), Some(state("100", "0", false))),
-            Standing::Full
-        );
-        let open = asked(json!({"open": {}}), 20);
-        assert_eq!(of(&open, Some(state("100000", "0", true))), Standing::Open);
-    }
 
     #[test]
     fn a_bar_is_never_longer_than_its_whole() {
@@ -398,5 +362,15 @@ mod tests {
         assert_eq!(thousandths(3, 3), 1_000);
         assert_eq!(thousandths(u64::MAX, 1), 1_000);
         assert_eq!(thousandths(1, 0), 1_000);
+    }
+
+    #[test]
+    fn only_bitcoins_are_named_in_links_to_bitcoin_wallets() {
+        let named = |unit: &str, minor| bitcoins(&unit.parse().unwrap(), minor);
+        assert_eq!(named("BTC/8", 150_000).as_deref(), Some("0.0015"));
+        assert_eq!(named("BTC/8", 200_000_000).as_deref(), Some("2"));
+        assert_eq!(named("BTC/11", 1_500_000).as_deref(), Some("0.000015"));
+        assert_eq!(named("BTC/11", 1), None);
+        assert_eq!(named("USD/2", 2_500), None);
     }
 }

@@ -8,6 +8,7 @@ mod graph;
 mod log;
 mod picture;
 mod source;
+mod tiles;
 mod verdicts;
 
 use axum::Router;
@@ -30,6 +31,9 @@ pub fn routes(state: &AppState) -> Router<AppState> {
             .route("/explore/logs/{log}/find", get(log::find))
             .route("/explore/logs/{log}/entries", get(log::entries))
             .route("/explore/logs/{log}/entries/{index}", get(entry::page))
+            .route("/explore/logs/{log}/tiles", get(tiles::list))
+            // A tile's path has as many segments as its number needs.
+            .route("/explore/logs/{log}/tile/{*path}", get(tiles::page))
             .route("/explore/check", get(entry::check));
     }
     if follows {

@@ -1,13 +1,12 @@
 //! Where a visitor begins: who this is, and a field that takes a key, a link or a hash.
 
-use atomicity_ledger::UserKey;
 use atomicity_ledger::link::Link;
 use axum::extract::State;
 use axum::response::Redirect;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Page, frame, layout, text};
+use super::{Page, frame, layout, text, typed};
 use crate::error::PluginError;
 use crate::http::extract::QueryParams;
 use crate::state::AppState;
@@ -86,7 +85,7 @@ pub struct Wanted {
 pub async fn find(QueryParams(wanted): QueryParams<Wanted>) -> Result<Redirect, PluginError> {
     let found = match (&wanted.q, &wanted.around) {
         (Some(any), _) => place(any.trim()),
-        (None, Some(user)) => key(user.trim()).map(|user| format!("/explore/users/{user}")),
+        (None, Some(user)) => typed::key(user).map(|user| format!("/explore/users/{user}")),
         (None, None) => None,
     };
     let found = found.ok_or_else(|| PluginError::BadRequest {
@@ -96,16 +95,8 @@ pub async fn find(QueryParams(wanted): QueryParams<Wanted>) -> Result<Redirect, 
     Ok(Redirect::to(&found))
 }
 
-/// A key, as Pubky writes it in links and on its own.
-fn key(text: &str) -> Option<UserKey> {
-    let key = text.strip_prefix("pubky://").unwrap_or(text);
-    let key = key.trim_end_matches('/');
-    let bare = key.strip_prefix("pubky").filter(|rest| rest.len() == 52);
-    bare.unwrap_or(key).parse().ok()
-}
-
 fn place(wanted: &str) -> Option<String> {
-    if let Some(user) = key(wanted) {
+    if let Some(user) = typed::key(wanted) {
         return Some(format!("/u/{user}"));
     }
     match wanted.parse::<Link>().ok()? {

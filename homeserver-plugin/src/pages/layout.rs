@@ -54,7 +54,8 @@ impl IntoResponse for Page {
             (header::CONTENT_SECURITY_POLICY, POLICY),
             (header::CACHE_CONTROL, "no-cache"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
+            // With `no-referrer`, browsers send forms with `Origin: null`, and over plain http nothing else tells that they are ours.
+            (header::REFERRER_POLICY, "same-origin"),
             (header::X_FRAME_OPTIONS, "DENY"),
             (header::VARY, "accept"),
         ] {
@@ -66,9 +67,18 @@ impl IntoResponse for Page {
     }
 }
 
+/// What stands below every page for everybody.
+const FOOT: &str = "Credit between people. What is shown here was signed by those it is about, or is marked otherwise.";
+
 /// Puts `content` into its frame. It begins with a heading of the first level.
 #[must_use]
 pub fn layout(frame: &Frame<'_>, content: Markup) -> Page {
+    layout_above(frame, content, FOOT)
+}
+
+/// The same with other words below it.
+#[must_use]
+pub fn layout_above(frame: &Frame<'_>, content: Markup, foot: &str) -> Page {
     let (home, site) = frame.home;
     let title = match frame.title {
         "" => site.to_owned(),
@@ -98,7 +108,7 @@ pub fn layout(frame: &Frame<'_>, content: Markup) -> Page {
                     }
                 }
                 main.wide id="content" tabindex="-1" { (content) }
-                footer.wide { p { "Credit between people. What is shown here was signed by those it is about, or is marked otherwise." } }
+                footer.wide { p { (foot) } }
             }
         }
     };

@@ -1,12 +1,13 @@
 //! Errors as pages, for whoever asked for a page.
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use maud::html;
+use maud::{Markup, html};
 
-use super::{frame, layout};
+use super::wallet::next;
+use super::{Page, frame, layout};
 use crate::problem::{Problem, ProblemCode};
 
 /// Longer problem details than any that we write.
@@ -20,24 +21,66 @@ fn reads_pages(headers: &HeaderMap) -> bool {
         .any(|value| value.contains("text/html"))
 }
 
+/// Puts a title and what stands below it into the frame of the other pages around.
+pub type Dress = fn(&str, Markup) -> Page;
+
 /// Turns problem details into a page that says the same, with the same status.
 pub async fn friendly(request: Request, next: Next) -> Response {
+    friendly_as(
+        |title, content| layout(&frame(title, ""), content),
+        request,
+        next,
+    )
+    .await
+}
+
+/// The same for pages that are framed otherwise.
+pub async fn friendly_as(dress: Dress, request: Request, next: Next) -> Response {
     let wanted = reads_pages(request.headers());
+    let place = Place::of(&request);
     let response = next.run(request).await;
     match response.extensions().get::<ProblemCode>() {
-        Some(_) if wanted => page(response).await,
+        Some(_) if wanted => page(dress, response, &place).await,
         _ => response,
     }
 }
 
-async fn page(response: Response) -> Response {
+/// Where something went wrong.
+#[derive(Debug, Default)]
+struct Place {
+    /// Whether it is one of the pages of the wallet.
+    wallet: bool,
+    /// Where to log in, to be led back there.
+    log_in: String,
+}
+
+impl Place {
+    fn of(request: &Request) -> Self {
+        let uri = request.uri();
+        let path = uri.path();
+        let wanted = uri.path_and_query().map_or(path, |all| all.as_str());
+        // What a form was sent to is no page to come back to.
+        let wanted = match *request.method() {
+            Method::GET => wanted,
+            _ => "/wallet",
+        };
+        Self {
+            wallet: path == "/wallet" || path.starts_with("/wallet/"),
+            log_in: next::log_in(wanted),
+        }
+    }
+}
+
+async fn page(dress: Dress, response: Response, place: &Place) -> Response {
     let (mut parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, MOST).await.unwrap_or_default();
     let Ok(problem) = serde_json::from_slice::<Problem>(&bytes) else {
         return Response::from_parts(parts, bytes.into());
     };
     let status = parts.status;
-    let page = shown(&problem).with_status(status).into_response();
+    let page = shown(dress, &problem, place)
+        .with_status(status)
+        .into_response();
     let (dressed, body) = page.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     // What the browser goes by, such as when to try again, stays.
@@ -49,21 +92,26 @@ async fn page(response: Response) -> Response {
     Response::from_parts(parts, body)
 }
 
-fn shown(problem: &Problem) -> super::Page {
+fn shown(dress: Dress, problem: &Problem, place: &Place) -> Page {
     let title = title(problem);
     let content = html! {
         h1 { (title) }
         p.lead { (detail(problem)) }
-        @if let Some(advice) = advice(problem) {
+        @if let Some(advice) = wallet_advice(problem, place) {
+            p { (advice) }
+        } @else if let Some(advice) = advice(problem) {
             p { (advice) }
         }
         @if let Some(seconds) = problem.retry_after_s {
             p { "Try again in " (seconds) @if seconds == 1 { " second." } @else { " seconds." } }
         }
-        p { a href="/" { "To the beginning" } }
+        p {
+            @if place.wallet && problem.code != "route_unknown" { a href="/wallet" { "To your wallet page" } }
+            @else { a href="/" { "To the beginning" } }
+        }
         p.quiet { "If you ask somebody about this, tell them: " code { (problem.status) " " (problem.code) } }
     };
-    layout(&frame(title, ""), content)
+    dress(title, content)
 }
 
 fn title(problem: &Problem) -> &'static str {
@@ -81,21 +129,36 @@ fn title(problem: &Problem) -> &'static str {
 fn detail(problem: &Problem) -> String {
     match problem.code.as_str() {
         "route_unknown" => "This server has no page at this address.".to_owned(),
+        "account_unknown" => "You have no account at this server.".to_owned(),
         _ => sentence(&problem.detail),
     }
+}
+
+/// What can be done about it, where that is on the wallet page.
+fn wallet_advice(problem: &Problem, place: &Place) -> Option<Markup> {
+    let wallet = html! { a href="/wallet" { "your wallet page" } };
+    Some(match problem.code.as_str() {
+        "session_invalid" if place.wallet => {
+            html! { a.button.go href=(place.log_in) { "Log in" } " and you come back to where you wanted to go." }
+        }
+        "session_invalid" => html! { "Log in again: " (wallet) "." },
+        "limit_exceeded" | "day_limit_exceeded" => {
+            html! { "Nothing was signed. What can be paid now stands on " (wallet) "." }
+        }
+        _ => return None,
+    })
 }
 
 /// What can be done about it.
 fn advice(problem: &Problem) -> Option<&'static str> {
     Some(match problem.code.as_str() {
-        "session_invalid" => "Log in again: your wallet page is at /wallet.",
         "form_foreign" => {
             "Another page may have sent it, or you have logged in again since. Nothing was changed."
         }
-        "limit_exceeded" | "day_limit_exceeded" => {
-            "Nothing was signed. What can be paid now stands on your wallet page, at /wallet."
-        }
         "agent_stopped" | "agent_off" => "Only your wallet can do this now.",
+        "account_unknown" => {
+            "If this is the server of your homeserver, your wallet opens one: `atomicity signup`."
+        }
         "route_unknown" => {
             "The address may have been cut off when it was copied, or belong to another server."
         }
@@ -117,6 +180,9 @@ fn advice(problem: &Problem) -> Option<&'static str> {
         }
         "upstream_unavailable" => {
             "What is shown here lies on its owner's own homeserver. Nothing is lost; it will be there again when that answers."
+        }
+        "not_indexed_yet" => {
+            "New entries take a few seconds; a log that is followed for the first time, or since long before its copy had an index, takes longer. Look again later."
         }
         "not_in_log" => "What was published a moment ago takes a second or two to be seen.",
         _ => return None,
@@ -166,7 +232,8 @@ mod tests {
             code: "request_unknown".to_owned(),
             retry_after_s: None,
         };
-        let page = shown(&problem);
+        let dress: Dress = |title, content| layout(&frame(title, ""), content);
+        let page = shown(dress, &problem, &Place::default());
         assert!(page.html().contains("No user &lt;b&gt;."));
         assert!(page.html().contains("Ask who sent you the link."));
         assert!(page.html().contains("404 request_unknown"));

@@ -25,9 +25,11 @@ const MONTHS: [&str; 12] = [
 ];
 const DAY_MS: u64 = 86_400_000;
 
-/// Whether a character could make a page show another text than it holds, or nothing at all.
+/// Whether a character could make a page show another text than it holds, or nothing at all: what has no shape of its own, such as the
+/// blank letters and tags, could leave a name empty that leads somewhere.
 fn misleads(c: char) -> bool {
     c.is_control()
+        || matches!(c, '\u{00ad}' | '\u{034f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
         || matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
@@ -70,6 +72,20 @@ pub fn short_key(key: &UserKey) -> String {
     let mut text: String = key.to_z32().chars().take(8).collect();
     text.push('…');
     text
+}
+
+/// What a user calls themselves, at most `most` characters of it; the beginning of their key if that is nothing or can't be seen.
+#[must_use]
+pub fn name(name: Option<&str>, key: &UserKey, most: usize) -> String {
+    let shown = name.map(|name| plain(name.trim(), most));
+    shown
+        .filter(|shown| !shown.chars().all(is_blank))
+        .unwrap_or_else(|| short_key(key))
+}
+
+/// White space, or what only changes the shape of the character before it.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{fe00}'..='\u{fe0f}')
 }
 
 /// So many minor units.
@@ -210,6 +226,23 @@ mod tests {
         assert_eq!(long.chars().count(), LINE + 1);
         assert!(long.ends_with('…'));
         assert_eq!(plain(&"x".repeat(LINE), LINE).len(), LINE);
+    }
+
+    #[test]
+    fn what_has_no_shape_is_no_name() {
+        for empty in [
+            "\u{3164}",
+            "\u{2800}",
+            "\u{ad}",
+            "\u{e0041}",
+            "\u{ffa0}\u{1160}",
+        ] {
+            assert_eq!(plain(empty, LINE).trim(), "", "{empty:?}");
+        }
+        let key = atomicity_ledger::Keypair::from_secret(&[1; 32]).user_key();
+        assert_eq!(name(Some("\u{3164} \u{fe0f}"), &key, 40), short_key(&key));
+        assert_eq!(name(Some("Ben"), &key, 40), "Ben");
+        assert_eq!(plain("Søren Ñ 山田 ✨", LINE), "Søren Ñ 山田 ✨");
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub async fn page(
         }
         div.beside {
             div { (facts(profile)) (places_of(places.as_deref())) }
-            div { (code(&user, &name)) }
+            div { (code(&user, &name, state.config.pages.wallet())) }
         }
     };
     Ok(layout(&frame(&name, ""), content))
@@ -75,10 +75,7 @@ pub async fn page(
 
 /// What a user calls themselves, or the beginning of their key.
 pub fn shown_name(name: Option<&str>, user: &UserKey) -> String {
-    match name {
-        Some(name) => text::plain(name, text::LINE),
-        None => text::short_key(user),
-    }
+    text::name(name, user, text::LINE)
 }
 
 fn facts(profile: &Profile) -> Markup {
@@ -122,13 +119,17 @@ fn places_of(places: Option<&EndpointsPage>) -> Markup {
     }
 }
 
-fn code(user: &UserKey, name: &str) -> Markup {
+fn code(user: &UserKey, name: &str, wallet: bool) -> Markup {
     let link = Link::from(*user).to_string();
     html! {
         section.card aria-labelledby="scan" {
             h2 id="scan" { "With a wallet" }
             @if let Some(picture) = qr::code(&link, &format!("Code with the link to {name}")) { (picture) }
             p { a.button href=(link) { "Open in a wallet" } }
+            @if wallet {
+                p { a.button href={ "/wallet/proposals?user=" (user) } { "Add to my friends" } }
+                p.quiet { "On your wallet page, if you have an account at this server." }
+            }
             p.quiet { "Or, in a terminal:" }
             pre { code id="line" { "atomicity friend add " (user.to_z32()) } }
             button type="button" data-copy="line" { "Copy" }

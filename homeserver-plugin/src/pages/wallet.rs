@@ -7,26 +7,31 @@
 mod bar;
 mod books;
 mod cookie;
+mod diary;
 mod flows;
 mod friend;
 mod history;
 mod invoices;
 mod live;
 mod login;
+mod names;
+pub(super) mod next;
 mod overview;
 mod pay;
 mod proposals;
 mod relay;
 mod sessions;
+mod units;
 mod visitor;
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use self::cookie::Cookie;
@@ -37,6 +42,7 @@ use super::{Frame, Page};
 use crate::config::Config;
 use crate::error::PluginError;
 use crate::http::credit::Memory;
+use crate::http::extract::QueryParams;
 use crate::state::AppState;
 
 /// What the page needs beside the state of all requests.
@@ -81,6 +87,7 @@ pub fn routes(state: &AppState) -> Result<Router<AppState>, PluginError> {
         .route("/wallet/agent/stop", post(overview::stop_agent))
         .route("/wallet/proposals", get(proposals::page))
         .route("/wallet/proposals/pay", post(proposals::pay))
+        .route("/wallet/proposals/issue", post(proposals::issue))
         .route("/wallet/proposals/friend", post(proposals::friend))
         .route("/wallet/proposals/limit", post(proposals::limit))
         .route("/wallet/proposals/part", post(proposals::part))
@@ -88,9 +95,26 @@ pub fn routes(state: &AppState) -> Result<Router<AppState>, PluginError> {
         .route("/wallet/proposals/settle", post(proposals::settle))
         .route("/wallet/proposals/reassign", post(proposals::reassign))
         .route("/wallet/proposals/block", post(proposals::block))
+        .route("/wallet/proposals/rule", post(proposals::trust::rule))
+        .route("/wallet/proposals/account", post(proposals::trust::account))
+        .route("/wallet/proposals/revoke", post(proposals::trust::revoke))
+        .route("/wallet/proposals/agent", post(proposals::trust::agent))
+        .route(
+            "/wallet/proposals/agent_off",
+            post(proposals::trust::agent_off),
+        )
         .route("/wallet/proposals/{id}/withdraw", post(proposals::withdraw))
         .route("/wallet/events", get(live::stream))
         .layer(Extension(Arc::new(wallet))))
+}
+
+/// How the page is asked for.
+#[derive(Debug, Default, Deserialize)]
+struct Asked {
+    /// Where to go once somebody has logged in.
+    next: Option<String>,
+    /// After which friend the shown ones begin.
+    after: Option<String>,
 }
 
 /// `GET /wallet`: the overview, or how to log in.
@@ -98,14 +122,23 @@ async fn home(
     State(state): State<AppState>,
     Extension(wallet): Extension<Arc<Wallet>>,
     Extension(memory): Extension<Arc<Memory>>,
+    QueryParams(asked): QueryParams<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, PluginError> {
+    let next = asked.next.as_deref().and_then(next::own);
     if let Some(visitor) = Visitor::find(&state, &headers).await? {
-        return overview::page(&state, &memory, &visitor).await;
+        return match next {
+            Some(next) => Ok(Redirect::to(&next).into_response()),
+            None => overview::page(&state, &memory, &visitor, asked.after.as_deref()).await,
+        };
     }
     let browser = Cookie::LogIn.read(&state.config, &headers);
     let flow = browser.and_then(|browser| wallet.flows.find(&browser));
-    Ok(login::page(&state, &wallet, flow.as_deref()))
+    Ok(login::page(
+        &state,
+        &wallet,
+        (flow.as_deref(), next.as_deref()),
+    ))
 }
 
 /// The name under which authenticators and homeservers show this page.

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cosigners::{Cosigner, Refusal};
 use super::{WitnessLog, fault, store};
+use crate::clock;
 use crate::error::PluginError;
 use crate::state::AppState;
 
@@ -97,6 +98,8 @@ impl Publisher {
                             why,
                             "a cosigner does not say where it stands"
                         );
+                        let standings = self.log.standings();
+                        standings.note(cosigner.name(), "unreachable", clock::now_ms());
                         unheard.push(cosigner);
                     }
                 }
@@ -203,31 +206,24 @@ impl Publisher {
 
     fn judge(&self, reply: &Reply) -> Result<Option<Vec<NoteSignature>>, PluginError> {
         let name = reply.cosigner.name();
-        let metrics = self.log.metrics();
-        match &reply.outcome {
-            Ok(lines) => {
-                metrics.cosigner("cosigned");
-                Ok(Some(lines.clone()))
-            }
+        let (outcome, judged) = match &reply.outcome {
+            Ok(lines) => ("cosigned", Ok(Some(lines.clone()))),
             Err(Refusal::Refused(why)) => {
                 tracing::warn!(cosigner = name, why, "a cosigner refuses");
-                metrics.cosigner("refused");
-                Ok(None)
+                ("refused", Ok(None))
             }
             Err(Refusal::Unreachable(why)) => {
                 tracing::warn!(cosigner = name, why, "a cosigner does not answer");
-                metrics.cosigner("unreachable");
-                Ok(None)
+                ("unreachable", Ok(None))
             }
-            Err(Refusal::Buried) => {
-                metrics.cosigner("tombstoned");
-                Ok(None)
-            }
+            Err(Refusal::Buried) => ("tombstoned", Ok(None)),
             Err(Refusal::Ahead { size }) => {
-                metrics.cosigner("ahead");
-                Err(ahead(name, *size, self.log.signed_size()))
+                ("ahead", Err(ahead(name, *size, self.log.signed_size())))
             }
-        }
+        };
+        self.log.metrics().cosigner(outcome);
+        self.log.standings().note(name, outcome, clock::now_ms());
+        judged
     }
 
     /// Durable first, then seen.

@@ -1,6 +1,7 @@
 //! What operators see and do.
 
 mod agent;
+mod pages;
 mod program;
 
 use std::collections::BTreeSet;
@@ -56,6 +57,12 @@ async fn ask(plugin: &Plugin, method: Method, path: &str, body: Option<Value>) -
 async fn read(plugin: &Plugin, path: &str) -> Value {
     let answer = ask(plugin, Method::GET, path, None).await;
     answer.assert_status(200).body.clone()
+}
+
+/// What Prometheus fetches.
+async fn metrics(plugin: &Plugin) -> String {
+    let fetched = plugin.request(Method::GET, "/metrics").send().await;
+    fetched.unwrap().text().await.unwrap()
 }
 
 /// What was done, the newest first.
@@ -231,6 +238,7 @@ async fn a_draining_plugin_takes_nothing_new_and_finishes_what_is_open() {
     let done = ask(&plugin, Method::POST, "/v0/admin/drain", drain(true)).await;
     assert_eq!(done.assert_status(200).body["draining"], true);
 
+    assert!(metrics(&plugin).await.contains("atomicity_draining 1"));
     let ready = Answer::of(plugin.request(Method::GET, "/health/ready")).await;
     assert_eq!(
         ready.assert_status(503).body["checks"][0]["detail"],
@@ -253,6 +261,7 @@ async fn a_draining_plugin_takes_nothing_new_and_finishes_what_is_open() {
     ask(&plugin, Method::POST, "/v0/admin/drain", drain(false))
         .await
         .assert_status(200);
+    assert!(metrics(&plugin).await.contains("atomicity_draining 0"));
     user.receive(&user.known(1, "new")).await.assert_status(201);
     assert_eq!(actions(&plugin).await, ["end_drain", "drain"]);
 }
@@ -330,6 +339,7 @@ async fn what_operators_did_is_not_rewritten() {
     for statement in [
         "UPDATE operator_audit SET action = 'nothing'",
         "DELETE FROM operator_audit",
+        "TRUNCATE operator_audit",
     ] {
         assert!(
             sqlx::query(statement)
@@ -349,4 +359,66 @@ async fn what_operators_did_is_not_rewritten() {
     ask(&plugin, Method::POST, "/v0/admin/password", None)
         .await
         .assert_problem(409, "password_is_a_setting");
+    // What was not done is not written down either.
+    assert_eq!(actions(&plugin).await, ["end_drain", "drain"]);
+}
+
+#[tokio::test]
+async fn who_asks_by_another_name_is_turned_away_unless_a_proxy_stands_in_front() {
+    let plugin = Plugin::start_with(operated).await;
+    let named = async |plugin: &Plugin, host: &str, path: &str| {
+        let request = bare(plugin, Method::GET, path).header("host", host);
+        Answer::of(request.bearer_auth(PASSWORD)).await
+    };
+    for host in ["evil.example", "evil.example:6292", "192.168.1.2", ""] {
+        for path in ["/v0/admin/status", "/login", "/docs", "/openapi.json"] {
+            named(&plugin, host, path)
+                .await
+                .assert_problem(403, "host_foreign");
+        }
+    }
+    for host in ["127.0.0.1", "localhost:4711", "[::1]:6292"] {
+        named(&plugin, host, "/v0/admin/status")
+            .await
+            .assert_status(200);
+    }
+    let elsewhere = Plugin::start_with(|config| {
+        operated(config);
+        config.admin.anywhere = true;
+    })
+    .await;
+    named(&elsewhere, "operator.example", "/v0/admin/status")
+        .await
+        .assert_status(200);
+}
+
+#[tokio::test]
+async fn nobody_chooses_the_address_that_their_guesses_and_actions_are_counted_by() {
+    let drained_by = async |plugin: &Plugin| {
+        let draining = json!({"draining": false});
+        let request = bare(plugin, Method::POST, "/v0/admin/drain").json(&draining);
+        let request = request.header("x-forwarded-for", "192.0.2.1");
+        Answer::of(request.bearer_auth(PASSWORD))
+            .await
+            .assert_status(200);
+        let page = read(plugin, "/v0/admin/audit").await;
+        page["items"][0]["address"].as_str().unwrap().to_owned()
+    };
+    let proxied = |config: &mut Config| {
+        operated(config);
+        config.http.trusted_proxies = vec!["127.0.0.1".to_owned()];
+    };
+    let plugin = Plugin::start_with(proxied).await;
+    assert_eq!(drained_by(&plugin).await, "127.0.0.1");
+    for n in 0..4 {
+        let request = bare(&plugin, Method::GET, "/v0/admin/status").bearer_auth("wrong");
+        let answer = Answer::of(request.header("x-forwarded-for", format!("192.0.2.{n}"))).await;
+        assert_eq!(answer.status == 429, n == 3, "{n}");
+    }
+    let elsewhere = Plugin::start_with(|config| {
+        proxied(config);
+        config.admin.anywhere = true;
+    })
+    .await;
+    assert_eq!(drained_by(&elsewhere).await, "192.0.2.1");
 }

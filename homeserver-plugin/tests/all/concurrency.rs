@@ -140,6 +140,7 @@ async fn what_nobody_needs_any_more_is_cleared_away_and_nothing_else() {
         acked_before: now - 60_000,
         closed_before: now - 60_000,
         proposed_before: now - 60_000,
+        accepted_before: now - 60_000,
     };
     sweep(&pool, &early).await.unwrap();
     assert_eq!((count("accounts").await, count("envelopes").await), (2, 3));
@@ -152,6 +153,7 @@ async fn what_nobody_needs_any_more_is_cleared_away_and_nothing_else() {
         acked_before: now + 1,
         closed_before: now + 1,
         proposed_before: now + 1,
+        accepted_before: now + 1,
     };
     sweep(&pool, &late).await.unwrap();
     assert_eq!((count("accounts").await, count("envelopes").await), (1, 1));

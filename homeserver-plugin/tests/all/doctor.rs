@@ -327,6 +327,29 @@ async fn doctor_tells_a_schema_that_is_older_or_newer_than_the_program() {
     }
 }
 
+#[test]
+fn doctor_tells_programs_of_a_configuration_that_can_not_be_used() {
+    let home = Home::new();
+    let file = home.0.path().join("config.toml");
+    std::fs::write(file, "[inbox]\nno_such_setting = 1\n").unwrap();
+    let output = home.command(&["doctor", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let (said, told) = text(&output);
+    let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(report["ok"], false);
+    assert_eq!(report["checks"][0]["check"], "config");
+    assert_eq!(report["checks"][0]["level"], "fail");
+    let detail = report["checks"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("no_such_setting"), "{report}");
+    assert!(told.contains("config_invalid"), "{told}");
+    // For people it is the error alone.
+    let output = home.command(&["doctor"]).output().unwrap();
+    assert_eq!(
+        (output.status.code(), text(&output).0),
+        (Some(2), String::new())
+    );
+}
+
 #[tokio::test]
 async fn doctor_looks_at_the_file_that_the_settings_come_from() {
     let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

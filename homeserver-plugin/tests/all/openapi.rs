@@ -17,6 +17,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("delete", "/v0/me"),
     ("put", "/v0/me/tags"),
     ("put", "/v0/me/snapshot"),
+    ("put", "/v0/me/diary"),
+    ("delete", "/v0/me/diary"),
     ("post", "/v0/me/proposals"),
     ("get", "/v0/me/proposals"),
     ("get", "/v0/me/proposals/{id}"),

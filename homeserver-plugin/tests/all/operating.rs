@@ -251,3 +251,40 @@ fn the_unit_is_well_formed_and_gives_the_service_few_rights() {
         }
     }
 }
+
+/// What operators mount into the container is understood, and what it opens is published on the machine alone.
+#[test]
+fn in_containers_operators_have_their_listener_and_nobody_else_has() {
+    let docker = concat!(env!("CARGO_MANIFEST_DIR"), "/../docker");
+    let settings = std::path::Path::new(docker).join("plugin.toml");
+    let mut given = atomicity_plugin::config::Overrides::default();
+    given.set("database.url", "postgres://a@postgres/a".to_owned());
+    given.set("accounts.open_registration", true);
+    let config = atomicity_plugin::config::load(&settings, &given).unwrap();
+    assert!(config.admin.enabled && config.admin.anywhere);
+    assert_eq!(config.admin.listen.to_string(), "0.0.0.0:6292");
+    assert_eq!(config.http.trusted_proxies, ["172.31.250.10"]);
+
+    let compose = std::fs::read_to_string(format!("{docker}/compose.yaml")).unwrap();
+    let published: Vec<_> = compose
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains(":6292"))
+        .collect();
+    assert_eq!(published, ["- \"127.0.0.1:6292:6292\""]);
+    assert!(compose.contains("./plugin.toml:/etc/atomicity-homeserver/plugin.toml:ro"));
+    assert!(compose.contains("ipv4_address: 172.31.250.10"));
+    // A password that nobody set is none that Grafana makes up.
+    for line in compose.lines().filter(|line| line.contains("PASSWORD:")) {
+        assert!(!line.contains(":-}"), "{line}");
+    }
+    // What is missing in `.env` is refused with what to do about it.
+    assert!(!compose.contains(":?}"));
+}
+
+/// Commands that are run by hand know nothing of what only the unit reads.
+#[test]
+fn the_guide_puts_the_databases_url_where_every_command_finds_it() {
+    let guide = include_str!("../../../docs/operating/install.md");
+    assert!(!guide.contains("ATOMICITY_HOMESERVER_DATABASE_URL"));
+}

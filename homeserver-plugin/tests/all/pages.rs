@@ -42,7 +42,7 @@ impl Seen {
         assert_eq!(self.headers["content-type"], "text/html; charset=utf-8");
         assert_eq!(self.headers["content-security-policy"], POLICY);
         assert_eq!(self.headers["x-content-type-options"], "nosniff");
-        assert_eq!(self.headers["referrer-policy"], "no-referrer");
+        assert_eq!(self.headers["referrer-policy"], "same-origin");
         let vary: Vec<_> = self.headers.get_all("vary").iter().collect();
         assert!(
             vary.iter()
@@ -305,6 +305,139 @@ async fn a_bill_says_how_it_stands_and_how_to_pay_until_it_is_full() {
         hidden(&full, "standing", "open") && hidden(&full, "while", "open"),
         "{full}"
     );
+}
+
+/// A public request that somebody published: its page.
+fn publish(home: &HomeServer, root: &Keypair, unit: &str, amount: serde_json::Value) -> String {
+    let (user, id) = (root.user_key(), RecordId::from_entropy([8; 16]));
+    let asked: PaymentRequest = serde_json::from_value(json!({
+        "v": 1, "id": id, "payee": user, "unit": unit, "amount": amount, "memo": "the hut",
+        "targets": [{"method": "btc-lightning-bolt12", "value": "lno1pg257enxv4"}, {"method": "btc-bitcoin-address", "value": "bc1qxyz"}],
+        "expires": 4_000_000_000_000u64, "at": 1_700_000_000_000u64,
+    }))
+    .unwrap();
+    let signed = Signed::sign(asked, root).unwrap().jws().to_owned();
+    home.put(&user, &request_path(id), File::Is(signed, "\"a\""));
+    format!("/u/{user}/requests/{id}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bill_names_its_own_address_for_phones_without_a_wallet_where_the_operator_names_the_server()
+ {
+    let world = World::new();
+    let home = HomeServer::open(&world).await;
+    let root = home.resident(&world).await;
+    let path = publish(
+        &home,
+        &root,
+        "USD/2",
+        json!({"target": {"amount": "30000"}}),
+    );
+    let nameless = with_pages(&world, true).await;
+    let seen = look(&nameless, &path).await;
+    let html = seen.assert_page(200);
+    assert!(!html.contains("Code with the address"), "{html}");
+    assert!(html.contains("Code with the link of this request"));
+    let info = Answer::of(nameless.request(Method::GET, "/v0/info")).await;
+    assert!(info.body["pages"].is_null(), "{}", info.body);
+
+    let shared = &world;
+    let named = |pages: bool| {
+        Plugin::start_with(move |config| {
+            shared.join(config);
+            config.pages.enabled = pages;
+            config.pages.strangers = true;
+            config.http.public_url = Some("https://pay.example.org/".parse().unwrap());
+        })
+    };
+    let plugin = named(true).await;
+    let seen = look(&plugin, &path).await;
+    let html = seen.assert_page(200);
+    let address = format!("https://pay.example.org{path}");
+    assert!(
+        html.contains(&format!("<code id=\"address\">{address}</code>")),
+        "{html}"
+    );
+    let codes = |label: &str| html.find(label).unwrap();
+    assert!(
+        codes("Code with the address of this page") < codes("Code with the link of this request")
+    );
+    let info = Answer::of(plugin.request(Method::GET, "/v0/info")).await;
+    assert_eq!(info.body["pages"], "https://pay.example.org");
+    let without = named(false).await;
+    let info = Answer::of(without.request(Method::GET, "/v0/info")).await;
+    assert!(info.body["pages"].is_null(), "{}", info.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_chooses_how_much_finds_it_in_every_way_to_pay() {
+    let world = World::new();
+    let home = HomeServer::open(&world).await;
+    let root = home.resident(&world).await;
+    let plugin = Plugin::start_with(|config| {
+        world.join(config);
+        config.network.testnet = true;
+        config.pages.enabled = true;
+        config.pages.strangers = true;
+        config.pages.recovery_login = true;
+    })
+    .await;
+    let target = json!({"target": {"amount": "27000", "min": "1000"}});
+    let path = publish(&home, &root, "USD/2", target);
+    let open = look(&plugin, &path).await.assert_page(200).to_owned();
+    assert!(
+        open.contains("Choose how much") && !open.contains("You pay"),
+        "{open}"
+    );
+    assert!(open.contains("id=\"room\""), "{open}");
+
+    let chosen = look(&plugin, &format!("{path}?amount=25,00")).await;
+    let html = chosen.assert_page(200);
+    let line = values(html, "href")
+        .into_iter()
+        .find(|href| href.starts_with("/wallet/proposals?link="));
+    assert!(line.unwrap().ends_with("&amp;amount=25.00"), "{line:?}");
+    let command = html
+        .split_once("atomicity request pay atomicity:")
+        .unwrap()
+        .1;
+    assert!(
+        command.split_once('<').unwrap().0.ends_with(" 25.00"),
+        "{command}"
+    );
+    assert!(html.contains("value=\"25,00\"") && html.contains("Nothing is paid yet"));
+    // Dollars are no bitcoins.
+    let links = values(html, "href");
+    assert!(
+        links.contains(&"bitcoin:bc1qxyz") && links.contains(&"lightning:lno1pg257enxv4"),
+        "{links:?}"
+    );
+
+    for (typed, words) in [
+        ("9.99", "That is too little"),
+        ("270.01", "That is more than is left"),
+        ("ten", "is no amount of USD"),
+        ("1e2", "is no amount of USD"),
+    ] {
+        let seen = look(&plugin, &format!("{path}?amount={typed}")).await;
+        let html = seen.assert_page(200);
+        assert!(
+            html.contains(words) && !html.contains("You pay"),
+            "{typed}: {html}"
+        );
+        assert!(!html.contains("&amp;amount="), "{typed}");
+    }
+
+    // In bitcoins the link of a wallet names the amount; who is asked for an exact one has nothing to choose.
+    let root = home.resident(&world).await;
+    let path = publish(&home, &root, "BTC/8", json!({"exact": "150000"}));
+    let seen = look(&plugin, &format!("{path}?amount=1")).await;
+    let html = seen.assert_page(200);
+    assert!(
+        values(html, "href").contains(&"bitcoin:bc1qxyz?amount=0.0015"),
+        "{html}"
+    );
+    assert!(!html.contains("Choose how much") && html.contains("one payer pays all of it at once"));
 }
 
 /// Whether each element with this mark is hidden.

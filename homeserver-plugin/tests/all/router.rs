@@ -4,6 +4,7 @@ mod circles;
 mod effort;
 mod exchange;
 mod people;
+mod picture;
 
 use atomicity_ledger::record::{Advert, Delegation, Profile, Rating, Revocation};
 use atomicity_ledger::{Keypair, Signed, UserKey};

@@ -1,6 +1,6 @@
 //! Who gets a session, and for how long.
 
-use pubky::{GRANT_JWS_TYP, Keypair};
+use pubky::{Capability, GRANT_JWS_TYP, Keypair};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Executor as _;
@@ -269,7 +269,14 @@ async fn a_session_ends_when_it_is_told_to_and_when_its_time_has_come() {
 async fn only_so_many_sessions_are_kept_and_the_oldest_ends() {
     let plugin = Plugin::start_with(|config| config.sessions.max_per_user = 2).await;
     let first = plugin.user().await;
-    let mut tokens = vec![first.token.clone()];
+    // What a wallet opens leaves those of apps that read alone.
+    let mut reads = User::new();
+    reads.root = first.user.root.clone();
+    reads.grant.iss = reads.root.public_key();
+    reads.grant.caps = vec![Capability::read("/pub/atomicity/v0/").unwrap()];
+    let opened = plugin.open_session(&reads.proof(&plugin.key())).await;
+    let app = opened.body["token"].as_str().unwrap().to_owned();
+    let mut tokens = vec![app, first.token.clone()];
     for _ in 0..2 {
         // Two of one millisecond have no order.
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
@@ -286,7 +293,65 @@ async fn only_so_many_sessions_are_kept_and_the_oldest_ends() {
             .unwrap();
         statuses.push(answer.status().as_u16());
     }
-    assert_eq!(statuses, [401, 200, 200]);
+    assert_eq!(statuses, [200, 401, 200, 200]);
+}
+
+#[tokio::test]
+async fn a_session_by_a_grant_to_read_changes_nothing_and_one_that_was_open_before_still_does() {
+    let plugin = Plugin::start().await;
+    let writer = plugin.user().await;
+    let mut reads = User::new();
+    reads.root = writer.user.root.clone();
+    reads.grant.iss = reads.root.public_key();
+    reads.grant.caps = vec![Capability::read("/pub/atomicity/v0/").unwrap()];
+    let opened = plugin.open_session(&reads.proof(&plugin.key())).await;
+    opened.assert_status(201);
+    let token = opened.body["token"].as_str().unwrap().to_owned();
+    let reader = Account {
+        plugin: &plugin,
+        user: reads,
+        token,
+    };
+    let read = reader.call(Method::GET, "/v0/me", None).await;
+    read.assert_status(200);
+    let change = [
+        (Method::PUT, "/v0/me", None),
+        (Method::DELETE, "/v0/me", None),
+        (Method::PUT, "/v0/me/tags", Some(json!({"tags": []}))),
+        (
+            Method::PUT,
+            "/v0/me/public-units",
+            Some(json!({"units": []})),
+        ),
+        (Method::POST, "/v0/inbox/ack", Some(json!({"ids": []}))),
+        (Method::POST, "/v0/me/proposals", Some(json!({}))),
+    ];
+    for (method, path, body) in change {
+        let answer = reader.call(method.clone(), path, body.clone()).await;
+        answer.assert_problem(403, "session_reads_only");
+        let may = writer.call(Method::GET, "/v0/me", None).await;
+        assert_eq!(may.body["closed_at"], Value::Null, "{method} {path}");
+    }
+
+    // What was open before the plugin looked at grants goes on as it was.
+    let mut connection = plugin.database.connect().await;
+    connection
+        .execute("UPDATE sessions SET writes = true")
+        .await
+        .unwrap();
+    let tags = Some(json!({"tags": []}));
+    let answer = reader.call(Method::PUT, "/v0/me/tags", tags).await;
+    answer.assert_status(200);
+    connection
+        .execute("UPDATE sessions SET writes = false")
+        .await
+        .unwrap();
+
+    // Who may only read may still leave.
+    let ended = reader.call(Method::DELETE, "/v0/sessions/current", None);
+    ended.await.assert_status(204);
+    let gone = reader.call(Method::GET, "/v0/me", None).await;
+    gone.assert_problem(401, "session_invalid");
 }
 
 #[tokio::test]

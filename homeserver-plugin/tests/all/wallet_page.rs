@@ -1,17 +1,36 @@
 //! The wallet page: who gets in, and what they see and can do.
 
 mod books;
+mod diary;
+mod draining;
 mod login;
 mod proposals;
+mod shown;
 
+use atomicity_ledger::record::Snapshot;
+use atomicity_ledger::{Keypair as LedgerKeypair, Signed, UserKey};
 use atomicity_plugin::Config;
 use pubky::{Keypair, Pubky, PubkyHttpClient};
+use serde_json::{Value, json};
 
 use crate::support::browser::{Browser, Relay, Shown};
 use crate::support::until;
 
 /// The name of the session's cookie over plain http.
 const SESSION: &str = "atomicity-session";
+
+/// What a wallet tells: these balances, each with a limit of 5.00 for them and of 4.00 for the user.
+fn told(root: &LedgerKeypair, balances: &[(UserKey, &str, i64)]) -> Value {
+    let channels = balances.iter().map(|(peer, unit, balance)| {
+        json!({"peer": peer, "unit": unit, "balance": balance.to_string(), "accept": "500", "accepted_by_peer": "400", "frozen": false})
+    });
+    let record: Snapshot = serde_json::from_value(json!({
+        "v": 1, "user": root.user_key(), "at": atomicity_plugin::clock::now_ms(),
+        "channels": channels.collect::<Vec<_>>(),
+    }))
+    .unwrap();
+    json!({"snapshot": Signed::sign(record, root).unwrap().jws()})
+}
 
 /// Switches the page on.
 fn pages(config: &mut Config, relay: &Relay) {

@@ -71,6 +71,7 @@ impl Pair {
             AnyRecord::Ack(r) => self.addressed(r.record().to)?.receive_ack(r, now),
             AnyRecord::Endpoints(r) => self.addressed(r.record().to)?.receive_endpoints(r, now),
             AnyRecord::Profile(_)
+            | AnyRecord::Diary(_)
             | AnyRecord::Snapshot(_)
             | AnyRecord::Contacts(_)
             | AnyRecord::Manifest(_)

@@ -7,6 +7,7 @@ mod conditional_iou;
 mod contacts;
 mod credit_line;
 mod delegation;
+mod diary;
 mod endpoints;
 mod invoice;
 mod manifest;
@@ -35,6 +36,7 @@ pub use conditional_iou::{ConditionalIou, LogTerm, MAX_TERM_LOGS, Terms};
 pub use contacts::{Contact, Contacts};
 pub use credit_line::{CreditLine, Unattended};
 pub use delegation::{Delegation, DelegationLimit, Revocation, Scope};
+pub use diary::{Diary, DiaryDirection, DiaryEntry, MAX_ENTRIES as MAX_DIARY_ENTRIES};
 pub use endpoints::{Endpoint, Endpoints, MAX_ENDPOINTS};
 pub use invoice::{Hint, Invoice, InvoiceLog};
 pub use manifest::{MAX_RECORDS as MAX_BUNDLE_RECORDS, Manifest, ManifestEntry};
@@ -134,6 +136,7 @@ any_record!(
     Contacts,
     CreditLine,
     Delegation,
+    Diary,
     Endpoints,
     Invoice,
     Manifest,

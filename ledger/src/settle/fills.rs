@@ -121,11 +121,16 @@ impl Fills {
         Some(most.saturating_mul(turns).saturating_sub(taken))
     }
 
+    /// Whether all that is asked for was paid.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.left() == Some(0) && self.reserved == Total::ZERO
+    }
+
     /// Whether more is welcome at `now`.
     #[must_use]
     pub fn is_open(&self, now: Timestamp) -> bool {
-        let full = self.left() == Some(0) && self.reserved == Total::ZERO;
-        !self.cancelled && !full && !self.asked.has_expired(now)
+        !self.cancelled && !self.is_full() && !self.asked.has_expired(now)
     }
 
     /// What the payee signs and publishes of it.

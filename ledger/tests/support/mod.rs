@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use atomicity_ledger::jws::{Record, Version};
 use atomicity_ledger::record::{
     Ack, AckItem, Book, BookAck, Carried, Contact, Contacts, CreditLine, Delegation,
-    DelegationLimit, EncryptionKeyEntry, Inbox, Manifest, ManifestEntry, Payment, Profile, Refusal,
-    Revocation, Scope, Snapshot, SnapshotChannel, State, StateAck, Unattended, UnitBase, UnitCap,
+    DelegationLimit, Diary, DiaryDirection, DiaryEntry, EncryptionKeyEntry, Inbox, Manifest,
+    ManifestEntry, Payment, Profile, Refusal, Revocation, Scope, Snapshot, SnapshotChannel, State,
+    StateAck, Unattended, UnitBase, UnitCap,
 };
 use atomicity_ledger::seal::{EncryptionSecret, KeyId};
 use atomicity_ledger::text::Address;
@@ -478,6 +479,37 @@ fn user_samples() -> Vec<Sample> {
             frozen: false,
         }],
     };
+    let diary = Diary {
+        v: Version,
+        user: baker,
+        at: at(DAY),
+        waiting: vec![DiaryEntry {
+            at: at(0),
+            kind: "request".parse().unwrap(),
+            direction: Some(DiaryDirection::Out),
+            peer: Some(milkman),
+            unit: Some(unit("BREAD/2")),
+            amount: Some(total(450)),
+            memo: Some("three litres".parse().unwrap()),
+            id: Some(RecordId::from_entropy([9; 16])),
+            status: Some("unanswered".parse().unwrap()),
+            until: Some(at(2 * DAY)),
+            receipt: None,
+        }],
+        past: vec![DiaryEntry {
+            at: at(0),
+            kind: "payment".parse().unwrap(),
+            direction: Some(DiaryDirection::In),
+            peer: None,
+            unit: None,
+            amount: None,
+            memo: None,
+            id: None,
+            status: None,
+            until: None,
+            receipt: Some("a signed record".parse().unwrap()),
+        }],
+    };
     let manifest = Manifest {
         v: Version,
         user: baker,
@@ -499,6 +531,7 @@ fn user_samples() -> Vec<Sample> {
         ),
         sample("a contact list", BAKER_BOOK, contacts),
         sample("a balance snapshot", BAKER_BOOK, snapshot),
+        sample("a diary", BAKER_BOOK, diary),
         sample("a manifest of evidence", BAKER_BOOK, manifest),
     ]
 }

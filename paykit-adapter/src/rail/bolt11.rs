@@ -171,6 +171,12 @@ impl Bolt11 {
         &self.payee
     }
 
+    /// What it is for, as its maker wrote it.
+    #[must_use]
+    pub fn memo(&self) -> Option<&str> {
+        self.memo.as_deref()
+    }
+
     /// What it asks for, if it can still be paid at `now`.
     ///
     /// # Errors

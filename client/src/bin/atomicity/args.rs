@@ -2,10 +2,12 @@
 
 mod account;
 mod agent;
+mod app;
 pub mod examples;
 mod payments;
 mod promises;
 mod proposals;
+mod published;
 mod requests;
 mod rules;
 mod serve;
@@ -19,12 +21,15 @@ use clap::{Args, Parser, Subcommand};
 
 pub use account::{AccountCommand, AccountNew, AccountSpend};
 pub use agent::{AgentCommand, AgentOn};
+pub use app::{AppCommand, AppGrant};
 pub use payments::{
     Clear, EndpointCommand, ExchangeCommand, ForwardCommand, ForwardOn, Invoice, Reassign,
 };
 pub use promises::{LogCommand, PromiseCommand, Promises, SecretCommand, WatchtowerCommand};
 
 pub use proposals::{ProposalCommand, Proposals};
+
+pub use published::{DiaryCommand, ProfileCommand, SnapshotCommand};
 
 pub use requests::{CallCommand, RequestCommand, RequestNew, RequestPay};
 
@@ -133,6 +138,9 @@ pub enum Command {
     /// Payment accounts: let apps spend for you up to a limit, with a key of their own
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Web apps: let one read what your plugin shows of your credit
+    #[command(subcommand)]
+    App(AppCommand),
     /// Exchange units for payments that you pass on, at rates that you publish
     #[command(subcommand)]
     Exchange(ExchangeCommand),
@@ -184,6 +192,9 @@ pub enum Command {
     /// Balances for web apps, served by your plugin
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// What waits and what there was, for your wallet page at your plugin
+    #[command(subcommand)]
+    Diary(DiaryCommand),
     /// Look at every part and say what is wrong
     Doctor,
     /// Print what makes a shell complete the words of `atomicity`
@@ -469,36 +480,4 @@ pub struct Move {
     /// Where records may be left from now on.
     #[command(flatten)]
     pub plugins: Plugins,
-}
-
-/// `profile …`
-#[derive(Debug, Subcommand)]
-pub enum ProfileCommand {
-    /// Show a published profile: your own, or somebody's
-    Show {
-        /// Whose; your own if left out
-        key: Option<String>,
-    },
-    /// Let your plugin show a page about you to everybody: your name, units, and where you can be paid
-    Page {
-        /// From now on, or no longer
-        #[arg(value_parser = ["on", "off"])]
-        shown: String,
-    },
-}
-
-/// `snapshot …`
-#[derive(Debug, Subcommand)]
-pub enum SnapshotCommand {
-    /// Push signed balances to your plugin from now on
-    On,
-    /// Stop pushing balances
-    Off,
-    /// Push them now
-    Push,
-    /// Choose the units that your plugin shows to everybody
-    Public {
-        /// The units; none: nothing is shown
-        units: Vec<String>,
-    },
 }

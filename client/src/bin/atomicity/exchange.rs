@@ -1,7 +1,5 @@
 //! `exchange …`, and paying with another unit than arrives.
 
-use std::io::IsTerminal as _;
-
 use atomicity_client::ClientError;
 use atomicity_client::wallet::{
     PayOptions, Payable, RatesView, Wallet, Way, WayExchange, parse_user,
@@ -12,8 +10,9 @@ use atomicity_ledger::{Amount, Money, Unit};
 use serde_json::{Value, json};
 
 use crate::Context;
+use crate::amounts::minor_in;
 use crate::args::{ExchangeCommand, Pay};
-use crate::output::{eprint_line, is_taken, minor_text, print_line, table, time_text};
+use crate::output::{confirm, minor_text, print_line, table, time_text};
 
 pub async fn run(context: &Context, command: ExchangeCommand) -> Result<u8, ClientError> {
     let wallet = context.wallet().await?;
@@ -59,8 +58,7 @@ async fn read_rate(wallet: &Wallet, words: &[String], max: &str) -> Result<Rate,
     let (give, take) = text.split_once(" for ").ok_or_else(usage)?;
     let give: Money = wallet.parse_money(give).await?;
     let take: Money = wallet.parse_money(take).await?;
-    let number = max.split_whitespace().next().unwrap_or_default();
-    let max = coarse(give.unit.parse_minor(number)?).ok_or_else(usage)?;
+    let max = coarse(minor_in(&give.unit, max)?).ok_or_else(usage)?;
     Ok(Rate {
         take: take.unit,
         give: give.unit,
@@ -145,10 +143,7 @@ pub async fn with(wallet: &Wallet, args: &Pay) -> Result<Option<(Unit, Amount)>,
     };
     let unit = wallet.parse_unit(text).await?;
     let most = match &args.max {
-        Some(text) => {
-            let number = text.split_whitespace().next().unwrap_or_default();
-            Amount::from_minor(unit.parse_minor(number)?)?
-        }
+        Some(text) => Amount::from_minor(minor_in(&unit, text)?)?,
         None => Amount::from_minor(MAX_MINOR)?,
     };
     Ok(Some((unit, most)))
@@ -175,7 +170,7 @@ pub async fn agree(
         quote(way, exchange).trim_end_matches(':')
     );
     if !args.yes {
-        confirm(&quote)?;
+        confirm(&quote, "Pay?")?;
     } else if !context.out.json {
         print_line(&quote);
     }
@@ -186,18 +181,4 @@ pub async fn agree(
         options.with = Some((exchange.rate.take.clone(), most));
     }
     Ok(())
-}
-
-fn confirm(quote: &str) -> Result<(), ClientError> {
-    let agree = || ClientError::Usage(format!("{quote}: agree to it with --yes"));
-    if is_taken() || !std::io::stdin().is_terminal() {
-        return Err(agree());
-    }
-    eprint_line(&format!("{quote}. Pay? [y/N] "));
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    match read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
-        true => Ok(()),
-        false => Err(agree()),
-    }
 }

@@ -10,6 +10,7 @@ use atomicity_ledger::Name;
 use serde_json::{Value, json};
 
 use crate::Context;
+use crate::amounts::minor_in;
 use crate::args::FriendCommand;
 use crate::output::{
     channel_value, delivery_name, delivery_words, fault_value, minor_text, state_name, table,
@@ -194,8 +195,7 @@ async fn limit(
     let (accept, unit) = wallet.parse_limit(amount).await?;
     let unattended = match unattended {
         Some((amount, lasts)) => {
-            let number = amount.split_whitespace().next().unwrap_or_default();
-            let amount = unit.parse_minor(number)?;
+            let amount = minor_in(&unit, &amount)?;
             Some(UnattendedTerms { amount, lasts })
         }
         None => None,

@@ -5,6 +5,8 @@
 
 mod account;
 mod agent;
+mod amounts;
+mod app;
 mod args;
 mod call;
 mod clear;
@@ -196,6 +198,7 @@ fn perform(context: &Context, command: Command) -> BoxFuture<'_, Result<u8, Clie
         Command::Unblock(args) => Box::pin(async move { rule::block(context, &args, false).await }),
         Command::Agent(command) => Box::pin(agent::run(context, command)),
         Command::Account(command) => Box::pin(account::run(context, command)),
+        Command::App(command) => Box::pin(app::run(context, command)),
         Command::Exchange(command) => Box::pin(exchange::run(context, command)),
         Command::Settle(args) => Box::pin(settle::run(context, *args)),
         Command::Request(command) => Box::pin(request::run(context, command)),
@@ -214,6 +217,7 @@ fn perform(context: &Context, command: Command) -> BoxFuture<'_, Result<u8, Clie
         Command::Recover(args) => Box::pin(recover::recover(context, args)),
         Command::Move(args) => Box::pin(recover::move_home(context, args)),
         Command::Profile(command) => Box::pin(profile::run(context, command)),
+        Command::Diary(command) => Box::pin(profile::diary(context, command)),
         Command::Snapshot(command) => Box::pin(profile::snapshot(context, command)),
         Command::Doctor => Box::pin(doctor::run(context)),
         Command::Completions { shell } => Box::pin(ready(handbook::completions(shell))),

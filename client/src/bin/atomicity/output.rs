@@ -27,6 +27,24 @@ pub fn is_taken() -> bool {
     TAKEN.try_with(|_| ()).is_ok()
 }
 
+/// Shows what is to be done, and has the user agree to it at the terminal.
+///
+/// # Errors
+/// [`ClientError::Usage`] if they don't, or there is nobody to be asked: `--yes` says so beforehand.
+pub fn confirm(what: &str, question: &str) -> Result<(), ClientError> {
+    let agree = || ClientError::Usage(format!("{what}: agree to it with --yes"));
+    if is_taken() || !std::io::stdin().is_terminal() {
+        return Err(agree());
+    }
+    eprint_line(&format!("{what}. {question} [y/N] "));
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    match read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        true => Ok(()),
+        false => Err(agree()),
+    }
+}
+
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {

@@ -9,6 +9,7 @@ use atomicity_ledger::{Memo, RecordId, UserKey};
 use serde_json::{Value, json};
 
 use crate::Context;
+use crate::amounts::minor_in;
 use crate::args::Pay;
 use crate::exchange;
 use crate::output::{delivery_name, delivery_words, minor_text, spinner, table, time_text};
@@ -28,10 +29,7 @@ async fn options(
     let mut options = PayOptions::default();
     options.max_fee = match &args.max_fee {
         // A bare number is in the payment's unit.
-        Some(text) => {
-            let number = text.split_whitespace().next().unwrap_or_default();
-            Some(payable.money.unit.parse_minor(number)?)
-        }
+        Some(text) => Some(minor_in(&payable.money.unit, text)?),
         None => None,
     };
     options.via = match &args.via {

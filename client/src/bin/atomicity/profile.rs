@@ -1,11 +1,11 @@
-//! `profile …`, `snapshot …`.
+//! `profile …`, `snapshot …`, `diary …`.
 
 use atomicity_client::ClientError;
 use atomicity_client::wallet::{SnapshotOutcome, parse_user};
 use serde_json::{Value, json};
 
 use crate::Context;
-use crate::args::{ProfileCommand, SnapshotCommand};
+use crate::args::{DiaryCommand, ProfileCommand, SnapshotCommand};
 use crate::output::time_text;
 
 pub async fn run(context: &Context, command: ProfileCommand) -> Result<u8, ClientError> {
@@ -122,4 +122,20 @@ pub async fn snapshot(context: &Context, command: SnapshotCommand) -> Result<u8,
 
 fn outcome(done: &SnapshotOutcome) -> Value {
     json!({ "opted_in": done.opted_in, "pushed": done.pushed, "left_out": done.left_out })
+}
+
+pub async fn diary(context: &Context, command: DiaryCommand) -> Result<u8, ClientError> {
+    let wallet = context.wallet().await?;
+    let done = match command {
+        DiaryCommand::On => wallet.set_diary(true).await?,
+        DiaryCommand::Off => wallet.set_diary(false).await?,
+        DiaryCommand::Push => wallet.push_diary().await?,
+    };
+    let value = json!({ "opted_in": done.opted_in, "pushed": done.pushed });
+    context.out.result(&value, || match done.opted_in {
+        true => "Your plugin is told what waits for you and what there was, and shows it on your wallet page, to you alone.".to_owned(),
+        false => "Your plugin has forgotten what it was told, and is told no more of it.".to_owned(),
+    });
+    wallet.close().await;
+    Ok(0)
 }

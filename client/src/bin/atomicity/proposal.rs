@@ -1,21 +1,30 @@
 //! `proposals`: what the page or an app proposes, and the user's word on it.
 
+mod words;
+
 use atomicity_client::ClientError;
-use atomicity_client::wallet::{ProposalState, ProposalView, Wallet, Wish};
-use atomicity_ledger::{Memo, RecordId, UserKey};
+use atomicity_client::wallet::{AcceptTerms, ProposalQuote, ProposalState, ProposalView, Wallet};
+use atomicity_ledger::{RecordId, UserKey};
 use serde_json::{Value, json};
 
+use self::words::{shown, wish};
 use crate::Context;
+use crate::amounts::minor_in;
 use crate::args::{ProposalCommand, Proposals};
-use crate::output::{minor_text, spinner, time_text};
+use crate::output::{confirm, minor_text, print_line, spinner};
 
 pub async fn run(context: &Context, args: Proposals) -> Result<u8, ClientError> {
     match args.command {
         None => list(context).await,
-        Some(ProposalCommand::Quote { proposal }) => quote(context, &proposal).await,
-        Some(ProposalCommand::Accept { proposal, max_fee }) => {
-            accept(context, &proposal, max_fee.as_deref()).await
+        Some(ProposalCommand::Quote { proposal, routers }) => {
+            quote(context, &proposal, &routers).await
         }
+        Some(ProposalCommand::Accept {
+            proposal,
+            max_fee,
+            routers,
+            yes,
+        }) => accept(context, &proposal, (max_fee.as_deref(), &routers), yes).await,
         Some(ProposalCommand::Decline { proposal }) => decline(context, &proposal).await,
     }
 }
@@ -57,37 +66,82 @@ async fn find(wallet: &Wallet, text: &str) -> Result<ProposalView, ClientError> 
     }
 }
 
-async fn quote(context: &Context, text: &str) -> Result<u8, ClientError> {
+/// The way of a payment in words: what it costs, and over whom it goes.
+async fn way(wallet: &Wallet, quote: &ProposalQuote) -> Result<String, ClientError> {
+    let mut ways = Vec::new();
+    for way in &quote.ways {
+        let mut names = Vec::new();
+        for user in &way.over {
+            names.push(wallet.name_of(user).await?);
+        }
+        ways.push(names.join(", "));
+    }
+    Ok(format!(
+        "it goes over {}, for {} beyond the amount",
+        ways.join(" and over "),
+        minor_text(&quote.unit, quote.fee)
+    ))
+}
+
+async fn quote(context: &Context, text: &str, routers: &[String]) -> Result<u8, ClientError> {
     let wallet = context.wallet().await?;
     let view = find(&wallet, text).await?;
-    let quote = wallet.quote_proposal(&view.id).await?;
+    let bar = spinner(context.out, "looking for a way");
+    let quote = wallet.quote_proposal(&view, routers).await;
+    bar.finish_and_clear();
+    let quote = quote?;
     let mut value = value(&view);
-    value["fee"] = json!(quote.map(|quote| quote.fee.to_string()));
-    value["hops"] = json!(quote.map(|quote| quote.hops));
+    let route = |quote: &ProposalQuote| quote.ways.iter().map(|way| way.over.clone()).collect();
+    let route: Vec<Vec<UserKey>> = quote.as_ref().map(route).unwrap_or_default();
+    value["fee"] = json!(quote.as_ref().map(|quote| quote.fee.to_string()));
+    value["hops"] = json!(quote.as_ref().map(ProposalQuote::hops));
+    value["route"] = json!(route);
     let what = shown(&wallet, &view).await?;
-    context
-        .out
-        .result(&value, || match (quote, view.wish.invoice()) {
-            (Some(quote), Some(invoice)) => format!(
-                "{what}\nIt would cost {} beyond the amount, over {} people.",
-                minor_text(&invoice.unit, quote.fee),
-                quote.hops
-            ),
-            _ => format!("{what}\nIt costs nothing."),
-        });
+    let costs = match &quote {
+        Some(quote) => way(&wallet, quote).await?,
+        None if view.wish.request().is_some() => {
+            "what it costs is known once its payee keeps a part for you".to_owned()
+        }
+        None => "it costs nothing beyond that".to_owned(),
+    };
+    context.out.result(&value, || format!("{what}\n{costs}"));
     wallet.close().await;
     Ok(0)
 }
 
-async fn accept(context: &Context, text: &str, max_fee: Option<&str>) -> Result<u8, ClientError> {
+/// Shows what is to be done and what it costs; the user agrees to just that.
+async fn agree(
+    context: &Context,
+    wallet: &Wallet,
+    view: &ProposalView,
+    (routers, yes): (&[String], bool),
+) -> Result<(), ClientError> {
+    let bar = spinner(context.out, "looking for a way");
+    let quote = wallet.quote_proposal(view, routers).await;
+    bar.finish_and_clear();
+    let mut what = wish(wallet, view).await?;
+    if let Some(quote) = quote? {
+        what = format!("{what}: {}", way(wallet, &quote).await?);
+    }
+    if !yes {
+        confirm(&what, "Do it?")?;
+    } else if !context.out.json {
+        print_line(&what);
+    }
+    Ok(())
+}
+
+async fn accept(
+    context: &Context,
+    text: &str,
+    (max_fee, routers): (Option<&str>, &[String]),
+    yes: bool,
+) -> Result<u8, ClientError> {
     let wallet = context.wallet().await?;
     // What was accepted before, and was cut off, goes on: the plugin still lists it.
     let view = find(&wallet, text).await?;
     let max_fee = match (max_fee, view.wish.paid_in()) {
-        (Some(text), Some(unit)) => {
-            let number = text.split_whitespace().next().unwrap_or_default();
-            Some(unit.parse_minor(number)?)
-        }
+        (Some(text), Some(unit)) => Some(minor_in(&unit, text)?),
         (Some(_), None) => {
             return Err(ClientError::Usage(
                 "nothing is to be paid here: leave --max-fee out".to_owned(),
@@ -95,8 +149,21 @@ async fn accept(context: &Context, text: &str, max_fee: Option<&str>) -> Result<
         }
         (None, _) => None,
     };
+    if !routers.is_empty() && view.wish.paid_in().is_none() {
+        return Err(ClientError::Usage(
+            "nothing goes over others here: leave --router out".to_owned(),
+        ));
+    }
+    if view.state.is_none() {
+        agree(context, &wallet, &view, (routers, yes)).await?;
+    }
+    let root = match view.wish.needs_root() {
+        true => Some(context.root(&wallet).await?),
+        false => None,
+    };
     let bar = spinner(context.out, "doing it");
-    let done = wallet.accept_proposal(&view.id, max_fee).await;
+    let terms = AcceptTerms::new(max_fee, routers, root.as_ref());
+    let done = wallet.accept_proposal(&view, terms).await;
     bar.finish_and_clear();
     ended(context, &wallet, &done?).await
 }
@@ -118,127 +185,6 @@ async fn ended(context: &Context, wallet: &Wallet, view: &ProposalView) -> Resul
     })
 }
 
-async fn named(wallet: &Wallet, user: &UserKey) -> Result<String, ClientError> {
-    let name = wallet.name_of(user).await?;
-    let key = user.to_string();
-    Ok(if name == key {
-        key
-    } else {
-        format!("{name} ({key})")
-    })
-}
-
-/// What it is for, if it is said.
-fn what_for(memo: Option<&Memo>) -> String {
-    memo.map_or_else(String::new, |memo| format!(" for {:?}", memo.as_str()))
-}
-
-async fn wish(wallet: &Wallet, wish: &Wish) -> Result<String, ClientError> {
-    Ok(match wish {
-        Wish::Friend { user, name } => match name {
-            Some(name) => format!("add {user} as a friend called {name}"),
-            None => format!("add {user} as a friend"),
-        },
-        Wish::Limit { user, unit, accept } => format!(
-            "let {} owe you up to {}",
-            named(wallet, user).await?,
-            minor_text(unit, accept.minor())
-        ),
-        Wish::Block { user, blocked } => {
-            let user = named(wallet, user).await?;
-            match blocked {
-                true => format!("block {user}"),
-                false => format!("deal with {user} again"),
-            }
-        }
-        Wish::Ask {
-            user,
-            unit,
-            amount,
-            memo,
-        } => {
-            let of = match user {
-                Some(user) => format!("{} for", named(wallet, user).await?),
-                None => "whoever has the link for".to_owned(),
-            };
-            let (amount, memo) = (minor_text(unit, amount.minor()), what_for(memo.as_ref()));
-            format!("ask {of} {amount}{memo}")
-        }
-        Wish::Settle {
-            user,
-            unit,
-            amount,
-            invoice,
-        } => {
-            let how = match invoice {
-                Some(_) => " by paying a Lightning invoice",
-                None => "",
-            };
-            let user = named(wallet, user).await?;
-            let amount = minor_text(unit, amount.minor());
-            format!("have {user} pay off {amount}{how}")
-        }
-        Wish::Part { amount, .. } => match wish.request() {
-            Some(asked) => {
-                let part = amount.map_or_else(
-                    || "what is left".to_owned(),
-                    |amount| minor_text(&asked.unit, amount.minor()),
-                );
-                let payee = named(wallet, &asked.payee).await?;
-                format!(
-                    "pay {part} of what {payee} asks{}",
-                    what_for(asked.memo.as_ref())
-                )
-            }
-            None => unreadable(),
-        },
-        other => match other.invoice() {
-            Some(invoice) => {
-                let amount = invoice.amount.map_or(0, |amount| amount.minor());
-                let amount = minor_text(&invoice.unit, amount);
-                let memo = what_for(invoice.memo.as_ref());
-                let payee = named(wallet, &invoice.payee).await?;
-                match other {
-                    Wish::Reassign { user, .. } => {
-                        let debtor = named(wallet, user).await?;
-                        format!("have {debtor} owe {amount} to {payee}, no more to you{memo}")
-                    }
-                    _ => format!("pay {amount} to {payee}{memo}"),
-                }
-            }
-            None => unreadable(),
-        },
-    })
-}
-
-fn unreadable() -> String {
-    "something that this version does not know".to_owned()
-}
-
-async fn shown(wallet: &Wallet, view: &ProposalView) -> Result<String, ClientError> {
-    let what = wish(wallet, &view.wish).await?;
-    let fee = match (view.wish.invoice(), view.state) {
-        (Some(invoice), Some(ProposalState::Done)) => {
-            format!(
-                ", for {} beyond the amount",
-                minor_text(&invoice.unit, view.fee)
-            )
-        }
-        _ => String::new(),
-    };
-    let standing = match (view.state, view.expires) {
-        (None, Some(expires)) => format!("until {}", time_text(expires)),
-        (None, None) => "waits".to_owned(),
-        (Some(ProposalState::Accepted), _) => {
-            "accepted: `atomicity sync` goes on with it".to_owned()
-        }
-        (Some(ProposalState::Declined), _) => "declined".to_owned(),
-        (Some(ProposalState::Done), _) => format!("done{fee}"),
-        (Some(_), _) => format!("not done: {}", view.reason.as_deref().unwrap_or("failed")),
-    };
-    Ok(format!("{}  {what} ({standing})", view.id))
-}
-
 fn value(view: &ProposalView) -> Value {
     let id: &RecordId = &view.id;
     let mut value = json!({
@@ -248,6 +194,7 @@ fn value(view: &ProposalView) -> Value {
             Some(ProposalState::Done) => Some(view.fee.to_string()),
             _ => None,
         },
+        "request": view.request,
         "reason": view.reason,
         "at": view.at,
         "expires": view.expires,

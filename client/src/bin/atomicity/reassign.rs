@@ -8,6 +8,7 @@ use atomicity_ledger::UserKey;
 use serde_json::{Value, json};
 
 use crate::Context;
+use crate::amounts::minor_in;
 use crate::args::Reassign;
 use crate::output::{minor_text, spinner};
 use crate::payment;
@@ -27,8 +28,7 @@ pub async fn run(context: &Context, args: &Reassign) -> Result<u8, ClientError> 
     let payable = wallet.payable(&args.to, args.amount.as_deref()).await?;
     let mut options = PayOptions::default();
     if let Some(text) = &args.max_fee {
-        let number = text.split_whitespace().next().unwrap_or_default();
-        options.max_fee = Some(payable.money.unit.parse_minor(number)?);
+        options.max_fee = Some(minor_in(&payable.money.unit, text)?);
     }
     options.deadline = args.deadline;
     let to = wallet.name_of(&payable.payee()).await?;

@@ -2,18 +2,22 @@
 
 mod show;
 
+use std::io::IsTerminal as _;
+
 use atomicity_client::ClientError;
 use atomicity_client::wallet::{
-    PayOptions, PayProgress, RequestProgress, RequestTerms, Wallet, parse_user,
+    PayOptions, PayProgress, RequestProgress, RequestTerms, RequestView, Wallet, parse_user,
 };
 use atomicity_ledger::record::{Every, Goal, Period, Target};
 use atomicity_ledger::{Amount, Memo, Money, RecordId, Timestamp, Unit, UserKey};
 use serde_json::{Value, json};
+use url::Url;
 
 use self::show::{
     approval_row, approval_value, approved_text, part_value, revoked_text, text, value, words,
 };
 use crate::Context;
+use crate::amounts::minor_in;
 use crate::args::{RequestCommand, RequestNew, RequestPay};
 use crate::identity::qr;
 use crate::output::{day_millis, minor_text, spinner, table};
@@ -24,11 +28,7 @@ pub async fn run(context: &Context, command: RequestCommand) -> Result<u8, Clien
     let code = match command {
         RequestCommand::New(args) => new(context, &wallet, &args).await,
         RequestCommand::List => list(context, &wallet).await,
-        RequestCommand::Show { request } => {
-            let view = wallet.request(&request).await?;
-            context.out.result(&value(&view), || text(&view));
-            Ok(0)
-        }
+        RequestCommand::Show { request } => show(context, &wallet, &request).await,
         RequestCommand::Pay(args) => pay(context, &wallet, &args).await,
         RequestCommand::Cancel { id } => {
             let view = wallet.cancel_request(&name(&id)?).await?;
@@ -160,15 +160,46 @@ async fn terms(wallet: &Wallet, args: &RequestNew) -> Result<RequestTerms, Clien
 async fn new(context: &Context, wallet: &Wallet, args: &RequestNew) -> Result<u8, ClientError> {
     let terms = terms(wallet, args).await?;
     let made = wallet.ask_to_be_paid(terms).await?;
-    context.out.result(&value(&made), || {
+    let page = wallet.request_page(&made).await?;
+    context.out.result(&with_page(&made, page.as_ref()), || {
         let mut lines = vec![text(&made)];
-        // One that is too long for a code is still a link.
-        lines.extend((!args.no_qr).then(|| qr(&made.link)).flatten());
+        // The camera of any phone opens a page. One that is too long for a code is still a link.
+        let scanned = page.as_ref().map_or(made.link.as_str(), Url::as_str);
+        lines.extend((!args.no_qr).then(|| qr(scanned)).flatten());
+        lines.extend(page.as_ref().map(page_line));
         lines.push(made.link.clone());
         lines.push("Leave `atomicity watch` running: it answers whoever wants to pay.".to_owned());
         lines.join("\n")
     });
     Ok(0)
+}
+
+async fn show(context: &Context, wallet: &Wallet, request: &str) -> Result<u8, ClientError> {
+    let view = wallet.request(request).await?;
+    let page = wallet.request_page(&view).await?;
+    context.out.result(&with_page(&view, page.as_ref()), || {
+        let mut lines = vec![text(&view)];
+        if let Some(page) = &page {
+            lines.push(page_line(page));
+            // For who stands beside; whoever reads this in a file can't scan it.
+            let open = view.open == Some(true) && std::io::stdout().is_terminal();
+            lines.extend(open.then(|| qr(page.as_str())).flatten());
+        }
+        lines.join("\n")
+    });
+    Ok(0)
+}
+
+/// A request as JSON, with its page.
+fn with_page(view: &RequestView, page: Option<&Url>) -> Value {
+    let mut shown = value(view);
+    shown["page"] = json!(page.map(Url::as_str));
+    shown
+}
+
+/// Where who has no wallet sees a request.
+fn page_line(page: &Url) -> String {
+    format!("page      {page} (for everybody: also for who has no wallet)")
 }
 
 async fn list(context: &Context, wallet: &Wallet) -> Result<u8, ClientError> {
@@ -204,10 +235,7 @@ async fn pay(context: &Context, wallet: &Wallet, args: &RequestPay) -> Result<u8
     };
     let mut options = PayOptions::default();
     options.max_fee = match &args.max_fee {
-        Some(text) => {
-            let number = text.split_whitespace().next().unwrap_or_default();
-            Some(unit.parse_minor(number)?)
-        }
+        Some(text) => Some(minor_in(&unit, text)?),
         None => None,
     };
     options.routers.clone_from(&args.routers);

@@ -269,6 +269,11 @@ async fn rule_value(wallet: &Wallet, view: &RuleView) -> Result<Value, ClientErr
 }
 
 fn rule_words(view: &RuleView) -> String {
+    format!("{}. {}", view.rule.id, rule_says(view))
+}
+
+/// A rule without its number.
+pub fn rule_says(view: &RuleView) -> String {
     let rule = &view.rule;
     let money = |total: Total| minor_text(&rule.unit, total.minor());
     let mut says = Vec::new();
@@ -305,13 +310,7 @@ fn rule_words(view: &RuleView) -> String {
             money(base)
         )),
     }
-    format!(
-        "{}. {} in {}: {}",
-        rule.id,
-        view.about,
-        rule.unit,
-        says.join(", ")
-    )
+    format!("{} in {}: {}", view.about, rule.unit, says.join(", "))
 }
 
 fn percentage(weight: Weight) -> String {

@@ -153,6 +153,40 @@ pub(crate) async fn open(
     rows.into_iter().map(RequestRow::try_from).collect()
 }
 
+/// Notes whether the user is still to be told that a request is full. Returns whether that is new.
+pub(crate) async fn tell_full(
+    conn: &mut SqliteConnection,
+    id: &RecordId,
+    tell: bool,
+) -> Result<bool, ClientError> {
+    let id = id.to_string();
+    let done = sqlx::query!(
+        "UPDATE request SET tell_full = ? WHERE id = ? AND tell_full <> ?",
+        tell,
+        id,
+        tell
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The full requests of which the user is still to be told, at most `limit`.
+pub(crate) async fn full(
+    conn: &mut SqliteConnection,
+    limit: u32,
+) -> Result<Vec<RequestRow>, ClientError> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT record, fills, state, hold_ms, is_call, over, created_at, ended_at FROM request
+         WHERE tell_full = 1 ORDER BY id LIMIT ?",
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(RequestRow::try_from).collect()
+}
+
 /// A part that was granted.
 #[derive(Clone, Debug)]
 pub(crate) struct PartRow {

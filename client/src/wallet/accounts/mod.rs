@@ -410,6 +410,18 @@ impl Wallet {
         })
     }
 
+    /// The account of this key as this wallet itself knows it, whatever the agent says of it.
+    pub(super) async fn account_of(
+        &self,
+        key: &SignerKey,
+    ) -> Result<Option<AccountView>, ClientError> {
+        let mut conn = self.store().read().await?;
+        match accounts::get(&mut conn, key).await? {
+            Some(row) => view(&row, &mut conn).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The account of this name that stands, else the newest of the name, or the one with this key.
     async fn account_row(&self, name: &str) -> Result<AccountRow, ClientError> {
         let rows = accounts::list(&mut *self.store().read().await?).await?;

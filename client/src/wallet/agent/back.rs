@@ -6,9 +6,13 @@ use std::collections::BTreeSet;
 use atomicity_ledger::UserKey;
 use atomicity_ledger::record::Revocation;
 use atomicity_ledger::{Signed, SignerKey};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 use super::super::create::check_root;
-use super::super::{Fault, HistoryItem, RootKey, Wallet, books, now, receive, recover, units};
+use super::super::{
+    Fault, HistoryItem, RootKey, SyncReport, Wallet, books, now, receive, recover, units,
+};
 use super::home::STAY_MS;
 use super::{agent_error, hand, keeps};
 use crate::error::ClientError;
@@ -181,7 +185,7 @@ impl Wallet {
         self.flush().await?;
         let users: Vec<UserKey> = pairs.iter().map(|pair| pair.user).collect();
         if !users.is_empty() {
-            self.sync(&users).await?;
+            self.look_at(&users).await?;
         }
         for one in &mut back {
             let mut conn = self.store().read().await?;
@@ -189,6 +193,14 @@ impl Wallet {
             one.waits = pair.is_waiting();
         }
         Ok(back)
+    }
+
+    /// Looks at these friends. Boxed: synchronizing goes on with what the user agreed to, and to end the agent may be of it.
+    fn look_at<'a>(
+        &'a self,
+        users: &'a [UserKey],
+    ) -> BoxFuture<'a, Result<SyncReport, ClientError>> {
+        self.sync(users).boxed()
     }
 
     /// The agent.

@@ -266,6 +266,31 @@ impl Wallet {
         })
     }
 
+    /// The terms of the agent that stands, prolonged: whom it keeps books with and how much it may sign stay as the user set them.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn agent_terms_until(&self, until: u64) -> Result<AgentTerms, ClientError> {
+        let mut conn = self.store().read().await?;
+        let known = agent::get(&mut conn).await?;
+        let open = units::list(&mut conn).await?;
+        let mut terms = AgentTerms::until(until);
+        if let Some(known) = known {
+            let word = delegation(&known)?;
+            terms.peers = word.peers;
+            let is_open = |unit: &Unit| open.iter().any(|open| open.unit == *unit);
+            for limit in word.limits.into_iter().filter(|l| is_open(&l.unit)) {
+                terms
+                    .limits
+                    .push((limit.unit.clone(), limit.per_peer.minor()));
+                if let Some(day) = limit.per_day {
+                    terms.per_day.push((limit.unit, day.minor()));
+                }
+            }
+        }
+        Ok(terms)
+    }
+
     /// A client of a plugin that this user has a session at.
     pub(super) async fn plugin_client(
         &self,

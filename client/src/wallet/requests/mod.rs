@@ -10,6 +10,7 @@ mod grant;
 mod handed;
 mod letters;
 mod own;
+mod page;
 mod paying;
 mod reading;
 mod resume;
@@ -47,6 +48,7 @@ impl Wallet {
         self.place_approvals().await?;
         self.ask_for_turns().await?;
         told.extend(self.go_on_paying().await?);
+        told.extend(self.tell_of_full().await?);
         if self.looks_at_debts_now() {
             self.end_requests().await?;
             told.extend(self.apply_call_rules().await?);

@@ -11,7 +11,8 @@ use atomicity_ledger::{Memo, Money, RecordId, Serial, Signed, Timestamp, Total, 
 
 use super::super::books::Change;
 use super::super::{
-    Delivery, Direction, HistoryItem, MadeKind, Wallet, entropy, issue, now, receive,
+    Delivery, Direction, HistoryItem, MadeKind, Wallet, WalletEvent, WalletEventKind, entropy,
+    issue, now, receive,
 };
 use super::{RequestFault, RequestView};
 use crate::error::ClientError;
@@ -314,6 +315,33 @@ impl Wallet {
         })
     }
 
+    /// Tells of requests that are full, each once, whichever process noted what came last.
+    pub(super) async fn tell_of_full(&self) -> Result<Vec<WalletEvent>, ClientError> {
+        let full = requests::full(&mut *self.store().read().await?, super::BATCH).await?;
+        let mut told = Vec::new();
+        for row in full {
+            let record = row.record.record();
+            let mut tx = self.store().write().await?;
+            // Another process may have told it meanwhile.
+            if !requests::tell_full(tx.conn(), &record.id, false).await? {
+                continue;
+            }
+            tx.commit().await?;
+            told.push(WalletEvent {
+                at: now().millis(),
+                user: None,
+                friend: None,
+                kind: WalletEventKind::RequestFilled {
+                    request: record.id,
+                    unit: record.unit.clone(),
+                    amount: row.fills.filled().minor(),
+                    memo: record.memo.as_ref().map(ToString::to_string),
+                },
+            });
+        }
+        Ok(told)
+    }
+
     /// Ends requests whose time is over.
     pub(super) async fn end_requests(&self) -> Result<(), ClientError> {
         let open = requests::open(&mut *self.store().read().await?, u32::MAX).await?;
@@ -342,6 +370,7 @@ pub(super) async fn keep(change: &mut Change, row: &mut RequestRow) -> Result<()
     let figures = |state: &RequestState| (state.filled, state.reserved, state.open);
     let changed = figures(before) != figures(&state);
     let closed = before.open && !state.open;
+    let grew = before.filled < state.filled;
     row.over = !row.fills.is_open(now) && row.fills.reserved() == Total::ZERO;
     if row.over && row.ended_at.is_none() {
         row.ended_at = Some(now.millis());
@@ -360,7 +389,12 @@ pub(super) async fn keep(change: &mut Change, row: &mut RequestRow) -> Result<()
             Some(_) => {}
         }
     }
-    requests::put(change.conn(), row).await
+    requests::put(change.conn(), row).await?;
+    // All of it came just now; nothing that was paid ever goes again.
+    if grew && row.fills.is_full() {
+        requests::tell_full(change.conn(), &row.record.record().id, true).await?;
+    }
+    Ok(())
 }
 
 async fn publish_state(change: &mut Change, row: &RequestRow) -> Result<(), ClientError> {

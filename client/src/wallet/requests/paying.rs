@@ -9,6 +9,7 @@ use atomicity_ledger::jws::Version;
 use atomicity_ledger::onion::FailureCode;
 use atomicity_ledger::record::{Goal, Invoice, Part, PartReason, PaymentRequest, turn_part};
 use atomicity_ledger::{Amount, Memo, Money, RecordId, Signed};
+use sha2::{Digest as _, Sha256};
 
 use super::super::{
     IssueOptions, MadeKind, PayOptions, PayProgress, PayTarget, Payable, PaymentFault, Wallet,
@@ -349,8 +350,31 @@ impl Wallet {
         let reference: Memo = name.parse()?;
         let memo = asked.record().memo.clone();
         let options = IssueOptions::described(memo, Some(reference));
-        self.plain().issue(&row.payee, money, options).await?;
-        Ok(())
+        // Under the part's own name, so that it is given once also where two processes are at it, or the agent's answer was lost.
+        let key = format!("part/{name}");
+        let asked: [u8; 32] = Sha256::digest(row.record.as_bytes()).into();
+        self.begin_operation(&key, &asked).await?;
+        let given = self.lent_for(&key).issue(&row.payee, money, options).await;
+        match given {
+            Ok(_) => Ok(()),
+            Err(ClientError::Payment(PaymentFault::BeingPaid(_))) => {
+                Err(RequestFault::Undecided(name).into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a part of mine cost beyond its amount, in minor units.
+    pub(in super::super) async fn fee_of_part(&self, id: &RecordId) -> Result<u64, ClientError> {
+        let row = self.paying(id).await?;
+        let Some(jws) = &row.invoice else {
+            return Ok(0);
+        };
+        let invoice: Signed<Invoice> = Signed::decode(jws)?;
+        let hash = invoice.record().hash;
+        let all = self.payments().await?;
+        let paid = all.iter().find(|payment| payment.hash == hash);
+        Ok(paid.map_or(0, |payment| payment.fee))
     }
 
     pub(super) async fn end_part(

@@ -158,6 +158,19 @@ impl Wallet {
         Ok(views)
     }
 
+    /// A rule in words, whether it stands or not; as if nothing of it were taken.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`] if the store can't be read.
+    pub async fn rule_in_words(&self, rule: &Rule) -> Result<RuleView, ClientError> {
+        let mut conn = self.store().read().await?;
+        Ok(RuleView {
+            about: words::about(&mut conn, &rule.who).await?,
+            used: RuleUse::default(),
+            rule: rule.clone(),
+        })
+    }
+
     /// Looks at whoever rules may be about and was not looked at lately (at everybody, if `anew`), and gives and takes credit lines by the
     /// rules. Sends what that makes.
     ///

@@ -12,7 +12,8 @@ use super::super::event::WalletEvent;
 use super::super::flush::FlushReport;
 use super::super::inbox::InboxReport;
 use super::super::receive::Received;
-use super::super::{ContactStatus, Wallet};
+use super::super::{ContactStatus, ProposalView, Wallet};
+use super::quotes::Quotes;
 use crate::error::ClientError;
 use crate::net::NetError;
 use crate::net::plugin::PluginClient;
@@ -60,6 +61,8 @@ enum Ended {
     Settle(RecordHash, Result<Vec<WalletEvent>, ClientError>),
     Outlay(RecordId, Result<(), ClientError>),
     Confirm(Result<Vec<WalletEvent>, ClientError>),
+    Ask(Result<(Vec<WalletEvent>, Vec<ProposalView>), ClientError>),
+    Quote,
     Other(Done),
 }
 
@@ -79,6 +82,8 @@ pub(super) struct Work {
     tend_wanted: bool,
     /// Requests to be paid are looked at; whether to do it once more after that.
     asking: Option<bool>,
+    /// For which proposed payments a way was looked for.
+    quotes: Quotes,
     /// What payment accounts wait for goes on; whether to look once more after that.
     spending: Option<bool>,
     /// Requests to settle that are worked on: a rail may take its time.
@@ -104,6 +109,7 @@ impl Work {
             tending: false,
             tend_wanted: false,
             asking: None,
+            quotes: Quotes::default(),
             spending: None,
             settling: BTreeSet::new(),
             outlaying: BTreeSet::new(),
@@ -175,11 +181,23 @@ impl Work {
         self.tasks.spawn(async move {
             let asked = async {
                 let mut events = wallet.drive_requests().await?;
-                events.extend(wallet.look_at_proposals().await?);
-                Ok(events)
+                let proposed = wallet.look_at_proposals().await?;
+                events.extend(proposed.events);
+                Ok((events, proposed.unquoted))
             };
-            Ended::Other(Done::Asked(asked.await))
+            Ended::Ask(asked.await)
         });
+    }
+
+    /// Looks for the way of a payment that is proposed, unless one is being looked for.
+    fn quote(&mut self, wait: Vec<ProposalView>) {
+        if let Some((view, last)) = self.quotes.next(wait, Instant::now()) {
+            let wallet = self.wallet.clone();
+            self.tasks.spawn(async move {
+                wallet.quote_unasked(&view, last).await;
+                Ended::Quote
+            });
+        }
     }
 
     /// Looks at the agent; once more after that if it is being looked at already.
@@ -320,13 +338,23 @@ impl Work {
                     done => Done::Settled(done),
                 }
             }
+            Ok(Ended::Ask(done)) => {
+                if self.asking.take() == Some(true) {
+                    self.ask(true);
+                }
+                Done::Asked(done.map(|(events, unquoted)| {
+                    self.quote(unquoted);
+                    events
+                }))
+            }
+            Ok(Ended::Quote) => {
+                self.quotes.ended();
+                Done::Nothing
+            }
             Ok(Ended::Other(done)) => {
                 self.deciding &= !matches!(done, Done::Decided(_));
                 if matches!(done, Done::Ruled(_)) && self.ruling.take() == Some(true) {
                     self.rule();
-                }
-                if matches!(done, Done::Asked(_)) && self.asking.take() == Some(true) {
-                    self.ask(true);
                 }
                 if matches!(done, Done::Spent(_)) && self.spending.take() == Some(true) {
                     self.spend();

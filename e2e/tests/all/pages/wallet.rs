@@ -1,80 +1,18 @@
 //! The wallet page: log-in by an authenticator over a relay, balances as they change, a friend paid by the agent.
 
-use atomicity_e2e::people::{Person, Site, expect};
-use atomicity_e2e::promises::Cosigned;
-use atomicity_e2e::town::{agent_settings, befriend, engage, settle_at};
+use atomicity_e2e::people::expect;
+use atomicity_e2e::town::engage;
 use atomicity_e2e::{World, wait};
 
+use super::place::{Place, accepted, log_in};
 use super::{PHONE, Visitor};
 use crate::common::BREAD;
-
-/// Anna has an agent and looks at the page; Ben keeps his own books.
-struct Place {
-    anna: Person,
-    ben: Person,
-    base: String,
-    _sites: [Site; 2],
-    _log: Cosigned,
-}
-
-impl Place {
-    async fn found(world: &mut World) -> Self {
-        let relay = world.relay().await.unwrap();
-        let log = Cosigned::start(world, "log", 3600).await.unwrap();
-        let homeserver = world.homeserver("h1").await.unwrap();
-        let mut options = world.plugin_options("agents", &homeserver).await.unwrap();
-        options.more.extend(agent_settings(&log));
-        options.more.push("pages.enabled=true".to_owned());
-        options.more.push(format!("pages.relay={relay:?}"));
-        let plugin = world.plugin_with("agents", options).await.unwrap();
-        let base = plugin.http_url();
-        let site = Site { homeserver, plugin };
-        let other = Site::open(world, "h2").await.unwrap();
-        let anna = settle_at(world, "anna", (&site, BREAD), &log).await;
-        let ben = settle_at(world, "ben", (&other, BREAD), &log).await;
-        let (anna, ben) = (anna.unwrap(), ben.unwrap());
-        befriend(&anna, &ben, "20.00 BREAD/2").await.unwrap();
-        engage(&anna, &[], &[&ben]).await.unwrap();
-        Self {
-            anna,
-            ben,
-            base,
-            _sites: [site, other],
-            _log: log,
-        }
-    }
-}
-
-/// Begins a log-in, approves it with an authenticator that holds the key of `person`, and waits for the overview.
-async fn log_in(world: &World, visitor: &mut Visitor, place: &Place) {
-    let browser = &mut visitor.browser;
-    browser
-        .goto(&format!("{}/wallet", place.base))
-        .await
-        .unwrap();
-    let press = "document.querySelector('form[action=\"/wallet/login\"] button').click()";
-    browser.eval(press).await.unwrap();
-    let code = "document.querySelector('#pubkyauth') !== null && document.querySelector('svg.qr') !== null";
-    browser.until(code).await.unwrap();
-    let link = browser.eval("document.querySelector('#pubkyauth').href");
-    let link = link.await.unwrap();
-    let root = place.anna.wallet().root().unwrap();
-    let authenticator = world.sdk().unwrap().signer(root);
-    authenticator
-        .approve_auth(link.as_str().unwrap())
-        .await
-        .unwrap();
-    // The page goes on by itself.
-    browser
-        .until("document.querySelector('[data-live=\"overview\"]') !== null")
-        .await
-        .unwrap();
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn somebody_logs_in_by_their_authenticator_sees_their_balances_change_and_pays_a_friend() {
     let mut world = World::start().await.unwrap();
-    let place = Place::found(&mut world).await;
+    let place = Place::found(&mut world, BREAD).await;
+    engage(&place.anna, &[], &[&place.ben]).await.unwrap();
     let Some(mut visitor) = Visitor::come(&world).await else {
         return;
     };
@@ -151,7 +89,7 @@ async fn somebody_logs_in_by_their_authenticator_sees_their_balances_change_and_
     let id = waits["proposals"][0]["id"].as_str().unwrap();
     let done = anna
         .wallet()
-        .ok(&["proposals", "accept", id])
+        .ok(&["proposals", "accept", id, "--yes"])
         .await
         .unwrap();
     assert_eq!(done["state"], "done", "{done}");
@@ -164,20 +102,37 @@ async fn somebody_logs_in_by_their_authenticator_sees_their_balances_change_and_
     assert_eq!(sheet["line_for_them"], "3300", "{sheet}");
 
     // Asking to be paid is one, too.
-    visitor.browser.goto(&proposals).await.unwrap();
-    let fill = "const form = document.querySelector('form[action=\"/wallet/proposals/ask\"]'); \
-        form.querySelector('[name=\"amount\"]').value = '4'; form.querySelector('[name=\"unit\"]').value = 'BREAD/2'; \
-        form.querySelector('[name=\"memo\"]').value = 'cake'; form.requestSubmit()";
-    visitor.browser.eval(fill).await.unwrap();
-    let waits = "document.querySelectorAll('[data-proposal]').length === 2";
-    visitor.browser.until(waits).await.unwrap();
-    let asked = anna.wallet().ok(&["proposals"]).await.unwrap();
-    assert_eq!(asked["proposals"][0]["kind"], "ask", "{asked}");
-    let id = asked["proposals"][0]["id"].as_str().unwrap();
-    let accept = ["proposals", "accept", id];
-    expect(&anna.wallet().ok(&accept).await.unwrap(), "/state", "done").unwrap();
+    let cake = [("amount", "4"), ("unit", BREAD), ("memo", "cake")];
+    accepted(&mut visitor, anna, ("ask", &cake)).await;
     let asks = anna.wallet().ok(&["request", "list"]).await.unwrap();
     expect(&asks, "/requests/0/memo", "cake").unwrap();
+
+    // A rule about many, and an app that may spend until it may not.
+    let rule = [
+        ("about", "anyone"),
+        ("accept", "5"),
+        ("cap", "20"),
+        ("unit", BREAD),
+    ];
+    accepted(&mut visitor, anna, ("rule", &rule)).await;
+    let rules = anna.wallet().ok(&["rule", "list"]).await.unwrap();
+    assert_eq!(rules["rules"].as_array().unwrap().len(), 1, "{rules}");
+    expect(&rules, "/rules/0/total", "2000").unwrap();
+    let app = pubky::Keypair::random().public_key().z32();
+    let shop = [
+        ("name", "shop"),
+        ("key", app.as_str()),
+        ("per_day", "5"),
+        ("unit", BREAD),
+    ];
+    accepted(&mut visitor, anna, ("account", &shop)).await;
+    let accounts = anna.wallet().ok(&["account", "list"]).await.unwrap();
+    expect(&accounts, "/accounts/0/name", "shop").unwrap();
+    expect(&accounts, "/accounts/0/account", app.as_str()).unwrap();
+    expect(&accounts, "/accounts/0/left_today", "500").unwrap();
+    accepted(&mut visitor, anna, ("revoke", &[("key", app.as_str())])).await;
+    let accounts = anna.wallet().ok(&["account", "list"]).await.unwrap();
+    expect(&accounts, "/accounts/0/state", "revoked").unwrap();
 
     // No script can reach the cookie; and who has logged out is out.
     let (width, height) = PHONE;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use zeroize::Zeroizing;
 
 use super::super::accounts::{self, AccountDetail, AccountLine, Signature};
 use super::super::audit::{self, Action, AuditEntry};
@@ -327,6 +328,7 @@ pub(in super::super) async fn set_draining(
     };
     audit::note(&state.pool, operator, action).await?;
     state.readiness.set_draining(draining);
+    state.metrics.draining(draining);
     Ok(())
 }
 
@@ -360,14 +362,27 @@ async fn renew_password(
     Known(operator): Known,
     State(state): State<AppState>,
 ) -> Result<Json<NewPassword>, PluginError> {
+    let password = renewed(&state, operator).await?;
+    Ok(Json(NewPassword {
+        password: password.to_string(),
+    }))
+}
+
+/// Makes another password, once that is written down. What can't be renewed is not written down.
+///
+/// # Errors
+/// `password_is_a_setting`, [`PluginError::Database`], [`PluginError::File`].
+pub(in super::super) async fn renewed(
+    state: &AppState,
+    operator: audit::Operator,
+) -> Result<Zeroizing<String>, PluginError> {
+    let password = &admin(state)?.password;
+    password.file()?;
     let action = Action {
         name: "renew_password",
         subject: None,
         detail: "",
     };
     audit::note(&state.pool, operator, action).await?;
-    let password = admin(&state)?.password.renew()?;
-    Ok(Json(NewPassword {
-        password: password.to_string(),
-    }))
+    password.renew()
 }

@@ -182,7 +182,7 @@ fn agent(line: &AccountLine, work: &AgentWork) -> Markup {
             }
             @if !work.signed.is_empty() {
                 h3 id="signed" { "What it signed" }
-                div.scroll tabindex="0" role="region" aria-labelledby="signed" {
+                div.scroll tabindex="0" role="region" aria-label="Table of what it signed" {
                     table {
                         thead { tr { th scope="col" { "What" } th scope="col" { "How often" } th scope="col" { "Last" } } }
                         tbody {

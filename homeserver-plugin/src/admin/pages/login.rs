@@ -8,14 +8,12 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::super::audit::{self, Action};
-use super::super::http::{admin, check};
+use super::super::http::{admin, check, renewed};
 use super::super::sessions;
-use super::{LoggedIn, Nothing, Sent, cookie, forged, read_form};
+use super::{Nothing, Sent, cookie, forged, read_form};
 use crate::auth::token;
 use crate::error::PluginError;
 use crate::http::client_addr::ClientAddr;
-use crate::pages::{Frame, layout};
 use crate::state::AppState;
 
 /// How long somebody may take to type the password, in seconds.
@@ -39,13 +37,6 @@ pub async fn page(headers: HeaderMap) -> Result<Response, PluginError> {
 /// The form, with what was wrong before.
 fn form(headers: &HeaderMap, wrong: Option<&str>) -> Result<Response, PluginError> {
     let (csrf, _) = token::generate();
-    let frame = Frame {
-        title: "Log in",
-        home: ("/", "Operator"),
-        links: &[],
-        here: "/login",
-        modules: &[],
-    };
     let content = html! {
         h1 { "Log in" }
         p { "For whoever runs this plugin. " code { "atomicity-homeserver admin password" } " shows the password." }
@@ -60,7 +51,7 @@ fn form(headers: &HeaderMap, wrong: Option<&str>) -> Result<Response, PluginErro
             p { button.go type="submit" { "Log in" } }
         }
     };
-    let mut response = layout(&frame, content).into_response();
+    let mut response = super::framed("Log in", "/login", &[], content).into_response();
     let cookie = cookie::put(headers, cookie::FORM, &csrf, PATIENCE)?;
     response.headers_mut().append(header::SET_COOKIE, cookie);
     Ok(response)
@@ -131,14 +122,7 @@ pub async fn renew(
     State(state): State<AppState>,
     Sent { by, .. }: Sent<Nothing>,
 ) -> Result<Response, PluginError> {
-    let LoggedIn { operator, .. } = by;
-    let action = Action {
-        name: "renew_password",
-        subject: None,
-        detail: "",
-    };
-    audit::note(&state.pool, operator, action).await?;
-    let password = admin(&state)?.password.renew()?;
+    let password = renewed(&state, by.operator).await?;
     Ok(super::page("Another password", "/password", shown(&password)).into_response())
 }
 

@@ -134,7 +134,7 @@ fn log_card(log: &status::LogStatus) -> Markup {
                 dd {
                     (text::count(log.quorum)) " must sign"
                     @if !log.cosigners.is_empty() {
-                        " of" ul { @for name in &log.cosigners { li { (text::foreign(name, text::LINE)) } } }
+                        " of" ul { @for cosigner in &log.cosigners { li { (cosigner_line(cosigner)) } } }
                     }
                 }
                 dt { "Tombstones" } dd { (count(log.tombstones)) }
@@ -143,11 +143,24 @@ fn log_card(log: &status::LogStatus) -> Markup {
     }
 }
 
+/// A cosigner, and how it answered last.
+fn cosigner_line(cosigner: &status::CosignerStatus) -> Markup {
+    html! {
+        (text::foreign(&cosigner.name, text::LINE)) ": "
+        @match cosigner.outcome.as_deref() {
+            None => "not asked yet",
+            Some("cosigned") => span.good { "cosigned" },
+            Some(outcome) => span.bad { (outcome) },
+        }
+        ", last cosigned: " (time(cosigner.cosigned_at))
+    }
+}
+
 fn followed(status: &AdminStatus) -> Markup {
     html! {
         section.card aria-labelledby="followed" {
             h2 id="followed" { "Logs of others" }
-            div.scroll tabindex="0" role="region" aria-labelledby="followed" {
+            div.scroll tabindex="0" role="region" aria-label="Table of the logs of others" {
                 table {
                     thead { tr { th scope="col" { "Log" } th scope="col" { "Entries" } th scope="col" { "Cosigned" } th scope="col" { "Newest" } th scope="col" { "Lies" } } }
                     tbody {
@@ -307,4 +320,34 @@ pub async fn drain(
 ) -> Result<Redirect, PluginError> {
     set_draining(&state, by.operator, form.draining == "true").await?;
     Ok(Redirect::to("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cosigner_that_has_fallen_silent_is_seen_and_since_when() {
+        let shown = |outcome: Option<&str>, cosigned_at| {
+            let cosigner = status::CosignerStatus {
+                name: "<b>".to_owned(),
+                cosigned_at,
+                asked_at: outcome.map(|_| 2_000),
+                outcome: outcome.map(str::to_owned),
+            };
+            cosigner_line(&cosigner).into_string()
+        };
+        let silent = shown(Some("unreachable"), Some(1_000));
+        assert!(silent.contains("unreachable") && silent.contains("1970-01-01T00:00:01"));
+        assert!(
+            silent.contains("bad") && !silent.contains("<b>"),
+            "{silent}"
+        );
+        assert!(shown(Some("cosigned"), Some(1_000)).contains("good"));
+        let new = shown(None, None);
+        assert!(
+            new.contains("not asked yet") && new.contains("never"),
+            "{new}"
+        );
+    }
 }

@@ -21,7 +21,8 @@ pub struct KeptPair {
     pub held: i32,
 }
 
-/// The books of a user that are kept here, by the peers' keys.
+/// The books of a user that are kept here, by the peers' keys: for as long as the user's agent is at work, which the caller knows. After that
+/// they are what the agent left behind.
 ///
 /// # Errors
 /// [`PluginError::Database`].

@@ -101,6 +101,18 @@ pub fn status(status: &AdminStatus) -> String {
                 log.tombstones
             ),
         );
+        for cosigner in &log.cosigners {
+            let outcome = cosigner.outcome.as_deref().unwrap_or("not asked yet");
+            lines.line(
+                "cosigner",
+                format!(
+                    "{}: {outcome} ({}); last cosigned: {}",
+                    cosigner.name,
+                    maybe(cosigner.asked_at),
+                    maybe(cosigner.cosigned_at)
+                ),
+            );
+        }
     }
     for log in &status.followed {
         let buried = if log.buried { ", buried" } else { "" };

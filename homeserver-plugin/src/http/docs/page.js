@@ -178,7 +178,7 @@
     return { url, init };
   }
 
-  function asCurl({ url, init }) {
+  function asCommand({ url, init }) {
     const quote = (text) => `'${text.replace(/'/g, `'\\''`)}'`;
     const parts = ['curl', '-i'];
     if (init.method !== 'GET') parts.push('-X', init.method);
@@ -232,8 +232,8 @@
     const copy = el('button', { type: 'button', onclick: async () => {
       const request = requestFor(operation, fields, body);
       if (request.missing) { request.missing.focus(); return; }
-      try { await navigator.clipboard.writeText(asCurl(request)); head.textContent = 'The command is in the clipboard.'; }
-      catch { head.textContent = asCurl(request); }
+      try { await navigator.clipboard.writeText(asCommand(request)); head.textContent = 'The command is in the clipboard.'; }
+      catch { head.textContent = asCommand(request); }
     } }, 'Copy as curl');
 
     async function send() {
@@ -299,7 +299,7 @@
         el('span', { class: 'verb ' + operation.verb }, operation.verb.toUpperCase()),
         el('span', { class: 'path' }, operation.path),
         el('span', { class: 'says' }, operation.says || ''),
-        operation.signedIn ? el('span', { class: 'lock' }, 'signed in') : null));
+        operation.signedIn ? el('span', { class: 'lock' }, byId('routes').dataset.locked) : null));
     // Built when opened for the first time: the page stays light however many routes there are.
     details.addEventListener('toggle', () => {
       if (!details.open || details.dataset.built) return;
@@ -381,9 +381,12 @@
     });
   }
 
+  // Who serves this, where the server says so.
   async function about() {
+    const path = byId('about').dataset.info;
+    if (!path) return;
     try {
-      const response = await fetch(new URL('v0/info', root), { cache: 'no-store' });
+      const response = await fetch(new URL(path, root), { cache: 'no-store' });
       if (!response.ok) return;
       const info = await response.json();
       const facts = [

@@ -1,7 +1,8 @@
 //! What is said of proposals on the wire.
 
 use atomicity_ledger::link::Link;
-use atomicity_ledger::{Amount, Memo, Name, RecordId, Total, Unit, UserKey};
+use atomicity_ledger::policy::Rule;
+use atomicity_ledger::{Amount, Memo, Name, RecordId, SignerKey, Timestamp, Total, Unit, UserKey};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -30,6 +31,22 @@ pub enum Wish {
         /// How much, in minor units.
         #[schema(value_type = String)]
         accept: Total,
+    },
+    /// To pay a friend: they are owed so much more by you, or you so much less by them.
+    Issue {
+        /// The friend.
+        #[schema(value_type = String)]
+        user: UserKey,
+        /// In what.
+        #[schema(value_type = String)]
+        unit: Unit,
+        /// How much, in minor units.
+        #[schema(value_type = String)]
+        amount: Amount,
+        /// What for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        memo: Option<Memo>,
     },
     /// To pay an invoice over friends.
     Pay {
@@ -106,6 +123,59 @@ pub enum Wish {
         /// Whether they are to be blocked.
         blocked: bool,
     },
+    /// To let many owe whom the user did not add one by one.
+    Rule {
+        /// Whom, and how much, as wallets keep rules: `who`, `unit`, `accept`, `cap`, `per_introducer`, `issue`, `forward`.
+        #[schema(value_type = Object)]
+        rule: Box<Rule>,
+    },
+    /// To take such a rule back.
+    Unrule {
+        /// One that says the same.
+        #[schema(value_type = Object)]
+        rule: Box<Rule>,
+    },
+    /// To let an app spend, with a key that it made. Only the root key signs that.
+    Account {
+        /// What to call it.
+        #[schema(value_type = String)]
+        name: Name,
+        /// The app's key, z-base-32.
+        #[schema(value_type = String)]
+        key: SignerKey,
+        /// In what.
+        #[schema(value_type = String)]
+        unit: Unit,
+        /// The most on one day (UTC), in minor units.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        per_day: Option<Total>,
+        /// The most in all, in minor units.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        total: Option<Total>,
+        /// When it ends, Unix milliseconds.
+        #[schema(value_type = u64)]
+        until: Timestamp,
+    },
+    /// To end an app's account for good. Only the root key signs that.
+    Revoke {
+        /// The app's key, z-base-32.
+        #[schema(value_type = String)]
+        key: SignerKey,
+    },
+    /// To let the agent of this plugin keep the books of all friends. Only the root key signs that.
+    Agent {
+        /// When it ends by itself, Unix milliseconds.
+        #[schema(value_type = u64)]
+        until: Timestamp,
+    },
+    /// To end the agent of this plugin: it hands the books back to the wallet.
+    AgentOff {
+        /// By the root key, whether the agent answers or not.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
+    },
 }
 
 impl Wish {
@@ -164,6 +234,18 @@ pub struct ProposalReport {
     /// Through how many people it goes.
     #[serde(default)]
     pub(super) hops: Option<u16>,
+    /// Over whom it goes, a list for each of its parts, the payee last: at most four parts of at most twenty people.
+    #[serde(default)]
+    #[schema(value_type = Vec<Vec<String>>)]
+    pub(super) route: Vec<Vec<UserKey>>,
+    /// How much it was, in minor units, where that was not said before.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) amount: Option<Amount>,
+    /// The name of the request that was made, for one who asks to be paid.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 22, max_length = 22)]
+    pub(super) request: Option<RecordId>,
     /// Why not: a code.
     #[serde(default)]
     pub(super) reason: Option<String>,
@@ -179,6 +261,18 @@ pub struct Told {
     /// Through how many people it goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hops: Option<u16>,
+    /// Over whom it goes, a list for each of its parts, the payee last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Vec<String>>)]
+    pub route: Vec<Vec<UserKey>>,
+    /// How much it was, in minor units, where that was not said before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub amount: Option<Amount>,
+    /// The name of the request that was made, for one who asks to be paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, min_length = 22, max_length = 22)]
+    pub request: Option<RecordId>,
     /// Why not: a code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

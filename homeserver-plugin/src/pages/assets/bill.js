@@ -33,6 +33,8 @@ function show({ request, state, stale }) {
   if (request.amount && !request.every) {
     const most = BigInt(request.amount);
     put("left", money((most > filled ? most - filled : 0n).toString()));
+    const rest = most - filled - BigInt(state ? state.reserved : 0);
+    put("room", money((rest > 0n ? rest : 0n).toString()));
     document.getElementById("bar").value = Number((filled * 1000n) / most);
   }
   if (state) put("said", time(new Date(state.at), true));

@@ -90,10 +90,18 @@ pub async fn page(
     Ok(layout(&frame(&title, ""), content))
 }
 
-/// The units in which the user has published something.
+/// The units in which the user and somebody else have both published a channel between them. What only one says is nobody's channel.
 fn units_of(router: &Router, user: &UserKey) -> Vec<Unit> {
     let graph = router.map.read();
-    let has = |unit: &&Unit| graph.peers(user, unit).next().is_some();
+    let now = router::now();
+    let open = |from: &UserKey, to: &UserKey, unit: &Unit| {
+        let edge = graph.edge(from, to, unit);
+        edge.is_some_and(|(_, expires)| expires > now)
+    };
+    let has = |unit: &&Unit| {
+        let mut peers = graph.peers(user, unit);
+        peers.any(|peer| open(user, &peer, unit) || open(&peer, user, unit))
+    };
     graph.units().filter(has).take(MAX_UNITS).cloned().collect()
 }
 

@@ -50,6 +50,7 @@ pub async fn page(
             @else {
                 (table(&source, newest.iter().rev().take(NEWEST)))
                 p { a href={ "/explore/logs/" (source.name) "/entries" } { "All entries" } }
+                p { a href={ "/explore/logs/" (source.name) "/tiles" } { "The tiles of hashes over them" } }
             }
         }
     };
@@ -130,16 +131,15 @@ fn search(source: &Source) -> Markup {
     html! {
         section.card aria-labelledby="search" {
             h2 id="search" { "Was it published?" }
-            @if source.is_own() {
-                form action={ "/explore/logs/" (source.name) "/find" } method="get" {
-                    label for="hash" { "The hash of a payment, or the secret itself: 64 hexadecimal digits, or 43 characters of base64url" }
-                    div.row {
-                        input.mono id="hash" name="hash" required minlength="43" maxlength="64" autocomplete="off" autocapitalize="none" spellcheck="false";
-                        button.go type="submit" { "Look it up" }
-                    }
+            form action={ "/explore/logs/" (source.name) "/find" } method="get" {
+                label for="hash" { "The hash of a payment, or the secret itself: 64 hexadecimal digits, or 43 characters of base64url" }
+                div.row {
+                    input.mono id="hash" name="hash" required minlength="43" maxlength="64" autocomplete="off" autocapitalize="none" spellcheck="false";
+                    button.go type="submit" { "Look it up" }
                 }
-            } @else {
-                p { "This copy has no index by hash. The log itself has one; the entries are below." }
+            }
+            @if !source.is_own() {
+                p { "It is looked for in this server’s copy, and what is found comes with the proof." }
             }
             p { a href="/explore/check" { "Check a proof that you have" } }
         }
@@ -156,7 +156,7 @@ pub struct Wanted {
 /// `GET /explore/logs/{log}/find`: leads to the entry with the preimage of a hash, or with this preimage.
 ///
 /// # Errors
-/// `log_unknown`, `bytes_malformed`, `not_in_log`, [`PluginError::Database`].
+/// `log_unknown`, `bytes_malformed`, `not_in_log`, `not_indexed_yet`, [`PluginError::Database`].
 pub async fn find(
     State(state): State<AppState>,
     Path(name): Path<String>,

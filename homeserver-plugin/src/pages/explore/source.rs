@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::error::PluginError;
+use crate::mirror::index::{self, Found};
 use crate::mirror::{Followed, LogId, store};
 use crate::state::AppState;
 use crate::witness_log::WitnessLog;
@@ -64,7 +65,8 @@ fn unknown() -> PluginError {
     }
 }
 
-fn damaged(error: &LogError) -> PluginError {
+/// What is stored of a log can't be read.
+pub fn damaged(error: &LogError) -> PluginError {
     PluginError::Internal(format!("a log's content: {error}"))
 }
 
@@ -73,6 +75,22 @@ pub fn not_in_log() -> PluginError {
     PluginError::NotFound {
         code: "not_in_log",
         detail: "the log has published no such entry so far",
+    }
+}
+
+/// There is no such tile under the published checkpoint.
+pub fn no_tile() -> PluginError {
+    PluginError::NotFound {
+        code: "tile_unknown",
+        detail: "the log has published no such tile so far",
+    }
+}
+
+/// A mirror's index has not read all of it.
+fn not_indexed_yet() -> PluginError {
+    PluginError::NotFound {
+        code: "not_indexed_yet",
+        detail: "it is not among the entries that this copy has indexed so far, and there are more",
     }
 }
 
@@ -180,6 +198,18 @@ impl Source {
         Ok(all)
     }
 
+    /// The bytes of a tile of hashes under the published checkpoint.
+    ///
+    /// # Errors
+    /// `tile_unknown`, [`PluginError::Database`].
+    pub async fn tile(&self, state: &AppState, path: &TilePath) -> Result<Vec<u8>, PluginError> {
+        if !store::within(path, self.size()) {
+            return Err(no_tile());
+        }
+        let mut found = self.read(state, &[*path]).await?;
+        found.pop().ok_or_else(no_tile)
+    }
+
     /// The path of the bundle in which an entry lies.
     pub fn bundle_of(&self, index: u64) -> Option<TilePath> {
         let size = self.size();
@@ -240,15 +270,23 @@ impl Source {
         })
     }
 
-    /// Where the entry with the preimage of this hash stands. Only the own log has an index of them.
+    /// Where the first entry with the preimage of this hash stands, under the newest checkpoint.
     ///
     /// # Errors
-    /// `not_in_log`, [`PluginError::Database`].
+    /// `not_in_log`; `not_indexed_yet` if a mirror's index does not reach as far as its checkpoint; [`PluginError::Database`].
     pub async fn look_up(&self, state: &AppState, hash: [u8; 32]) -> Result<u64, PluginError> {
-        let Place::Own(log) = &self.place else {
-            return Err(not_in_log());
-        };
-        let found = log.look_up(state, hash, 0).await?;
-        found.map(|placed| placed.index).ok_or_else(not_in_log)
+        match &self.place {
+            Place::Own(log) => {
+                let found = log.look_up(state, hash, 0).await?;
+                found.map(|placed| placed.index).ok_or_else(not_in_log)
+            }
+            Place::Mirror(log) => {
+                match index::find(&state.pool, &log.id, &hash, self.size()).await? {
+                    Found::At(index) => Ok(index),
+                    Found::Nowhere => Err(not_in_log()),
+                    Found::NotYet => Err(not_indexed_yet()),
+                }
+            }
+        }
     }
 }

@@ -43,8 +43,23 @@ pub fn signed(unit: &Unit, balance: Balance) -> Markup {
     html! { data value=(number) data-unit=(unit.code()) { (number) " " (unit.code()) } }
 }
 
-/// What a balance means to the user.
-pub fn words(line: &Line, name: &str) -> String {
+/// What a balance means to the user. Only the name is in its own direction of writing, so that it turns nothing round but itself.
+pub fn words(line: &Line, name: &str) -> Markup {
+    let amount = super::super::text::amount(&line.unit, line.balance.minor().unsigned_abs());
+    html! {
+        span {
+            @match line.balance.minor() {
+                0 => "You owe each other nothing",
+                minor if minor > 0 => { bdi { (name) } " owes you " (amount) }
+                _ => { "You owe " bdi { (name) } " " (amount) }
+            }
+        }
+    }
+}
+
+/// The same for an attribute, where no element can keep the name apart: characters do.
+fn spoken(line: &Line, name: &str) -> String {
+    let name = isolated(name);
     let amount = line.unit.format_minor(line.balance.minor().unsigned_abs());
     let code = line.unit.code();
     match line.balance.minor() {
@@ -52,6 +67,11 @@ pub fn words(line: &Line, name: &str) -> String {
         minor if minor > 0 => format!("{name} owes you {amount} {code}"),
         _ => format!("You owe {name} {amount} {code}"),
     }
+}
+
+/// A name between the characters that begin and end a direction of writing of its own.
+fn isolated(name: &str) -> String {
+    format!("\u{2068}{name}\u{2069}")
 }
 
 /// What a balance will mean.
@@ -76,9 +96,10 @@ pub fn bar(line: &Line, name: &str) -> Markup {
         "owed"
     };
     let label = format!(
-        "{}. You may owe up to {}, {name} up to {}",
-        words(line, name),
+        "{}. You may owe up to {}, {} up to {}",
+        spoken(line, name),
         line.unit.format_minor(line.accepted.minor()),
+        isolated(name),
         line.unit.format_minor(line.accept.minor()),
     );
     html! {
@@ -129,6 +150,24 @@ mod tests {
         let most = u64::try_from(i64::MAX).unwrap();
         let at = places(&line(i64::MIN, most, most));
         assert_eq!((at.balance, at.high), (0, 1_000));
+    }
+
+    #[test]
+    fn a_name_of_another_direction_of_writing_turns_neither_sentence_nor_sum_round() {
+        let shown = words(&line(525, 0, 0), "שרה 12").into_string();
+        let sum = "<data value=\"5.25\" data-unit=\"BREAD\">5.25 BREAD</data>";
+        assert_eq!(
+            shown,
+            format!("<span><bdi>שרה 12</bdi> owes you {sum}</span>")
+        );
+        let shown = words(&line(-525, 0, 0), "שרה 12").into_string();
+        assert_eq!(
+            shown,
+            format!("<span>You owe <bdi>שרה 12</bdi> {sum}</span>")
+        );
+        let picture = bar(&line(525, 0, 0), "שרה").into_string();
+        let label = "aria-label=\"\u{2068}שרה\u{2069} owes you 5.25 BREAD. You may owe up to 0.00, \u{2068}שרה\u{2069} up to 0.00\"";
+        assert!(picture.contains(label), "{picture}");
     }
 
     #[test]

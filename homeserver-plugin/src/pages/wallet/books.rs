@@ -1,27 +1,21 @@
 //! What is known here of a user's books: those that are kept here, as they stand, and the others as the user's wallet last told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use atomicity_ledger::pair::Pair;
 use atomicity_ledger::record::{Profile, SnapshotChannel};
 use atomicity_ledger::{Balance, Signed, Total, Unit, UserKey};
-use futures_util::future::join_all;
 
+use super::names;
 use crate::agent::settings::PeerSettings;
 use crate::agent::{change, store};
 use crate::error::PluginError;
-use crate::http::credit::own;
-use crate::http::credit::{Memory, profile};
+use crate::http::credit::{Memory, own};
 use crate::state::AppState;
 
 /// Most pairs that are shown.
 const MOST_PAIRS: i64 = 200;
-/// Most names that are looked up for one page.
-const MOST_NAMES: usize = 24;
-/// How long a page waits for names that are not known yet.
-const NAMES_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Where a figure comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +66,13 @@ pub struct Books {
     pub more: bool,
 }
 
+/// Whether the user's agent is at work. Once it is not, the books that it kept are the wallet's again: nothing here can sign for them, and
+/// what the wallet tells of them counts.
+fn is_kept(state: &AppState, user: &UserKey) -> bool {
+    let keeper = state.agent.as_ref().and_then(|agent| agent.keeper(user));
+    keeper.is_some_and(|keeper| change::now() < keeper.until)
+}
+
 /// Everything that one user is owed and owes in one unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
@@ -84,17 +85,27 @@ pub struct Sum {
 }
 
 impl Books {
-    /// Reads them.
+    /// Reads them, with the friends' names as far as they are known or soon found out.
     ///
     /// # Errors
     /// [`PluginError::Database`], [`PluginError::Internal`].
     pub async fn read(
         state: &AppState,
-        memory: &Memory,
+        memory: &Arc<Memory>,
         user: &UserKey,
     ) -> Result<Self, PluginError> {
+        let mut books = Self::load(state, user).await?;
+        books.add_names(state, memory).await;
+        Ok(books)
+    }
+
+    /// Reads them for something that is not shown: nobody is asked for names.
+    ///
+    /// # Errors
+    /// [`PluginError::Database`], [`PluginError::Internal`].
+    pub async fn load(state: &AppState, user: &UserKey) -> Result<Self, PluginError> {
         let mut books = Self::default();
-        if state.agent.is_some() {
+        if is_kept(state, user) {
             books.add_kept(state, user).await?;
         }
         match own::load(state, user).await {
@@ -109,7 +120,6 @@ impl Books {
         books
             .lines
             .sort_by(|a, b| (a.peer, &a.unit).cmp(&(b.peer, &b.unit)));
-        books.add_names(state, memory).await;
         Ok(books)
     }
 
@@ -182,21 +192,12 @@ impl Books {
         }
     }
 
-    /// Looks up what friends call themselves, as far as that takes no time.
-    async fn add_names(&mut self, state: &AppState, memory: &Memory) {
-        let friends: BTreeSet<UserKey> = self.lines.iter().map(|line| line.peer).collect();
-        let unknown: Vec<UserKey> = friends
-            .into_iter()
-            .filter(|friend| !self.names.contains_key(friend))
-            .take(MOST_NAMES)
-            .collect();
-        let asked = unknown.into_iter().map(|friend| async move {
-            let found = profile::find(state, memory, &friend);
-            tokio::time::timeout(NAMES_WITHIN, found).await
-        });
-        let answers = join_all(asked).await;
-        for (kept, ..) in answers.into_iter().flatten().flatten() {
-            self.add_name(kept.profile.record());
+    /// Adds what friends call themselves who have not told it here.
+    async fn add_names(&mut self, state: &AppState, memory: &Arc<Memory>) {
+        let friends = self.lines.iter().map(|line| line.peer);
+        let unknown = friends.filter(|friend| !self.names.contains_key(friend));
+        for profile in names::find(state, memory, unknown.collect()).await {
+            self.add_name(&profile);
         }
     }
 

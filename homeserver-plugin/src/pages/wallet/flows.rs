@@ -22,11 +22,14 @@ use crate::auth::proof::{PURPOSE, Proof};
 use crate::auth::token::{self, TokenHash};
 use crate::clock;
 use crate::error::PluginError;
+use crate::limits::AddressKey;
 
 /// How long a user has to approve.
 pub const LASTS: Duration = Duration::from_secs(5 * 60);
 /// Most log-ins at once.
 const MOST: usize = 1_000;
+/// Most log-ins of one address; whoever begins another there loses the oldest. Otherwise a few could keep everybody else out.
+const PER_ADDRESS: usize = 10;
 
 /// How far a log-in is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +62,10 @@ pub struct Flow {
     /// What the authenticator is to be shown.
     link: Url,
     until: i64,
+    /// From where it was begun.
+    address: AddressKey,
+    /// Where the user wants to go then: a path of this server.
+    next: Option<String>,
     key: Keypair,
     progress: Mutex<(Stage, Option<String>)>,
     _stop: DropGuard,
@@ -81,6 +88,12 @@ impl Flow {
     #[must_use]
     pub fn until(&self) -> i64 {
         self.until
+    }
+
+    /// Where the user wants to go then: a path of this server.
+    #[must_use]
+    pub fn next(&self) -> Option<&str> {
+        self.next.as_deref()
     }
 
     fn progress(&self) -> MutexGuard<'_, (Stage, Option<String>)> {
@@ -148,7 +161,7 @@ impl Flows {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins one and waits for its approval in the background. Returns what the browser is to be known by.
+    /// Begins one and waits for its approval in the background. Returns what the browser is to be known by. Who approves goes to `next`.
     ///
     /// # Errors
     /// `overloaded` if too many are under way, [`PluginError::Internal`] if `client` is no name for an app.
@@ -156,6 +169,7 @@ impl Flows {
         &self,
         relay: &Relay,
         client: &str,
+        (address, next): (AddressKey, Option<String>),
         shutdown: &CancellationToken,
     ) -> Result<Zeroizing<String>, PluginError> {
         let internal = |error: String| PluginError::Internal(error);
@@ -176,20 +190,14 @@ impl Flows {
         let flow = Arc::new(Flow {
             link,
             until: clock::now_ms().saturating_add(lasts),
+            address,
+            next,
             key,
             progress: Mutex::new((Stage::Waiting, None)),
             _stop: stop.clone().drop_guard(),
         });
         let (browser, name) = token::generate();
-        {
-            let mut all = self.all();
-            let now = clock::now_ms();
-            all.retain(|_, flow| flow.until > now);
-            if all.len() >= MOST {
-                return Err(PluginError::Overloaded);
-            }
-            all.insert(name, Arc::clone(&flow));
-        }
+        self.add(name, &flow)?;
         // The task must not keep the log-in alive that it works for.
         let (weak, relay) = (Arc::downgrade(&flow), relay.clone());
         tokio::spawn(async move {
@@ -220,6 +228,28 @@ impl Flows {
             }
         });
         Ok(browser)
+    }
+
+    /// Makes room for one, and puts it there.
+    fn add(&self, name: TokenHash, flow: &Arc<Flow>) -> Result<(), PluginError> {
+        let mut all = self.all();
+        let now = clock::now_ms();
+        all.retain(|_, flow| flow.until > now);
+        let begun = all.values().filter(|other| other.address == flow.address);
+        if begun.count() >= PER_ADDRESS {
+            let same = all
+                .iter()
+                .filter(|(_, other)| other.address == flow.address);
+            let oldest = same.min_by_key(|(_, other)| other.until);
+            if let Some(oldest) = oldest.map(|(name, _)| *name) {
+                all.remove(&oldest);
+            }
+        }
+        if all.len() >= MOST {
+            return Err(PluginError::Overloaded);
+        }
+        all.insert(name, Arc::clone(flow));
+        Ok(())
     }
 
     /// The log-in of a browser, if it is still under way.

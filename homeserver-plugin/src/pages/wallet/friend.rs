@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atomicity_ledger::record::CreditLine;
-use atomicity_ledger::{RecordId, Total, Unit, UserKey};
+use atomicity_ledger::{Total, Unit, UserKey};
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -11,7 +11,9 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::books::{Books, Line, Source};
+use super::diary::{self, Told};
 use super::overview::{agent_of, name_of, shown_line};
+use super::proposals::forms::{Ask, amount_field, invoice_field, words_field};
 use super::visitor::{Posted, Visitor};
 use super::{frame, history, private};
 use crate::agent::http::ask;
@@ -43,6 +45,7 @@ pub async fn page(
     let name = name_of(&books, &peer);
     let kept = books.kept.contains_key(&peer);
     let past = history::read(&state, &user, Some(&peer), None).await?;
+    let told = Told::read(&state, &user).await?;
     let content = html! {
         h1 { bdi { (name) } }
         p.quiet { (text::key(&peer)) }
@@ -50,18 +53,19 @@ pub async fn page(
             section.card aria-label="Balances" {
                 @for line in &lines { (shown_line(line, &name)) }
                 @if lines.is_empty() { p { "Nothing between you yet." } }
-                @if !kept { p.quiet { "These books are with your wallet; what is shown is what it told last." } }
+                @if !kept { p.quiet { "These books are with your wallet: what is shown is what it told last, and only it can pay." } }
             }
         }
         @if kept {
             @for line in &lines { (forms(&visitor, line, &name)) }
-        } @else {
-            p.card { "Your agent does not keep these books, so only your wallet can pay: " code { "atomicity issue" } "." }
         }
         (proposed(&visitor, &peer, &lines))
         section.card aria-labelledby="past" {
             h2 id="past" { "What there was" }
-            div data-live="history" { (history::list(&past, &books)) }
+            div data-live="history" {
+                @if let Some(told) = &told { (diary::past(told, &books, Some(&peer))) }
+                @if kept || told.is_none() { (history::list(&past, &books, Some(&peer))) }
+            }
         }
     };
     Ok(private(layout(&frame(&name, ""), content)))
@@ -84,7 +88,7 @@ fn forms(visitor: &Visitor, line: &Line, name: &str) -> Markup {
                         input name="memo" aria-label="What for" placeholder="what for" maxlength="120" autocomplete="off";
                         button.go type="submit" { "Go on" }
                     }
-                    p.quiet { "At most " (text::amount(unit, line.can_pay)) " now. You are asked once more." }
+                    p.quiet data-live={ "most-" (unit) } { "At most " (text::amount(unit, line.can_pay)) " now. You are asked once more." }
                 }
                 form method="post" action={ "/wallet/friends/" (line.peer) "/line" } {
                     (visitor.field())
@@ -103,35 +107,42 @@ fn forms(visitor: &Visitor, line: &Line, name: &str) -> Markup {
 
 /// What only the wallet can do: it is proposed to it.
 fn proposed(visitor: &Visitor, peer: &UserKey, lines: &[&Line]) -> Markup {
-    let form = |action: &str, unit: &Unit, label: &str, fields: Markup| {
-        let place = format!("{action}-{unit}");
-        html! {
-            form method="post" action={ "/wallet/proposals/" (action) } {
-                (visitor.field())
-                input type="hidden" name="id" value=(RecordId::from_entropy(rand::random()));
-                input type="hidden" name="user" value=(peer);
-                input type="hidden" name="unit" value=(unit);
-                label for=(place) { (label) ", in " (unit.code()) }
-                div.row {
-                    input id=(place) name="amount" required inputmode="decimal" autocomplete="off" maxlength="40" placeholder=(unit.format_minor(0));
-                    (fields)
-                    button type="submit" { "Propose" }
-                }
-            }
-        }
-    };
-    let invoice = html! { input name="invoice" aria-label="Lightning invoice" placeholder="a Lightning invoice, or where your wallet can be paid" maxlength="2048" autocomplete="off" autocapitalize="none" spellcheck="false"; };
-    let memo = html! { input name="memo" aria-label="What for" placeholder="what for" maxlength="120" autocomplete="off"; };
+    let open: Vec<&&Line> = lines.iter().filter(|line| !line.frozen).collect();
     html! {
-        @if lines.iter().any(|line| !line.frozen) {
+        @if !open.is_empty() {
             section.card aria-labelledby="wallet" {
                 h2 id="wallet" { "For your wallet to do" }
-                p.quiet { "It does so once you agree there: " a href="/wallet/proposals" { "what is proposed" } "." }
-                @for line in lines.iter().filter(|line| !line.frozen) {
-                    (form("ask", &line.unit, "Ask them to pay", memo.clone()))
-                    @if line.balance.minor() > 0 { (form("settle", &line.unit, "Have them pay off what they owe", invoice.clone())) }
-                }
+                p.quiet { "It does so once you agree there: " a href="/wallet/proposals#proposed" { "what is proposed" } "." }
+                @for line in open { (proposed_in(visitor, peer, line)) }
             }
+        }
+    }
+}
+
+/// What can be proposed of one balance.
+fn proposed_in(visitor: &Visitor, peer: &UserKey, line: &Line) -> Markup {
+    let (unit, code) = (&line.unit, line.unit.code());
+    let zero = unit.format_minor(0);
+    let form = |action: &str, does: &str, fields: Markup| {
+        let about = html! {
+            input type="hidden" name="user" value=(peer);
+            input type="hidden" name="unit" value={ (unit.code()) "/" (unit.decimals()) };
+            (fields)
+        };
+        Ask::new(action, &format!("{does}, in {code}")).with(visitor, &about)
+    };
+    let sum = |name: &str, label: &str| amount_field(name, label, &zero, true);
+    html! {
+        @if line.source == Source::Told {
+            (form("issue", "Pay them", html! { (sum("amount", "How much")) (words_field("memo", "What for", 120)) }))
+            (form("limit", "Say how much they may owe you", sum("accept", "How much")))
+        }
+        (form("ask", "Ask them to pay", html! { (sum("amount", "How much")) (words_field("memo", "What for", 120)) }))
+        @if line.balance.minor() > 0 {
+            (form("settle", "Have them pay off what they owe", html! {
+                (sum("amount", "How much"))
+                (invoice_field())
+            }))
         }
     }
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::books::Books;
+use super::diary::{self, Told};
 use super::overview::name_of;
 use super::visitor::Visitor;
 use super::{frame, private};
@@ -143,14 +144,18 @@ fn from_signature(view: JournalView) -> Entry {
     }
 }
 
-/// The entries.
-pub fn list(past: &Past, books: &Books) -> Markup {
+/// The entries, with a link to what was before them; of one friend only, if one is named.
+pub fn list(past: &Past, books: &Books, with: Option<&UserKey>) -> Markup {
     html! {
         @if past.entries.is_empty() {
-            p { "Nothing yet that this server knows of. It knows what your agent does; what your wallet does, your wallet tells: " code { "atomicity history" } "." }
+            p { "Nothing yet that your agent did." }
         } @else {
             ol.plain.past {
                 @for entry in &past.entries { (shown(entry, books)) }
+            }
+            @if let Some(next) = past.next {
+                @let of = with.map(|peer| format!("&with={peer}")).unwrap_or_default();
+                p { a.button href={ "/wallet/history?before=" (next) (of) } { "Before that" } }
             }
         }
     }
@@ -171,7 +176,7 @@ fn shown(entry: &Entry, books: &Books) -> Markup {
             }
             @if let Some(memo) = &entry.memo { p.quiet { (text::foreign(memo, text::LINE)) } }
             @if let Some(receipt) = &entry.receipt {
-                details { summary { "Receipt" } pre { code { (receipt) } } }
+                details data-key=(entry.id) { summary { "Receipt" } pre { code { (receipt) } } }
             }
         }
     }
@@ -183,6 +188,8 @@ fn shown(entry: &Entry, books: &Books) -> Markup {
 pub struct Below {
     /// Only what is below this number.
     before: Option<String>,
+    /// Only what was with this friend.
+    with: Option<UserKey>,
 }
 
 /// `GET /wallet/history`.
@@ -198,13 +205,26 @@ pub async fn page(
     let user = visitor.caller.user;
     let before = below.before.as_deref().map(parse_id).transpose()?;
     let books = Books::read(&state, &memory, &user).await?;
-    let past = read(&state, &user, None, before).await?;
+    let with = below.with.as_ref();
+    let past = read(&state, &user, with, before).await?;
+    let told = Told::read(&state, &user).await?;
     let content = html! {
-        h1 { "What there was" }
-        p.quiet { "What your agent signed for you and what friends sent to the books that it keeps. Each receipt is what was signed: it can be checked by anybody." }
+        h1 { "What there was" @if let Some(peer) = with { " with " bdi { (name_of(&books, peer)) } } }
+        @if let Some(peer) = with { p { a href={ "/wallet/friends/" (peer) } { "Back to this friend" } } }
+        p.quiet { "Each receipt is what was signed: it can be checked by anybody." }
         div data-live="history" {
-            (list(&past, &books))
-            @if let Some(next) = past.next { p { a.button href={ "/wallet/history?before=" (next) } { "Before that" } } }
+            @if below.before.is_none() {
+                h2 { "What your wallet told" }
+                @match &told {
+                    Some(told) => (diary::past(told, &books, with)),
+                    None => p { "Nothing. It tells what it does once you say " code { "atomicity diary on" } "; until then: " code { "atomicity history" } "." },
+                }
+            }
+            @if state.agent.is_some() {
+                h2 { "What your agent did" }
+                p.quiet { "What it signed for you, and what friends sent to the books that it keeps." }
+                (list(&past, &books, with))
+            }
         }
     };
     Ok(private(layout(

@@ -6,11 +6,12 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::books::Books;
 use super::friend::amount;
 use super::login::Nothing;
 use super::overview::agent_of;
 use super::visitor::{Posted, Visitor};
-use super::{frame, private};
+use super::{frame, private, units};
 use crate::agent::http::invoices::{self, InvoiceRequest, InvoiceView};
 use crate::agent::{change, store};
 use crate::error::PluginError;
@@ -120,7 +121,8 @@ fn new(visitor: &Visitor) -> Markup {
 #[serde(deny_unknown_fields)]
 pub struct New {
     id: RecordId,
-    unit: Unit,
+    /// As it was typed: [`units::resolve`] says what it means.
+    unit: String,
     #[serde(default)]
     amount: Option<String>,
     #[serde(default)]
@@ -130,7 +132,7 @@ pub struct New {
 /// `POST /wallet/invoices`. The same form again makes no second one.
 ///
 /// # Errors
-/// `form_foreign`, `amount_invalid`, and what the agent answers.
+/// `form_foreign`, `unit_invalid`, `amount_invalid`, and what the agent answers.
 pub async fn make(
     State(state): State<AppState>,
     Posted(visitor, form): Posted<New>,
@@ -140,9 +142,10 @@ pub async fn make(
     let user = &visitor.caller.user;
     let known = store::invoice(&state.pool, user, &form.id.to_string()).await?;
     if known.is_none() {
+        let unit = units::resolve(&Books::load(&state, user).await?, &form.unit)?;
         let wanted = match form.amount.as_deref() {
             Some(typed) => {
-                let minor = amount(&form.unit, typed)?;
+                let minor = amount(&unit, typed)?;
                 let wanted = Amount::from_minor(minor);
                 Some(wanted.map_err(|error| PluginError::BadRequest {
                     code: "amount_invalid",
@@ -152,7 +155,7 @@ pub async fn make(
             None => None,
         };
         let expires = change::now().plus_millis(LASTS_MS);
-        let body = InvoiceRequest::simple(form.id, (form.unit, wanted), expires, form.memo);
+        let body = InvoiceRequest::simple(form.id, (unit, wanted), expires, form.memo);
         let _made = invoices::create(State(state), visitor.caller, JsonBody(body)).await?;
     }
     Ok(Redirect::to(&to).into_response())
@@ -183,16 +186,20 @@ pub async fn one(
                 }
                 details { summary { "The link" } pre { code id="link" { (view.link) } } }
                 button type="button" data-copy="link" { "Copy the link" }
-                @if view.state == "open" {
-                    form method="post" action={ "/wallet/invoices/" (view.id) "/withdraw" } {
-                        (visitor.field())
-                        p { button type="submit" { "Withdraw" } }
+                div data-live="invoice-withdraw" {
+                    @if view.state == "open" {
+                        form method="post" action={ "/wallet/invoices/" (view.id) "/withdraw" } {
+                            (visitor.field())
+                            p { button type="submit" { "Withdraw" } }
+                        }
                     }
                 }
             }
-            @if view.state == "open" {
-                @if let Some(code) = qr::code(&view.link, "Code with the invoice") { (code) }
-                @else { p.quiet { "The link is too long for a code: send it." } }
+            div data-live="invoice-code" {
+                @if view.state == "open" {
+                    @if let Some(code) = qr::code(&view.link, "Code with the invoice") { (code) }
+                    @else { p.quiet { "The link is too long for a code: send it." } }
+                }
             }
         }
     };

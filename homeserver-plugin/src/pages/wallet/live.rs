@@ -9,8 +9,6 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 
 use super::visitor::Visitor;
-use crate::clock;
-use crate::db::sessions;
 use crate::error::PluginError;
 use crate::inbox::hub::Listener;
 use crate::state::AppState;
@@ -18,7 +16,7 @@ use crate::state::AppState;
 /// What comes within this time is told at once.
 const TOGETHER: Duration = Duration::from_millis(300);
 
-/// The stream: `changed` whenever something may look different, `ended` when the session is over.
+/// The stream: `changed` whenever something may look different, `ended` when the session is over or the account was switched off.
 ///
 /// # Errors
 /// `session_invalid`, `too_many_streams`.
@@ -75,10 +73,7 @@ impl Watch {
             tokio::time::sleep(TOGETHER).await;
         }
         self.begun = true;
-        let session = &self.visitor.caller.session;
-        let found = sessions::find(&self.state.pool, session, clock::now_ms()).await;
-        // An outage ends no session.
-        if matches!(found, Ok(None)) {
+        if !self.visitor.caller.may_go_on(&self.state).await {
             self.ended = true;
             return Some(Event::default().event("ended").data("session"));
         }

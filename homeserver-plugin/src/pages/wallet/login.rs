@@ -17,12 +17,12 @@ use zeroize::Zeroizing;
 use super::cookie::Cookie;
 use super::flows::{Flow, LASTS, Stage, prove};
 use super::visitor::{Anonymous, Posted};
-use super::{Wallet, client_name, private};
+use super::{Wallet, client_name, next, private};
 use crate::clock;
 use crate::db::{self, sessions::Kind};
 use crate::error::PluginError;
 use crate::http::client_addr::ClientAddr;
-use crate::http::sessions::open_counted;
+use crate::http::sessions::{Session, open_counted};
 use crate::limits::AddressKey;
 use crate::pages::{Frame, layout, qr};
 use crate::state::AppState;
@@ -33,7 +33,11 @@ use crate::state::AppState;
 pub struct Nothing {}
 
 /// The page for whoever has not logged in.
-pub fn page(state: &AppState, wallet: &Wallet, flow: Option<&Flow>) -> Response {
+pub fn page(
+    state: &AppState,
+    wallet: &Wallet,
+    (flow, next): (Option<&Flow>, Option<&str>),
+) -> Response {
     let live = flow.is_some();
     let frame = Frame {
         title: "Log in",
@@ -50,18 +54,24 @@ pub fn page(state: &AppState, wallet: &Wallet, flow: Option<&Flow>) -> Response 
         h1 { "Your wallet" }
         @match flow {
             Some(flow) => (scan(flow)),
-            None => (begin(wallet)),
+            None => (begin(wallet, next)),
         }
-        @if state.config.pages.recovery_login { (recovery()) }
+        @if state.config.pages.recovery_login { (recovery(next)) }
     };
     private(layout(&frame, content))
 }
 
-fn begin(wallet: &Wallet) -> Markup {
+/// Where the user wants to go then, for a form to keep.
+fn kept(next: Option<&str>) -> Markup {
+    html! { @if let Some(next) = next { input type="hidden" name="next" value=(next); } }
+}
+
+fn begin(wallet: &Wallet, next: Option<&str>) -> Markup {
     html! {
         p.lead { "See who owes you what, and pay. Your keys stay where they are: this page only asks who you are, and your authenticator says so." }
         @if wallet.relay.is_some() {
             form method="post" action="/wallet/login" {
+                (kept(next))
                 button.go type="submit" { "Log in with an authenticator" }
             }
         } @else {
@@ -81,9 +91,10 @@ fn scan(flow: &Flow) -> Markup {
                 p.quiet { "It asks whether you allow “" (client_name_shown(link)) "” nothing but to know who you are. Approve only what you began yourself, in this window: whoever shows you a code of theirs would be logged in as you." }
                 p role="status" id="stage" data-stage=(stage.word()) { (words(&stage)) }
                 form method="post" action="/wallet/login/finish" id="finish" {
+                    (kept(flow.next()))
                     button.go type="submit" { "I have approved" }
                 }
-                form method="post" action="/wallet/login/stop" { button type="submit" { "Stop" } }
+                form method="post" action="/wallet/login/stop" { (kept(flow.next())) button type="submit" { "Stop" } }
             }
             @if let Some(code) = qr::code(link, "Code for the authenticator") { (code) }
         }
@@ -110,12 +121,13 @@ fn words(stage: &Stage) -> &'static str {
     }
 }
 
-fn recovery() -> Markup {
+fn recovery(next: Option<&str>) -> Markup {
     html! {
         section.card aria-labelledby="recovery" {
             h2 id="recovery" { "With a recovery file" }
             p { strong { "This is a test network." } " Never give a recovery file that matters to any page: it holds all that you are." }
             form method="post" action="/wallet/login/recovery" autocomplete="off" {
+                (kept(next))
                 label for="file" { "The file, in base64" }
                 textarea id="file" name="file" required maxlength="4096" spellcheck="false" autocapitalize="none" {}
                 label for="passphrase" { "Its passphrase" }
@@ -126,10 +138,24 @@ fn recovery() -> Markup {
     }
 }
 
-fn to_wallet(cookies: Vec<axum::http::HeaderValue>) -> Response {
+/// To the log-in. Where the user wants to go then stands in its address, so that it outlives a code that ran out.
+fn to_log_in(wanted: Option<&str>, cookies: Vec<axum::http::HeaderValue>) -> Response {
+    to(&next::log_in(wanted.unwrap_or("/wallet")), cookies)
+}
+
+fn to(page: &str, cookies: Vec<axum::http::HeaderValue>) -> Response {
     let cookies = cookies.into_iter().map(|value| (header::SET_COOKIE, value));
     let cookies = AppendHeaders(cookies.collect::<Vec<_>>());
-    (cookies, Redirect::to("/wallet")).into_response()
+    (cookies, Redirect::to(page)).into_response()
+}
+
+/// A step of a log-in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Where to go then.
+    #[serde(default)]
+    next: Option<String>,
 }
 
 /// `POST /wallet/login`: begins a log-in of this browser.
@@ -141,7 +167,7 @@ pub async fn start(
     Extension(wallet): Extension<Arc<Wallet>>,
     ClientAddr(address): ClientAddr,
     headers: HeaderMap,
-    Anonymous(Nothing {}): Anonymous<Nothing>,
+    Anonymous(form): Anonymous<Step>,
 ) -> Result<Response, PluginError> {
     state.limits.session_open(address.into())?;
     let relay = wallet.relay.as_ref().ok_or(PluginError::NotFound {
@@ -152,10 +178,12 @@ pub async fn start(
         wallet.flows.end(&before);
     }
     let client = client_name(&state.config);
-    let browser = wallet.flows.begin(relay, &client, &state.shutdown)?;
+    let next = form.next.as_deref().and_then(next::own);
+    let about = (address.into(), next.clone());
+    let browser = wallet.flows.begin(relay, &client, about, &state.shutdown)?;
     let lasts = i64::try_from(LASTS.as_millis()).unwrap_or(0);
     let cookie = Cookie::LogIn.set(&state.config, &browser, lasts)?;
-    Ok(to_wallet(vec![cookie]))
+    Ok(to_log_in(next.as_deref(), vec![cookie]))
 }
 
 /// `GET /wallet/login`: how far this browser's log-in is, for the script of the page.
@@ -185,30 +213,36 @@ pub async fn finish(
     Extension(wallet): Extension<Arc<Wallet>>,
     ClientAddr(address): ClientAddr,
     headers: HeaderMap,
-    Anonymous(Nothing {}): Anonymous<Nothing>,
+    Anonymous(form): Anonymous<Step>,
 ) -> Result<Response, PluginError> {
     let browser = Cookie::LogIn
         .read(&state.config, &headers)
         .unwrap_or_default();
     let Some(flow) = wallet.flows.find(&browser) else {
-        return Ok(to_wallet(vec![Cookie::LogIn.remove(&state.config)?]));
+        let gone = vec![Cookie::LogIn.remove(&state.config)?];
+        return Ok(to_log_in(form.next.as_deref(), gone));
     };
     let audience = state.keypair.public_key().z32();
     let Some(proof) = flow.proof(&audience)? else {
-        return Ok(to_wallet(Vec::new()));
+        return Ok(to_log_in(flow.next(), Vec::new()));
     };
     // Whatever comes of it: a log-in counts once, and its key is not needed any more.
     wallet.flows.end(&browser);
     let session = open_counted(&state, address.into(), proof, Kind::Page).await?;
-    logged_in(&state, &session.token, session.expires_at)
+    logged_in(&state, &session, flow.next())
 }
 
-fn logged_in(state: &AppState, token: &str, until: i64) -> Result<Response, PluginError> {
-    let lasts = until.saturating_sub(clock::now_ms());
-    Ok(to_wallet(vec![
-        Cookie::Session.set(&state.config, token, lasts)?,
+fn logged_in(
+    state: &AppState,
+    session: &Session,
+    next: Option<&str>,
+) -> Result<Response, PluginError> {
+    let lasts = session.expires_at.saturating_sub(clock::now_ms());
+    let cookies = vec![
+        Cookie::Session.set(&state.config, &session.token, lasts)?,
         Cookie::LogIn.remove(&state.config)?,
-    ]))
+    ];
+    Ok(to(next.unwrap_or("/wallet"), cookies))
 }
 
 /// `POST /wallet/login/stop`: forgets this browser's log-in.
@@ -219,12 +253,13 @@ pub async fn stop(
     State(state): State<AppState>,
     Extension(wallet): Extension<Arc<Wallet>>,
     headers: HeaderMap,
-    Anonymous(Nothing {}): Anonymous<Nothing>,
+    Anonymous(form): Anonymous<Step>,
 ) -> Result<Response, PluginError> {
     if let Some(browser) = Cookie::LogIn.read(&state.config, &headers) {
         wallet.flows.end(&browser);
     }
-    Ok(to_wallet(vec![Cookie::LogIn.remove(&state.config)?]))
+    let gone = vec![Cookie::LogIn.remove(&state.config)?];
+    Ok(to_log_in(form.next.as_deref(), gone))
 }
 
 /// A recovery file and what opens it.
@@ -235,6 +270,9 @@ pub struct Recovery {
     file: Zeroizing<String>,
     /// Its passphrase.
     passphrase: Zeroizing<String>,
+    /// Where to go then.
+    #[serde(default)]
+    next: Option<String>,
 }
 
 /// `POST /wallet/login/recovery`: logs in with a recovery file, where the operator says that this is a test network.
@@ -256,11 +294,12 @@ pub async fn recover(
     // Opening a file takes memory and time, on purpose: one at a time, and within the budget of the address.
     state.limits.session_open(address.into())?;
     let _alone = wallet.opening.lock().await;
+    let next = form.next.as_deref().and_then(next::own);
     let opened = tokio::task::spawn_blocking(move || open(&form)).await;
     let root = opened.map_err(|error| PluginError::Internal(error.to_string()))??;
     let session = session_of(&state, address.into(), &root).await?;
     drop(root);
-    logged_in(&state, &session.token, session.expires_at)
+    logged_in(&state, &session, next.as_deref())
 }
 
 fn open(form: &Recovery) -> Result<Keypair, PluginError> {
@@ -282,7 +321,7 @@ async fn session_of(
     state: &AppState,
     address: AddressKey,
     root: &Keypair,
-) -> Result<crate::http::sessions::Session, PluginError> {
+) -> Result<Session, PluginError> {
     let internal = |error: String| PluginError::Internal(error);
     let key = Keypair::random();
     let now = u64::try_from(clock::now_ms() / 1_000).unwrap_or(0);
@@ -318,5 +357,5 @@ pub async fn log_out(
     let caller = &visitor.caller;
     db::sessions::close(&state.pool, &caller.user, &caller.session).await?;
     state.news.wake(caller.user.as_bytes());
-    Ok(to_wallet(vec![Cookie::Session.remove(&state.config)?]))
+    Ok(to("/wallet", vec![Cookie::Session.remove(&state.config)?]))
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::bar;
 use super::books::{Books, Line, Source};
+use super::diary::{self, Told};
 use super::visitor::{Posted, Visitor};
 use super::{frame, private};
 use crate::agent::lookup;
@@ -20,11 +21,13 @@ use crate::db;
 use crate::error::PluginError;
 use crate::http::credit::Memory;
 use crate::http::proposals;
-use crate::pages::{layout, text};
+use crate::pages::{layout, text, typed};
 use crate::state::AppState;
 
 /// Most accounts and spends that are shown.
 const MOST: i64 = 50;
+/// Most friends of one view.
+const FRIENDS: usize = 30;
 
 /// What stands beside the books.
 struct Around {
@@ -37,6 +40,8 @@ struct Around {
     proposed: usize,
     /// Spends of accounts that wait for the wallet.
     spends: Vec<store::SpendRow>,
+    /// What the wallet told of what waits.
+    told: Option<Told>,
 }
 
 impl Around {
@@ -60,11 +65,12 @@ impl Around {
             agent,
             accounts,
             spends,
+            told: Told::read(state, user).await?,
         })
     }
 }
 
-/// `GET /wallet` of somebody who has logged in.
+/// `GET /wallet` of somebody who has logged in. `after` is the friend after whom the shown ones begin.
 ///
 /// # Errors
 /// [`PluginError::Database`], [`PluginError::Internal`].
@@ -72,7 +78,9 @@ pub async fn page(
     state: &AppState,
     memory: &Arc<Memory>,
     visitor: &Visitor,
+    after: Option<&str>,
 ) -> Result<Response, PluginError> {
+    let after = after.and_then(typed::key);
     let user = visitor.caller.user;
     let books = Books::read(state, memory, &user).await?;
     let around = Around::read(state, &user).await?;
@@ -83,11 +91,11 @@ pub async fn page(
             @if !around.registered { (stranger()) }
             (sums(&books))
             (since(&books))
-            (waiting(&books, &around))
-            (friends(&books))
+            (waiting(&user, &books, &around))
+            (friends(&books, after))
         }
-        (agent(visitor, &around))
-        (accounts(visitor, &around))
+        div data-live="agent" { (agent(visitor, &around)) }
+        div data-live="accounts" { (accounts(visitor, &around)) }
     };
     Ok(private(layout(&frame("Overview", "/wallet"), content)))
 }
@@ -145,12 +153,19 @@ fn since(books: &Books) -> Markup {
     }
 }
 
-fn waiting(books: &Books, around: &Around) -> Markup {
+fn waiting(user: &UserKey, books: &Books, around: &Around) -> Markup {
+    let now = u64::try_from(clock::now_ms()).unwrap_or(0);
+    let told: Vec<_> = around
+        .told
+        .iter()
+        .flat_map(|told| told.waiting(now))
+        .collect();
     let frozen = books.lines.iter().filter(|line| line.frozen).count();
     let any = around.queued > 0
         || books.unjudged > 0
         || frozen > 0
         || !around.spends.is_empty()
+        || !told.is_empty()
         || around.proposed > 0;
     html! {
         @if any {
@@ -167,13 +182,19 @@ fn waiting(books: &Books, around: &Around) -> Markup {
                     @if frozen > 0 { li.bad { (frozen) " accounts are frozen: a friend’s records contradict each other" } }
                     @for spend in &around.spends {
                         @if let Ok(unit) = spend.unit.parse::<Unit>() {
+                            @let amount = text::amount(&unit, u64::try_from(spend.amount).unwrap_or(0));
                             li {
-                                "An app asks to pay " (text::amount(&unit, u64::try_from(spend.amount).unwrap_or(0)))
-                                " (" (spend.state) "): your wallet decides"
+                                @match spend.state.as_str() {
+                                    "waiting" => { "An app asks to pay " (amount) ": your wallet decides" }
+                                    "paying" => { "An app’s payment of " (amount) " is under way" }
+                                    _ => { "Whether an app’s payment of " (amount) " arrived is not known yet: your wallet finds out" }
+                                }
                             }
                         }
                     }
+                    @for entry in &told { (diary::waits(entry, user, books)) }
                 }
+                @if let Some(told) = around.told.as_ref().filter(|_| !told.is_empty()) { (diary::since(told)) }
             }
         }
     }
@@ -181,18 +202,30 @@ fn waiting(books: &Books, around: &Around) -> Markup {
 
 /// What a friend is called, as text.
 pub fn name_of(books: &Books, peer: &UserKey) -> String {
-    let name = books.names.get(peer);
-    name.map_or_else(|| text::short_key(peer), |name| text::plain(name, 40))
+    text::name(books.names.get(peer).map(String::as_str), peer, 40)
 }
 
-fn friends(books: &Books) -> Markup {
+/// The friends after `after`, so many that the page stays small.
+fn friends(books: &Books, after: Option<UserKey>) -> Markup {
     let mut peers: Vec<&UserKey> = books.lines.iter().map(|line| &line.peer).collect();
     peers.dedup();
+    let before = peers.partition_point(|peer| after.is_some_and(|after| **peer <= after));
+    let shown: Vec<&UserKey> = peers.iter().skip(before).take(FRIENDS).copied().collect();
+    let last = before.saturating_add(shown.len());
     html! {
         @if !peers.is_empty() {
             section aria-labelledby="friends" {
                 h2 id="friends" { "Friends" }
-                @for peer in peers { (friend(books, peer)) }
+                @if peers.len() > FRIENDS && !shown.is_empty() {
+                    p.quiet { (before.saturating_add(1)) " to " (last) " of " (peers.len()) }
+                }
+                @for peer in &shown { (friend(books, peer)) }
+                div.row {
+                    @if before > 0 { a.button href="/wallet" { "From the first" } }
+                    @if let Some(end) = shown.last().filter(|_| last < peers.len()) {
+                        a.button href={ "/wallet?after=" (end) "#friends" } { "More friends" }
+                    }
+                }
             }
         }
     }
@@ -214,7 +247,7 @@ pub fn shown_line(line: &Line, name: &str) -> Markup {
         div.line {
             p.row {
                 strong.balance { (bar::signed(&line.unit, line.balance)) }
-                bdi { (bar::words(line, name)) }
+                (bar::words(line, name))
             }
             (bar::bar(line, name))
             p.ends.quiet {
@@ -237,15 +270,41 @@ fn agent(visitor: &Visitor, around: &Around) -> Markup {
             h2 id="agent" { "Your agent" }
             @if row.status == "active" {
                 p { "It keeps books for you until " (text::time(ends)) ", within the limits that your wallet set." }
-                details {
+                details data-key="dismiss" {
                     summary { "Dismiss it" }
                     p { "From then on it signs nothing. Your wallet opens the next epoch of the books that it kept." }
                     form method="post" action="/wallet/agent/stop" { (visitor.field()) button type="submit" { "Dismiss the agent now" } }
                 }
             } @else {
-                p { "It does not keep books for you at present (" (row.status) ")." }
+                p { (stopped(row)) }
             }
         }
+    }
+}
+
+/// Why an agent is not at work.
+fn stopped(row: &store::AgentRow) -> &'static str {
+    match (row.status.as_str(), row.why.as_deref()) {
+        ("stopped", Some("closed")) => "You dismissed it. Your wallet keeps your books.",
+        ("stopped", Some("ended")) => {
+            "Its time is over, so it signs nothing any more. Your wallet keeps your books, and can let it go on."
+        }
+        ("stopped", Some("revoked")) => {
+            "You took back its right to sign. Your wallet keeps your books."
+        }
+        ("stopped", _) => "It signs nothing any more. Your wallet keeps your books.",
+        _ => "It waits for your wallet to say what it may do.",
+    }
+}
+
+/// What became of an account that pays nothing any more.
+fn ended(status: &str) -> &'static str {
+    match status {
+        "revoked" => "ended: it pays nothing any more",
+        "restored" => {
+            "stopped, for this server was restored from a backup: your wallet can open it again"
+        }
+        _ => "stopped",
     }
 }
 
@@ -266,7 +325,7 @@ fn accounts(visitor: &Visitor, around: &Around) -> Markup {
                                 @if row.status == "active" {
                                     (text::amount(&unit, view.left.parse().unwrap_or(0))) " left, "
                                     (text::amount(&unit, view.left_today.parse().unwrap_or(0))) " today; until " (text::time(view.until))
-                                } @else { (row.status) }
+                                } @else { (ended(&row.status)) }
                             }
                             @if row.status == "active" {
                                 form method="post" action="/wallet/accounts/end" {

@@ -1,5 +1,7 @@
 //! Who looks at the page, and forms that only its own pages can have sent.
 
+use std::cell::RefCell;
+
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -7,6 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use maud::{Markup, html};
 use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -150,8 +153,54 @@ fn malformed(why: &str) -> PluginError {
     }
 }
 
+/// Reads the fields of a form. What is wrong with one of them is said with its name, as people know it.
 fn read<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, PluginError> {
-    serde_json::from_value(Value::Object(fields)).map_err(|error| malformed(&error.to_string()))
+    let reading = RefCell::new(None);
+    let fields = fields
+        .into_iter()
+        .inspect(|(name, _)| *reading.borrow_mut() = Some(name.clone()))
+        .chain(std::iter::from_fn(|| {
+            reading.borrow_mut().take();
+            None
+        }));
+    let read = T::deserialize(MapDeserializer::<_, serde_json::Error>::new(fields));
+    read.map_err(|error| {
+        let error = error.to_string();
+        if let Some(field) = error.strip_prefix("missing field `") {
+            let field = field.trim_end_matches('`');
+            return wrong(field, "it is empty, and has to be filled in");
+        }
+        match reading.take() {
+            Some(field) if !error.starts_with("unknown field") => wrong(&field, &error),
+            _ => malformed(&error),
+        }
+    })
+}
+
+/// One field is not as it should be.
+fn wrong(field: &str, why: &str) -> PluginError {
+    PluginError::BadRequest {
+        code: "body_malformed",
+        detail: format!("{}: {why}", label(field)),
+    }
+}
+
+/// What a field is called on the pages.
+fn label(field: &str) -> String {
+    match field {
+        "amount" => "the amount".to_owned(),
+        "accept" => "how much they may owe".to_owned(),
+        "unit" => "the unit".to_owned(),
+        "memo" => "what it is for".to_owned(),
+        "name" => "the name".to_owned(),
+        "user" | "peer" => "the key of the user".to_owned(),
+        "key" => "the key of the app".to_owned(),
+        "link" => "the link".to_owned(),
+        "invoice" => "the Lightning invoice".to_owned(),
+        "file" => "the recovery file".to_owned(),
+        "passphrase" => "the passphrase".to_owned(),
+        other => format!("the field “{other}”"),
+    }
 }
 
 /// The fields of a form, each once. An empty one counts as left out.
@@ -208,6 +257,45 @@ mod tests {
         assert!(!own(&[host, ("origin", "https://evil.example")]));
         assert!(!own(&[host, ("origin", "null")]));
         assert!(own(&[host]));
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Form {
+        unit: atomicity_ledger::Unit,
+        amount: String,
+        #[serde(default)]
+        memo: Option<atomicity_ledger::Memo>,
+    }
+
+    fn filled(fields: &[(&str, &str)]) -> Result<Form, String> {
+        let fields = fields.iter();
+        let fields = fields.map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
+        read(fields.collect()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_field_is_said_with_its_name() {
+        let form = filled(&[("amount", "5"), ("memo", "cake"), ("unit", "USD/2")]).unwrap();
+        assert_eq!((form.unit.code(), form.amount.as_str()), ("USD", "5"));
+        assert_eq!(form.memo.unwrap().as_str(), "cake");
+        assert!(filled(&[("amount", "5"), ("unit", "USD/2")]).is_ok());
+
+        let typed = filled(&[("amount", "5"), ("unit", "dollars")]).unwrap_err();
+        assert!(
+            typed.starts_with("the unit: \"dollars\" is not a unit"),
+            "{typed}"
+        );
+        let long = "x".repeat(5_000);
+        let typed = filled(&[("memo", &long), ("unit", "X"), ("amount", "1")]).unwrap_err();
+        assert!(typed.starts_with("what it is for: "), "{typed}");
+        let typed = filled(&[("unit", "USD/2")]).unwrap_err();
+        assert_eq!(typed, "the amount: it is empty, and has to be filled in");
+        let other = filled(&[("amount", "5"), ("unit", "X"), ("z", "1")]).unwrap_err();
+        assert!(
+            other.starts_with("the form is not what this page sends"),
+            "{other}"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `atomicity-homeserver admin`, beside a plugin that runs.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
 use serde_json::Value;
@@ -12,6 +13,8 @@ use crate::support::user::User;
 struct Operated {
     home: Home,
     database: Database,
+    /// The URL of the listener for operators.
+    admin: String,
     _running: Running,
 }
 
@@ -29,6 +32,7 @@ impl Operated {
         Self {
             home,
             database,
+            admin: format!("http://{listen}"),
             _running: running,
         }
     }
@@ -105,6 +109,8 @@ async fn an_operator_sees_and_acts_from_the_command_line() {
     let file = operated.home.0.path().join("account.jsonl");
     let out = file.to_str().unwrap();
     operated.ok(&["export", &user, "--out", out]);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let written = std::fs::read_to_string(&file).unwrap();
     assert!(
         written.lines().last().unwrap().contains("\"end\":true"),
@@ -153,6 +159,13 @@ async fn a_password_is_renewed_at_once_and_faults_are_told_with_a_hint() {
     let json = operated.run(&["--json", "account", &operated._running.plugin]);
     let said: Value = serde_json::from_str(&text(&json).0).unwrap();
     assert_eq!(said["error"], "account_unknown");
+
+    // Whoever guesses on this machine locks nobody out who has the password.
+    let http = reqwest::Client::new();
+    let url = format!("{}/v0/admin/status", operated.admin);
+    let guess = async || http.get(&url).bearer_auth("wrong").send().await.unwrap();
+    while guess().await.status() != 429 {}
+    operated.ok(&["status"]);
 
     // What stands in the file counts, whoever wrote it.
     std::fs::write(

@@ -38,7 +38,7 @@ impl User {
         let grant = GrantClaims {
             iss: root.public_key(),
             client_id: ClientId::new("plugin-test.example").unwrap(),
-            caps: vec![Capability::read("/pub/atomicity/v0/").unwrap()],
+            caps: vec![Capability::read_write("/pub/atomicity/v0/").unwrap()],
             cnf: app.public_key(),
             jti: GrantId::generate(),
             iat: now - 10,

@@ -1,12 +1,10 @@
 //! What a user sees of their books, and what their agent does for them from here.
 
-use atomicity_ledger::record::Snapshot;
-use atomicity_ledger::{Keypair as LedgerKeypair, Signed, UserKey};
+use atomicity_ledger::{Keypair as LedgerKeypair, UserKey};
 use reqwest::Method;
-use serde_json::json;
 
-use super::{log_in, pages};
-use crate::agent::world::{Person, Site, allow, befriend, engage, hand_over, unit};
+use super::{log_in, pages, told};
+use crate::agent::world::{Person, Site, allow, befriend, engage, hand_over, payment, unit};
 use crate::support::browser::{Browser, Relay, Shown};
 use crate::support::database::Database;
 use crate::support::plugin::Plugin;
@@ -195,13 +193,23 @@ async fn an_invoice_is_made_once_shown_as_a_code_and_withdrawn() {
         page.field("/wallet/invoices", "csrf"),
         page.field("/wallet/invoices", "id"),
     );
-    let fields = [
-        ("csrf", csrf.as_str()),
-        ("id", id.as_str()),
-        ("unit", "BREAD/2"),
-        ("amount", "3.20"),
-        ("memo", "cake"),
-    ];
+    let asking = |unit| {
+        [
+            ("csrf", csrf.as_str()),
+            ("id", id.as_str()),
+            ("unit", unit),
+            ("amount", "3.20"),
+            ("memo", "cake"),
+        ]
+    };
+    // A code alone is the unit that the user knows by it; one that they don't know could be any.
+    let unclear = village
+        .browser
+        .post("/wallet/invoices", &asking("USD"))
+        .await;
+    unclear.assert_code(400, "unit_invalid");
+    assert!(unclear.html.contains("USD/2"), "{}", unclear.html);
+    let fields = asking("bread");
     // A log must have shown something first.
     until("there is a log to hang on", || async {
         village
@@ -215,10 +223,16 @@ async fn an_invoice_is_made_once_shown_as_a_code_and_withdrawn() {
     let shown = village.browser.submit("/wallet/invoices", &fields).await;
     assert!(shown.html.contains("atomicity:"), "{}", shown.html);
     assert!(shown.html.contains("class=\"qr\""), "{}", shown.html);
+    assert!(shown.html.contains(">3.20 BREAD<"), "{}", shown.html);
     let path = format!("/wallet/invoices/{id}/withdraw");
     let csrf = shown.field(&path, "csrf");
     let gone = village.browser.submit(&path, &[("csrf", &csrf)]).await;
     assert!(gone.html.contains("withdrawn"), "{}", gone.html);
+    // An open page loses the code and the button as well: what is put in place of them is there, and empty.
+    for part in ["invoice-withdraw", "invoice-code"] {
+        let empty = format!("<div data-live=\"{part}\"></div>");
+        assert!(gone.html.contains(&empty), "{part} in {}", gone.html);
+    }
     let list = village.browser.get("/wallet/invoices").await;
     assert_eq!(list.html.matches("cake").count(), 1, "{}", list.html);
 }
@@ -242,19 +256,83 @@ async fn an_open_page_hears_of_changes_and_of_the_end_of_its_session() {
 }
 
 #[tokio::test]
+async fn all_that_was_with_a_friend_can_be_seen() {
+    let relay = Relay::start().await;
+    let village = Village::start(&relay).await;
+    let (site, owner, friend) = (&village.site, &village.owner, &village.friend);
+    for n in 1..=55 {
+        let body = Some(payment(n, &friend.user, 1));
+        let paid = owner.call(site, Method::POST, "/v0/me/agent/issue", body);
+        paid.await.assert_status(200);
+    }
+    let page = village.browser.get(&village.friends_page()).await;
+    assert_eq!(page.html.matches("You paid").count(), 50);
+    let next = page.html.split("href=\"/wallet/history?").nth(1).unwrap();
+    let query = next.split('"').next().unwrap().replace("&amp;", "&");
+    let before = format!("/wallet/history?{query}");
+    let rest = village.browser.get(&before).await;
+    assert_eq!(rest.html.matches("You paid").count(), 5, "{}", rest.html);
+    assert!(rest.html.contains(&village.friends_page()), "{}", rest.html);
+    // Of somebody else there is nothing.
+    let other = format!("/wallet/history?with={}", owner.user);
+    let other = village.browser.get(&other).await;
+    assert!(!other.html.contains("You paid"), "{}", other.html);
+}
+
+#[tokio::test]
+async fn what_changes_beside_the_books_is_kept_current_too() {
+    let relay = Relay::start().await;
+    let village = Village::start(&relay).await;
+    let overview = village.browser.get("/wallet").await;
+    for part in ["overview", "agent", "accounts"] {
+        let mark = format!("data-live=\"{part}\"");
+        assert!(overview.html.contains(&mark), "{part} in {}", overview.html);
+    }
+    let page = village.browser.get(&village.friends_page()).await;
+    let form = page.form("/wallet/pay/check");
+    assert!(form.contains("data-live=\"most-BREAD/2\""), "{form}");
+}
+
+#[tokio::test]
+async fn once_the_agent_is_dismissed_what_the_wallet_tells_counts_and_nothing_is_offered_that_only_it_could_sign()
+ {
+    let relay = Relay::start().await;
+    let village = Village::start(&relay).await;
+    let (site, owner) = (&village.site, &village.owner);
+    let tell = told(&owner.root, &[(village.friend.user, "BREAD/2", -123)]);
+    let pushed = owner.call(site, Method::PUT, "/v0/me/snapshot", Some(tell));
+    pushed.await.assert_status(200);
+    // As long as the agent is at work, its books are newer than anything that is told.
+    let page = village.browser.get(&village.friends_page()).await;
+    assert!(page.html.contains("/wallet/pay/check"), "{}", page.html);
+    assert!(!page.html.contains("-1.23 BREAD"), "{}", page.html);
+
+    let overview = village.browser.get("/wallet").await;
+    let csrf = overview.field("/wallet/agent/stop", "csrf");
+    let fields = [("csrf", csrf.as_str())];
+    let overview = village.browser.submit("/wallet/agent/stop", &fields).await;
+    assert!(overview.html.contains("-1.23 BREAD"), "{}", overview.html);
+    assert!(
+        overview.html.contains("You dismissed it."),
+        "{}",
+        overview.html
+    );
+    let page = village.browser.get(&village.friends_page()).await;
+    assert!(page.html.contains("-1.23 BREAD"), "{}", page.html);
+    let line = format!("{}/line", village.friends_page());
+    for form in ["/wallet/pay/check", line.as_str()] {
+        assert!(!page.html.contains(form), "{form} in {}", page.html);
+    }
+}
+
+#[tokio::test]
 async fn without_an_agent_the_page_shows_what_the_wallet_told_and_since_when() {
     let relay = Relay::start().await;
     let plugin = Plugin::start_on(Database::create().await, |config| pages(config, &relay)).await;
     let account = plugin.user().await;
     let root = LedgerKeypair::from_secret(&account.user.root.secret());
     let friend: UserKey = User::new().z32().parse().unwrap();
-    let record: Snapshot = serde_json::from_value(json!({
-        "v": 1, "user": account.z32(), "at": atomicity_plugin::clock::now_ms(),
-        "channels": [{"peer": friend, "unit": "HOUR/2", "balance": "-150", "accept": "500", "accepted_by_peer": "400", "frozen": false}],
-    }))
-    .unwrap();
-    let jws = Signed::sign(record, &root).unwrap().jws().to_owned();
-    let body = Some(json!({"snapshot": jws}));
+    let body = Some(told(&root, &[(friend, "HOUR/2", -150)]));
     account
         .call(Method::PUT, "/v0/me/snapshot", body)
         .await

@@ -9,6 +9,9 @@ use crate::support::browser::{Browser, Relay};
 use crate::support::plugin::{Answer, Plugin, b64};
 use crate::support::user::User;
 
+/// The operator's password.
+const PASSWORD: &str = "correct horse battery staple";
+
 async fn start(relay: &Relay) -> Plugin {
     Plugin::start_with(|config| pages(config, relay)).await
 }
@@ -94,6 +97,20 @@ async fn what_is_no_approval_of_this_log_in_opens_nothing() {
     assert!(mine.get("/wallet/login").await.html.contains("none"));
 }
 
+/// Every address of the wallet page that takes a form, as the program names them: none can be forgotten here.
+fn posts(peer: &Keypair) -> Vec<String> {
+    let source = include_str!("../../../src/pages/wallet.rs");
+    let routes = source.split(".route(").skip(1);
+    let posts = routes.filter_map(|route| {
+        let (path, handlers) = route.split_once('"')?.1.split_once('"')?;
+        handlers.contains("post(").then(|| {
+            path.replace("{peer}", &peer.public_key().z32())
+                .replace("{id}", "x")
+        })
+    });
+    posts.collect()
+}
+
 #[tokio::test]
 async fn a_form_of_another_site_or_without_its_mark_changes_nothing() {
     let relay = Relay::start().await;
@@ -108,17 +125,15 @@ async fn a_form_of_another_site_or_without_its_mark_changes_nothing() {
         &[("csrf", "")],
         &[("csrf", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")],
     ];
-    let posts = [
-        "/wallet/logout",
-        "/wallet/sessions/end",
-        "/wallet/pay/check",
-        "/wallet/pay",
-        "/wallet/invoices",
-        "/wallet/invoices/x/withdraw",
-        "/wallet/accounts/end",
-        "/wallet/agent/stop",
-    ];
-    for path in posts {
+    let posts = posts(&Keypair::random());
+    let inside = posts
+        .iter()
+        .filter(|path| !path.starts_with("/wallet/login"));
+    let inside: Vec<&str> = inside.map(String::as_str).collect();
+    for known in ["/wallet/pay", "/wallet/proposals/ask"] {
+        assert!(inside.contains(&known), "{inside:?}");
+    }
+    for path in inside {
         for fields in forged {
             mine.post(path, fields)
                 .await
@@ -134,11 +149,12 @@ async fn a_form_of_another_site_or_without_its_mark_changes_nothing() {
         let sent = mine.post_with(path, &[("csrf", &csrf)], &origin).await;
         sent.assert_code(403, "form_foreign");
     }
-    for path in [
-        "/wallet/login",
-        "/wallet/login/finish",
-        "/wallet/login/stop",
-    ] {
+    let before = posts
+        .iter()
+        .filter(|path| path.starts_with("/wallet/login"));
+    let before: Vec<&str> = before.map(String::as_str).collect();
+    assert_eq!(before.len(), 4, "{before:?}");
+    for path in before {
         let headers = [("sec-fetch-site", "cross-site")];
         let sent = mine.post_with(path, &[], &headers).await;
         sent.assert_code(403, "form_foreign");
@@ -149,6 +165,25 @@ async fn a_form_of_another_site_or_without_its_mark_changes_nothing() {
     let crossed = other.post("/wallet/logout", &[("csrf", &csrf)]).await;
     crossed.assert_code(403, "form_foreign");
     assert_eq!(mine.get("/wallet/sessions").await.status, 200);
+}
+
+#[tokio::test]
+async fn over_plain_http_a_form_is_known_by_its_origin_and_pages_have_browsers_tell_it() {
+    let relay = Relay::start().await;
+    let plugin = start(&relay).await;
+    let mine = browser(&plugin);
+    // With `no-referrer` a browser that sends no `Sec-Fetch-Site` (off loopback, without https) would hide its origin from us, too.
+    let page = mine.get("/wallet").await;
+    assert_eq!(page.headers["referrer-policy"], "same-origin");
+    let api = Answer::of(plugin.request(Method::GET, "/v0/me")).await;
+    assert_eq!(api.headers["referrer-policy"], "no-referrer");
+    let own = format!("http://{}", plugin.addresses.http);
+    let sent = mine
+        .post_with("/wallet/login", &[], &[("origin", &own)])
+        .await;
+    assert_eq!(sent.status, 303, "{}", sent.html);
+    let hidden = mine.post_with("/wallet/login", &[], &[("origin", "null")]);
+    hidden.await.assert_code(403, "form_foreign");
 }
 
 #[tokio::test]
@@ -254,6 +289,92 @@ async fn begun_log_ins_are_bounded_for_an_address() {
     mine.post("/wallet/login", &[])
         .await
         .assert_code(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn what_an_approval_opens_counts_for_its_address_too() {
+    let relay = Relay::start().await;
+    let plugin = Plugin::start_with(|config| {
+        pages(config, &relay);
+        config.sessions.opens_per_minute = 2;
+    })
+    .await;
+    let (mine, other) = (browser(&plugin), browser(&plugin));
+    let link = scan(&mine).await.authenticator_link();
+    approve(&Keypair::random(), &link).await;
+    approved(&mine).await;
+    scan(&other).await;
+    let finished = mine.post("/wallet/login/finish", &[]).await;
+    finished.assert_code(429, "rate_limited");
+    assert!(mine.cookie(SESSION).is_none());
+}
+
+#[tokio::test]
+async fn passphrases_of_a_recovery_file_cannot_be_tried_without_end() {
+    let root = Keypair::random();
+    let file = base64(&recovery_file::create_recovery_file(&root, "correct horse"));
+    let plugin = Plugin::start_with(|config| {
+        config.pages.enabled = true;
+        config.pages.recovery_login = true;
+        config.sessions.opens_per_minute = 2;
+    })
+    .await;
+    let mine = browser(&plugin);
+    let fields = |passphrase| [("file", file.as_str()), ("passphrase", passphrase)];
+    for _ in 0..2 {
+        mine.post("/wallet/login/recovery", &fields("battery staple"))
+            .await
+            .assert_code(400, "recovery_unreadable");
+    }
+    // Now the right one does not help either.
+    mine.post("/wallet/login/recovery", &fields("correct horse"))
+        .await
+        .assert_code(429, "rate_limited");
+    assert!(mine.cookie(SESSION).is_none());
+}
+
+#[tokio::test]
+async fn whoever_begins_many_log_ins_loses_their_own_oldest() {
+    let relay = Relay::start().await;
+    let plugin = start(&relay).await;
+    let mut browsers = Vec::new();
+    for _ in 0..12 {
+        let one = browser(&plugin);
+        scan(&one).await;
+        browsers.push(one);
+    }
+    for (number, one) in browsers.iter().enumerate() {
+        let stage = one.get("/wallet/login").await.html;
+        let expected = if number < 2 { "none" } else { "waiting" };
+        assert!(stage.contains(expected), "{number}: {stage}");
+    }
+}
+
+#[tokio::test]
+async fn an_open_page_of_an_account_that_is_switched_off_hears_that_it_is_over() {
+    let relay = Relay::start().await;
+    let plugin = Plugin::start_with(|config| {
+        pages(config, &relay);
+        config.admin.enabled = true;
+        config.admin.listen = "127.0.0.1:0".parse().unwrap();
+        config.admin.password = Some(PASSWORD.to_owned());
+    })
+    .await;
+    let account = plugin.user().await;
+    let mine = browser(&plugin);
+    log_in(&mine, &account.user.root).await;
+    let mut events = mine.stream("/wallet/events").await;
+    events.expect("changed").await;
+    let address = plugin.addresses.admin.unwrap();
+    let path = format!(
+        "http://{address}/v0/admin/accounts/{}/disable",
+        account.z32()
+    );
+    let request = reqwest::Client::new().post(path).bearer_auth(PASSWORD);
+    let done = Answer::of(request.json(&serde_json::json!({"reason": "unpaid bills"}))).await;
+    done.assert_status(200);
+    events.expect("ended").await;
+    assert_eq!(events.next().await, None);
 }
 
 #[tokio::test]

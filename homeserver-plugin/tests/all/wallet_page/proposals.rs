@@ -72,6 +72,13 @@ async fn nonsense_is_not_proposed_and_not_too_much() {
         json!({"id": id, "kind": "ask", "user": account.z32(), "unit": "BREAD/2", "amount": "5"}),
         json!({"id": id, "kind": "settle", "user": stranger, "unit": "BREAD/2", "amount": "5", "invoice": "ł"}),
         json!({"id": id, "kind": "block", "user": account.z32(), "blocked": true}),
+        // A rule about many has a cap, one about somebody is a limit, and numbers are the wallet's.
+        json!({"id": id, "kind": "rule", "rule": {"who": "anyone", "unit": "BREAD/2", "accept": "500"}}),
+        json!({"id": id, "kind": "rule", "rule": {"who": {"peer": stranger}, "unit": "BREAD/2", "accept": "500", "cap": "500"}}),
+        json!({"id": id, "kind": "unrule", "rule": {"id": 3, "who": "anyone", "unit": "BREAD/2", "accept": "500", "cap": "500"}}),
+        json!({"id": id, "kind": "account", "name": "shop", "key": stranger, "unit": "BREAD/2", "until": now().plus_millis(1_000_000)}),
+        json!({"id": id, "kind": "account", "name": "shop", "key": stranger, "unit": "BREAD/2", "total": "500", "until": 1_000}),
+        json!({"id": id, "kind": "agent", "until": 1_000}),
     ] {
         propose(&account, &body)
             .await
@@ -111,10 +118,15 @@ async fn what_is_over_stays_over_and_what_was_said_can_be_said_again() {
         propose(&account, &friend(n)).await.assert_status(201);
     }
     // Quoted, accepted, done: each as often as one likes.
-    let quote = json!({"state": "quoted", "fee": "3", "hops": 2});
+    let over = [Keypair::random(), Keypair::random()].map(|key| key.public_key().z32());
+    let quote = json!({"state": "quoted", "fee": "3", "hops": 2, "route": [over]});
     let quoted = say(&account, 1, quote).await;
     assert_eq!(quoted.assert_status(200).body["state"], "open");
-    assert_eq!(quoted.body["told"], json!({"fee": "3", "hops": 2}));
+    let told = json!({"fee": "3", "hops": 2, "route": [over]});
+    assert_eq!(quoted.body["told"], told);
+    let long = json!({"state": "quoted", "fee": "3", "route": vec![over.clone(); 5]});
+    let refused = say(&account, 1, long).await;
+    refused.assert_problem(400, "proposal_invalid");
     for _ in 0..2 {
         let said = say(&account, 1, json!({"state": "accepted"})).await;
         assert_eq!(said.assert_status(200).body["state"], "accepted");
@@ -265,7 +277,7 @@ async fn each_form_of_the_page_proposes_what_it_says() {
     let key = Keypair::random().public_key().z32();
     let (bill, invoice) = links_of_somebody();
     type Fields<'a> = &'a [(&'a str, &'a str)];
-    let forms: [(&str, Fields, Value, &str); 6] = [
+    let forms: [(&str, Fields, Value, &str); 14] = [
         (
             "part",
             &[("link", &bill), ("amount", "1,50")],
@@ -276,7 +288,7 @@ async fn each_form_of_the_page_proposes_what_it_says() {
             "part",
             &[("link", &bill)],
             json!({"link": bill}),
-            "what is left",
+            "known once its payee keeps it",
         ),
         (
             "ask",
@@ -289,6 +301,17 @@ async fn each_form_of_the_page_proposes_what_it_says() {
             "&lt;i&gt;cake&lt;/i&gt;",
         ),
         (
+            "issue",
+            &[
+                ("user", &key),
+                ("amount", "2,50"),
+                ("unit", "BREAD/2"),
+                ("memo", "milk"),
+            ],
+            json!({"user": key, "unit": "BREAD/2", "amount": "250", "memo": "milk"}),
+            "milk",
+        ),
+        (
             "settle",
             &[("user", &key), ("amount", "2.50"), ("unit", "BREAD/2")],
             json!({"user": key, "unit": "BREAD/2", "amount": "250"}),
@@ -298,7 +321,7 @@ async fn each_form_of_the_page_proposes_what_it_says() {
             "reassign",
             &[("user", &key), ("link", &invoice)],
             json!({"user": key, "link": invoice}),
-            "owe no more to you",
+            "appears here while your wallet runs",
         ),
         (
             "block",
@@ -306,9 +329,77 @@ async fn each_form_of_the_page_proposes_what_it_says() {
             json!({"user": key, "blocked": false}),
             "again",
         ),
+        (
+            "rule",
+            &[
+                ("about", "friends_of_friends"),
+                ("accept", "20"),
+                ("cap", "100"),
+                ("unit", "BREAD/2"),
+                ("take", "false"),
+            ],
+            json!({"rule": {
+                "id": 0, "who": {"friend_of": null}, "unit": "BREAD/2",
+                "accept": "2000", "cap": "10000", "per_introducer": "10000",
+            }}),
+            "vouches for, each",
+        ),
+        (
+            "unrule",
+            &[
+                ("about", "tag"),
+                ("which", "family"),
+                ("accept", "20"),
+                ("cap", "100"),
+                ("unit", "BREAD/2"),
+                ("take", "true"),
+            ],
+            json!({"rule": {
+                "id": 0, "who": {"tag": "family"}, "unit": "BREAD/2",
+                "accept": "2000", "cap": "10000",
+            }}),
+            "Take this rule back: whom you tagged <bdi>family</bdi>",
+        ),
+        (
+            "account",
+            &[
+                ("name", "<u>shop</u>"),
+                ("key", &key),
+                ("per_day", "5"),
+                ("unit", "BREAD/2"),
+                ("days", "30"),
+            ],
+            json!({"name": "<u>shop</u>", "key": key, "unit": "BREAD/2", "per_day": "500"}),
+            "&lt;u&gt;shop&lt;/u&gt;",
+        ),
+        (
+            "revoke",
+            &[("key", &key)],
+            json!({"key": key}),
+            "End the account of the app",
+        ),
+        (
+            "agent",
+            &[("days", "90")],
+            json!({}),
+            "keep the books of all your friends until",
+        ),
+        (
+            "agent_off",
+            &[("force", "false")],
+            json!({"force": null}),
+            "have your wallet keep its books again</p>",
+        ),
+        (
+            "agent_off",
+            &[("force", "true")],
+            json!({"force": true}),
+            "again, by your root key",
+        ),
     ];
     for (kind, fields, expected, words) in forms {
-        let action = format!("/wallet/proposals/{kind}");
+        let form = if kind == "unrule" { "rule" } else { kind };
+        let action = format!("/wallet/proposals/{form}");
         let page = browser.get("/wallet/proposals").await;
         let (csrf, id) = (page.field(&action, "csrf"), page.field(&action, "id"));
         let mut all = vec![("csrf", csrf.as_str()), ("id", id.as_str())];
@@ -327,4 +418,62 @@ async fn each_form_of_the_page_proposes_what_it_says() {
     // A bill that leads here fills its link in.
     let page = browser.get(&format!("/wallet/proposals?link={bill}")).await;
     assert_eq!(page.field("/wallet/proposals/part", "link"), bill);
+}
+
+#[tokio::test]
+async fn who_has_asked_is_led_to_the_bill_and_a_settlement_is_no_more_than_asked_for() {
+    let relay = Relay::start().await;
+    let plugin = Plugin::start_with(|config| pages(config, &relay)).await;
+    let account = plugin.user().await;
+    let browser = Browser::new(&format!("http://{}", plugin.addresses.http));
+    log_in(&browser, &account.user.root).await;
+    let friend = Keypair::random().public_key().z32();
+    let proposed = [
+        json!({"kind": "ask", "unit": "BREAD/2", "amount": "500"}),
+        json!({"kind": "ask", "unit": "BREAD/2", "amount": "500", "user": friend}),
+        json!({"kind": "settle", "unit": "BREAD/2", "amount": "500", "user": friend}),
+    ];
+    let bill = format!("/u/{}/requests/{}", account.z32(), b64(&[8; 16]));
+    let link = format!("href=\"{bill}\"");
+    for (n, mut body) in (1..).zip(proposed) {
+        body["id"] = json!(b64(&[n; 16]));
+        propose(&account, &body).await.assert_status(201);
+        let shown = browser.get("/wallet/proposals").await;
+        assert!(!shown.html.contains(&link) && !shown.html.contains("They were asked"));
+        let mut word = json!({"state": "done"});
+        if body["kind"] == "ask" {
+            word["request"] = json!(b64(&[8; 16]));
+        }
+        let said = say(&account, n, word.clone()).await;
+        assert_eq!(
+            said.assert_status(200).body["told"]["request"],
+            word["request"]
+        );
+        let shown = browser.get("/wallet/proposals").await;
+        // What one person was asked for has no page.
+        assert_eq!(shown.html.contains(&link), n == 1, "{}", shown.html);
+        assert_eq!(
+            shown.html.contains("They were asked"),
+            n == 3,
+            "{}",
+            shown.html
+        );
+        let shows = format!("atomicity request show {}", b64(&[8; 16]));
+        assert_eq!(shown.html.contains(&shows), n == 2, "{}", shown.html);
+        plugin_forgets(&plugin).await;
+    }
+    let odd = json!({"state": "quoted", "request": "../../x"});
+    propose(&account, &self::friend(9)).await.assert_status(201);
+    say(&account, 9, odd)
+        .await
+        .assert_problem(400, "body_malformed");
+}
+
+/// What was proposed until now is gone.
+async fn plugin_forgets(plugin: &Plugin) {
+    let pool = sqlx::PgPool::connect(&plugin.database.url).await.unwrap();
+    sqlx::query("DELETE FROM proposals")
+        .execute(&pool)
+        .await
+        .unwrap();
 }

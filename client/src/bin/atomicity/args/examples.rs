@@ -92,6 +92,10 @@ pub const EXAMPLES: Examples = &[
         &[r#"atomicity agent on --until 30d --limit "50 USD""#],
     ),
     (
+        "app grant",
+        &["atomicity app grant 8pinxxgqs41n4aididenw5apqp1urfmzdztr8jt4abrkdn435ewo --for 7d"],
+    ),
+    (
         "account new",
         &[r#"atomicity account new shop --per-day "5.00 USD" --to ben --key-file shop.key"#],
     ),
@@ -167,7 +171,7 @@ pub const EXAMPLES: Examples = &[
         "proposals",
         &[
             "atomicity proposals",
-            "atomicity proposals accept Zm9yIHRoZSBiYWtlcg",
+            "atomicity proposals accept Zm9yIHRoZSBiYWtlcg --max-fee \"0.10 USD\"",
         ],
     ),
     (

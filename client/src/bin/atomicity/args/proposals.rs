@@ -18,6 +18,9 @@ pub enum ProposalCommand {
         /// Which: its name, or its beginning
         #[arg(allow_hyphen_values = true)]
         proposal: String,
+        /// Ask this router: its key, its URL, or KEY@URL; may be repeated [default: the best known]
+        #[arg(long = "router", value_name = "KEY|URL")]
+        routers: Vec<String>,
     },
     /// Do it
     Accept {
@@ -27,6 +30,12 @@ pub enum ProposalCommand {
         /// The most that a payment may cost beyond its amount, such as "0.10 USD" [default: 1 % and one smallest unit]
         #[arg(long, value_name = "AMOUNT")]
         max_fee: Option<String>,
+        /// Ask this router: its key, its URL, or KEY@URL; may be repeated [default: the best known]
+        #[arg(long = "router", value_name = "KEY|URL")]
+        routers: Vec<String>,
+        /// Agree to what is proposed without being asked once more
+        #[arg(long)]
+        yes: bool,
     },
     /// Don't, and say so to the page
     Decline {

@@ -55,6 +55,18 @@ pub(super) fn fields(
             money(put, "filled", unit, *filled);
             "request_paid"
         }
+        WalletEventKind::RequestFilled {
+            request,
+            unit,
+            amount,
+            memo,
+        } => {
+            put("request", json!(request.to_string()));
+            put("unit", json!(unit));
+            money(put, "amount", unit, *amount);
+            put("memo", json!(memo));
+            "request_filled"
+        }
         WalletEventKind::RequestClosed { request } => {
             put("request", json!(request.to_string()));
             "request_closed"
@@ -110,17 +122,35 @@ pub(super) fn text(kind: &WalletEventKind, friend: &str) -> Option<String> {
             minor_text(unit, *amount),
             minor_text(unit, *filled)
         ),
+        WalletEventKind::RequestFilled {
+            request,
+            unit,
+            amount,
+            memo,
+        } => {
+            let memo = memo.as_ref().map(|memo| format!(" ({memo})"));
+            let memo = memo.unwrap_or_default();
+            let amount = minor_text(unit, *amount);
+            format!("your request {request}{memo} is full: {amount}")
+        }
         WalletEventKind::Proposed { id, what } => {
             let what = match *what {
-                "friend" => "adding a friend",
+                "friend" => "to add a friend",
                 "limit" => "another limit for a friend",
                 "ask" => "to ask to be paid",
                 "settle" => "to have a debt paid off",
                 "reassign" => "to hand on what a friend owes",
                 "block" => "whom you deal with",
-                _ => "a payment",
+                "rule" | "unrule" => "whom you trust without knowing them",
+                "account" => "to let an app spend for you",
+                "revoke" => "to end an app's account",
+                "agent" => "whom an agent keeps your books with, and for how long",
+                "issue" | "pay" | "part" => "a payment",
+                _ => "something",
             };
-            format!("your page or an app proposes {what}: atomicity proposals accept {id}")
+            format!(
+                "your page or an app proposes {what}: look at it with `atomicity proposals` ({id})"
+            )
         }
         WalletEventKind::RequestClosed { request } => format!("request {request} is closed"),
         WalletEventKind::PartPaid {
@@ -131,4 +161,31 @@ pub(super) fn text(kind: &WalletEventKind, friend: &str) -> Option<String> {
         } => format!("paid {} of request {request}", minor_text(unit, *amount)),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use atomicity_ledger::RecordId;
+
+    use super::*;
+
+    #[test]
+    fn a_full_request_is_told_in_words_and_as_json() {
+        let kind = WalletEventKind::RequestFilled {
+            request: RecordId::from_entropy([1; 16]),
+            unit: "USD/2".parse().unwrap(),
+            amount: 30_000,
+            memo: Some("the hut".to_owned()),
+        };
+        let words = text(&kind, "somebody").unwrap();
+        assert!(words.ends_with("(the hut) is full: 300.00 USD"), "{words}");
+        let mut said = serde_json::Map::new();
+        let mut put = |key: &str, value: Value| {
+            said.insert(key.to_owned(), value);
+        };
+        assert_eq!(fields(&kind, &mut put), Some("request_filled"));
+        assert_eq!(said["amount"], "30000");
+        assert_eq!(said["memo"], "the hut");
+    }
 }

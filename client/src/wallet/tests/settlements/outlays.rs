@@ -179,9 +179,7 @@ async fn whatever_the_rail_says_an_account_pays_at_most_once_and_counts_what_is_
                 till.rail.script(hash, script);
                 till.rail.learn(preimage);
                 let id = till.take(&spend).await.unwrap();
-                // A rail that never answers is left, as a crash would leave it.
-                let patience = Duration::from_millis(1_000);
-                let _ = tokio::time::timeout(patience, till.go_on()).await;
+                left_hanging(&till.rail, hash, till.go_on()).await;
                 for _ in 0..4 {
                     till.go_on().await;
                 }

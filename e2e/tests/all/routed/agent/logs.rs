@@ -59,7 +59,7 @@ async fn verdicts(place: &Place) -> Result<usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_log_dies_the_agent_ends_what_hung_on_it() {
-    let mut place = Place::found_with(None, 3, None).await;
+    let mut place = Place::found_with(None, 20, None).await;
     let [anna, ben, carl] = place.chain().await;
     engage(&ben, &[], &[&anna, &carl]).await;
     // Ben's phone is off from here on.
