@@ -35,7 +35,7 @@ impl World {
             }
             self.follow_relays(n, peer, &events, work, &mut queue);
             self.follow_payments(n, peer, &events);
-            self.follow_collections(n, peer, work, &mut queue);
+            self.follow_collections(n, (peer, &events), work, &mut queue);
             self.run_errands(n, peer, work, &mut queue)?;
         }
         Ok(())
@@ -253,7 +253,13 @@ impl World {
         }
     }
 
-    fn follow_collections(&mut self, n: usize, peer: usize, work: &mut Work, queue: &mut Queue) {
+    fn follow_collections(
+        &mut self,
+        n: usize,
+        (peer, events): (usize, &[Event]),
+        work: &mut Work,
+        queue: &mut Queue,
+    ) {
         let user = self.nodes[peer].user();
         let collections = self.nodes[n].live.collections.iter();
         let busy: Vec<PaymentHash> = collections
@@ -261,7 +267,7 @@ impl World {
             .map(|(hash, _)| *hash)
             .collect();
         for hash in busy {
-            self.collect(n, hash, work, queue);
+            self.collect(n, (hash, events), work, queue);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use atomicity_ledger::hop::{
-    Collection, Context, Errand, Neighbour, Relay, Step, decline, errands, forward,
+    Collection, CollectionStage, Context, Errand, Neighbour, Relay, Step, decline, errands, forward,
 };
 use atomicity_ledger::onion::{Failure, FailureCode, Payload};
 use atomicity_ledger::pair::{Event, KnownLogs, Pair, Standing};
@@ -296,7 +296,7 @@ impl World {
             store.collections.insert(terms.hash, collection);
         }
         if self.absorb(n, done, work, queue) {
-            self.collect(n, terms.hash, work, queue);
+            self.collect(n, (terms.hash, &[]), work, queue);
         }
         Ok(())
     }
@@ -335,11 +335,17 @@ impl World {
     pub(crate) fn collect(
         &mut self,
         n: usize,
-        hash: PaymentHash,
+        (hash, events): (PaymentHash, &[Event]),
         work: &mut Work,
         queue: &mut Queue,
     ) {
-        if let Some((preimage, proof)) = self.proof_for(n, hash) {
+        let collection = self.nodes[n].live.collections.get_mut(&hash);
+        if let Some(collection) = collection {
+            collection.note(events);
+        }
+        let collection = self.nodes[n].live.collections.get(&hash);
+        let shown = collection.and_then(|collection| collection.shown_by(events));
+        if let Some((preimage, proof)) = shown.or_else(|| self.proof_for(n, hash)) {
             let done = self.with_collection(n, hash, |collection, pairs, context| {
                 collection.published(pairs, preimage, &proof, context)
             });
@@ -362,10 +368,15 @@ impl World {
             return;
         }
         let done = self.with_collection(n, hash, |collection, pairs, context| {
-            collection.decide(pairs, context)
+            let decided = collection.decide(pairs, context)?;
+            if collection.is_booked(pairs)? {
+                collection.booked(secret.preimage);
+            }
+            Ok(decided)
         });
         let step = match done {
             Some(Ok((step, publish))) => {
+                self.check_failed(n, hash, work);
                 if let Some(publish) = publish {
                     work.facts.push(Fact::Publishes {
                         hash,
@@ -378,6 +389,21 @@ impl World {
             None => return,
         };
         self.absorb(n, step, work, queue);
+    }
+
+    /// Nobody believes that an invoice failed for which they can claim something.
+    fn check_failed(&mut self, n: usize, hash: PaymentHash, work: &Work) {
+        let collection = self.nodes[n].live.collections.get(&hash);
+        let failed = collection.filter(|known| *known.stage() == CollectionStage::Failed);
+        let mut parts = failed.into_iter().flat_map(Collection::parts);
+        let is_due = |iou: RecordHash| {
+            let is_new = |fact: &Fact| matches!(fact, Fact::Due { iou: due, .. } if *due == iou);
+            self.watch.due.contains(&(n, iou)) || work.facts.iter().any(is_new)
+        };
+        if parts.any(|part| is_due(part.iou)) {
+            self.watch
+                .violated(format!("{n} says that an invoice failed which was paid"));
+        }
     }
 
     /// The proof, if a promise for this invoice is due by one.

@@ -9,6 +9,7 @@ use atomicity_ledger::text::ProofText;
 use atomicity_ledger::{PaymentHash, Preimage, UserKey};
 use zeroize::Zeroizing;
 
+use super::access::Keys;
 use super::books::{self, Change};
 use super::event::WalletEvent;
 use super::{HistoryItem, Wallet, decide, entropy, history, now, promise, routed};
@@ -90,15 +91,7 @@ impl Wallet {
     pub async fn reveal_secret(&self, hash: &PaymentHash) -> Result<Preimage, ClientError> {
         let sealed = preimages::sealed(&mut *self.store().read().await?, hash).await?;
         let sealed = sealed.ok_or_else(|| ClientError::SecretUnknown(hash.to_string()))?;
-        let keys = self.keys().await?;
-        let opened = open_private(&keys.private, &seal_path(hash), &sealed)?;
-        let bytes: [u8; 32] = opened.as_slice().try_into().map_err(|_| corrupt())?;
-        let preimage = Preimage::from_bytes(bytes);
-        if preimage.hash() == *hash {
-            Ok(preimage)
-        } else {
-            Err(corrupt())
-        }
+        open(&self.keys().await?, hash, &sealed)
     }
 
     async fn keep_secret(&self, preimage: &Preimage) -> Result<(), ClientError> {
@@ -312,6 +305,27 @@ pub(crate) async fn keep_in(change: &mut Change, preimage: &Preimage) -> Result<
     let sealed = seal_private(key, &seal_path(&hash), entropy(), preimage.as_bytes())?;
     let at = change.now.millis();
     preimages::put(change.conn(), &hash, &sealed, at).await
+}
+
+/// The secret of a hash, if it is kept here.
+pub(crate) async fn kept_in(
+    change: &mut Change,
+    hash: &PaymentHash,
+) -> Result<Option<Preimage>, ClientError> {
+    let sealed = preimages::sealed(change.conn(), hash).await?;
+    let opened = sealed.map(|sealed| open(&change.keys, hash, &sealed));
+    opened.transpose()
+}
+
+fn open(keys: &Keys, hash: &PaymentHash, sealed: &[u8]) -> Result<Preimage, ClientError> {
+    let opened = open_private(&keys.private, &seal_path(hash), sealed)?;
+    let bytes: [u8; 32] = opened.as_slice().try_into().map_err(|_| corrupt())?;
+    let preimage = Preimage::from_bytes(bytes);
+    if preimage.hash() == *hash {
+        Ok(preimage)
+    } else {
+        Err(corrupt())
+    }
 }
 
 /// What shows that a promise is due: nothing more than the secret for a direct one, the log's proof for another. The outer

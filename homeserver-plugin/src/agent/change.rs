@@ -7,7 +7,7 @@ use std::sync::Arc;
 use atomicity_ledger::hop::{CollectionStage, Relay, Tally};
 use atomicity_ledger::pair::{Event, Pair};
 use atomicity_ledger::record::Spend;
-use atomicity_ledger::{AnyRecord, PaymentHash, RecordHash, Signed, Timestamp, UserKey};
+use atomicity_ledger::{AnyRecord, PaymentHash, Preimage, RecordHash, Signed, Timestamp, UserKey};
 use serde_json::Value;
 use sqlx::{Postgres, Transaction};
 
@@ -16,7 +16,7 @@ use super::keeper::{Keeper, Leave};
 use super::numbers::Reserved;
 use super::settings::PeerSettings;
 use super::store::{self, EventRow, InvoiceRow, JournalRow, SavedPair, SpendRow, TurnRow};
-use super::{Agent, publish, told};
+use super::{Agent, keys, publish, told};
 use crate::clock;
 use crate::error::PluginError;
 use crate::state::AppState;
@@ -40,6 +40,14 @@ pub struct Loaded {
     tally_before: Tally,
     /// Promises to be looked at in the logs once this has committed.
     pub look_at: BTreeSet<RecordHash>,
+}
+
+impl Loaded {
+    /// The books as they were when this began.
+    #[must_use]
+    pub fn before(&self) -> &Pair {
+        &self.before
+    }
 }
 
 /// A transaction on books.
@@ -342,6 +350,15 @@ impl Change {
             self.invoices.insert(*hash, (row.clone(), row.clone()));
         }
         Ok(row)
+    }
+
+    /// The secret of an invoice.
+    ///
+    /// # Errors
+    /// [`PluginError::Internal`] if it does not open.
+    pub fn open_secret(&self, row: &InvoiceRow) -> Result<Preimage, PluginError> {
+        let (keypair, owner) = (&self.state.keypair, self.keeper.owner);
+        keys::open_secret(keypair, owner, &row.hash, &row.sealed)
     }
 
     /// Brings an invoice back.

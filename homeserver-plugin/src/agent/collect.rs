@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use atomicity_ledger::hop::{self, Collection, CollectionStage, Errand, Neighbour, Step};
 use atomicity_ledger::onion::{Failure, FailureCode};
-use atomicity_ledger::pair::Event;
+use atomicity_ledger::pair::{Event, Promise, Standing};
 use atomicity_ledger::record::LogProof;
 use atomicity_ledger::{LedgerError, PaymentHash, Preimage};
 
@@ -16,22 +16,25 @@ use crate::error::PluginError;
 /// How much time must be left for publishing, in milliseconds.
 pub const MIN_LEFT_MS: u64 = 8_000;
 
-/// Invoices that may be concerned: those on whose hash something hung that is decided now.
+/// Invoices that may be concerned: those on whose hash something hung that is decided now. It may have been booked without a proof, and be
+/// gone already.
 fn concerned(intake: &Intake<'_>) -> BTreeSet<PaymentHash> {
     let Some(loaded) = intake.change.pair(&intake.peer) else {
         return BTreeSet::new();
     };
-    let ious = intake.events.iter().filter_map(|event| match event {
-        Event::Due { iou, .. } | Event::Expired { iou, .. } => Some(*iou),
+    let before = loaded.before();
+    let hung = hop::errands(before).into_iter().filter_map(|iou| {
+        let now = loaded.pair.promise_held(iou).map(Promise::standing);
+        let decided = now != Some(Standing::Undecided);
+        let promise = before.promise_held(iou).filter(|_| decided)?;
+        Some(promise.iou().record().terms.hash)
+    });
+    // A proof of publication beats what was decided before.
+    let due = intake.events.iter().filter_map(|event| match event {
+        Event::Due { preimage, .. } => Some(preimage.hash()),
         _ => None,
     });
-    let held = ious.filter_map(|iou| loaded.pair.promise_held(iou));
-    let asked = held.filter(|promise| !promise.is_forwarded());
-    let records = asked.map(|promise| promise.iou().record());
-    records
-        .filter(|record| record.onward.is_some())
-        .map(|record| record.terms.hash)
-        .collect()
+    hung.chain(due).collect()
 }
 
 /// Looks at invoices again: those on which something was decided, and those whose time is short.
@@ -113,6 +116,7 @@ async fn follow_one(intake: &mut Intake<'_>, mut row: InvoiceRow) -> Result<(), 
     let neighbours = row.collection.neighbours();
     let parts = neighbours.iter().copied().collect();
     intake.change.lock(&parts).await?;
+    row.collection.note(&intake.events);
     if let Some((preimage, proof)) = proof_for(intake, &row) {
         work(
             intake,
@@ -136,6 +140,7 @@ async fn follow_one(intake: &mut Intake<'_>, mut row: InvoiceRow) -> Result<(), 
             },
         )
         .await?;
+        end_if_booked(intake, &mut row, &neighbours).await?;
     }
     let collected = i64::try_from(row.collection.collected()).unwrap_or(i64::MAX);
     let is_over = matches!(
@@ -157,11 +162,35 @@ async fn follow_one(intake: &mut Intake<'_>, mut row: InvoiceRow) -> Result<(), 
     Ok(())
 }
 
+/// Ends an invoice for which all is booked already.
+async fn end_if_booked(
+    intake: &mut Intake<'_>,
+    row: &mut InvoiceRow,
+    neighbours: &[atomicity_ledger::UserKey],
+) -> Result<(), PluginError> {
+    let mut is_booked = false;
+    work(intake, row, neighbours, |collection, pairs, _| {
+        is_booked = collection.is_booked(pairs)?;
+        Ok(Step::default())
+    })
+    .await?;
+    if is_booked {
+        let preimage = intake.change.open_secret(row)?;
+        row.collection.booked(preimage);
+    }
+    Ok(())
+}
+
 /// The proof, if a promise for this invoice is due by one.
 fn proof_for(intake: &Intake<'_>, row: &InvoiceRow) -> Option<(Preimage, LogProof)> {
     if *row.collection.stage() == (CollectionStage::Failed) {
         return None;
     }
+    let shown = row.collection.shown_by(&intake.events);
+    shown.or_else(|| held_proof(intake, row))
+}
+
+fn held_proof(intake: &Intake<'_>, row: &InvoiceRow) -> Option<(Preimage, LogProof)> {
     row.collection.parts().iter().find_map(|part| {
         let loaded = intake.change.pair(&part.from)?;
         let publication = loaded.pair.promise_held(part.iou)?.publication()?.record();

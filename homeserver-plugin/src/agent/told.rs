@@ -62,6 +62,7 @@ pub fn event(event: &Event) -> (&'static str, Value) {
             unit,
             amount,
             preimage,
+            ..
         } => (
             "due",
             json!({"iou": iou, "unit": unit, "amount": amount, "preimage": preimage}),

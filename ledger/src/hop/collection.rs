@@ -10,7 +10,7 @@ use crate::error::LedgerError;
 use crate::jws::{RecordHash, Version};
 use crate::key::UserKey;
 use crate::onion::{Failure, FailureCode, Payload};
-use crate::pair::Standing;
+use crate::pair::{Event, Standing};
 use crate::planted::{self, Bug};
 use crate::record::{ConditionalIou, Invoice, LogProof, ReleaseReason, Terms};
 use crate::text::{Address, RecordId};
@@ -75,6 +75,9 @@ pub struct CollectionPart {
     pub total: Amount,
     /// Its terms.
     pub terms: Terms,
+    /// Whether no log published it in time, as was proven.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 /// How far it is.
@@ -243,6 +246,7 @@ impl Collection {
             amount: promise.amount,
             total,
             terms: promise.terms.clone(),
+            lost: false,
         })
     }
 
@@ -268,9 +272,12 @@ impl Collection {
         match self.stage {
             CollectionStage::Open => {}
             CollectionStage::Publishing => {
-                let over =
-                    |standing| !matches!(standing, Some(Standing::Undecided | Standing::Due));
-                if self.parts.iter().all(|part| over(standing(pairs, part))) {
+                let over = |part: &CollectionPart| match standing(pairs, part) {
+                    Some(standing) => matches!(standing, Standing::Expired | Standing::Released),
+                    // Without a proof to the contrary both sides settle only what was booked.
+                    None => part.lost,
+                };
+                if self.parts.iter().all(over) {
                     self.stage = CollectionStage::Failed;
                     return Ok((step, None));
                 }
@@ -316,6 +323,53 @@ impl Collection {
             terms: like.terms.clone(),
             amount: parts.fold(0, |sum, part| sum.saturating_add(part.amount.minor())),
         }
+    }
+
+    /// Notes what these events say of parts: store it with whatever they came with.
+    pub fn note(&mut self, events: &[Event]) {
+        for event in events {
+            if let Event::Expired { iou, .. } = event {
+                let parts = self.parts.iter_mut();
+                let named = parts.filter(|part| part.iou == *iou);
+                named.for_each(|part| part.lost = true);
+            }
+        }
+    }
+
+    /// Whether all that was shown to a log is booked, settled by both sides, and no longer kept in the books: whoever promised was quicker
+    /// than the owner's own look at the log. Then [`Collection::booked`] ends it. `pairs` are those of [`Collection::neighbours`].
+    ///
+    /// # Errors
+    /// [`LedgerError::ForeignChannel`] if a pair is missing.
+    pub fn is_booked(&self, pairs: &[Neighbour<'_>]) -> Result<bool, LedgerError> {
+        self.check_pairs(pairs)?;
+        let is_gone = |part: &CollectionPart| !part.lost && standing(pairs, part).is_none();
+        let publishing = self.stage == CollectionStage::Publishing;
+        Ok(publishing && self.parts.iter().all(is_gone))
+    }
+
+    /// Ends it as paid, without the proof: [`Collection::is_booked`] said that nothing more is to come. Does nothing if the preimage is
+    /// another invoice's.
+    pub fn booked(&mut self, preimage: Preimage) {
+        if self.stage == CollectionStage::Publishing && preimage.hash() == self.bill.hash {
+            self.stage = CollectionStage::Paid { preimage };
+        }
+    }
+
+    /// The proof for [`Collection::published`], if one of these events brought it. The promise itself may be gone by now: booked, and settled
+    /// by both sides, in the same go.
+    #[must_use]
+    pub fn shown_by(&self, events: &[Event]) -> Option<(Preimage, LogProof)> {
+        let is_part = |iou: RecordHash| self.parts.iter().any(|part| part.iou == iou);
+        events.iter().find_map(|event| match event {
+            Event::Due {
+                iou,
+                preimage,
+                proof: Some(proof),
+                ..
+            } if is_part(*iou) => Some((*preimage, LogProof::clone(proof))),
+            _ => None,
+        })
     }
 
     /// The proof is there: every part is claimed and goes to whom promised it. `pairs` are those of [`Collection::neighbours`].

@@ -4,7 +4,9 @@ use crate::amount::{Amount, Balance, Total};
 use crate::digest::Preimage;
 use crate::jws::RecordHash;
 use crate::key::{SignerKey, UserKey};
-use crate::record::{AnyRecord, ConditionalIou, CreditLine, Payment, ReleaseReason, Reply, View};
+use crate::record::{
+    AnyRecord, ConditionalIou, CreditLine, LogProof, Payment, ReleaseReason, Reply, View,
+};
 use crate::seq::{Epoch, Seq};
 use crate::unit::Unit;
 
@@ -142,6 +144,8 @@ pub enum Event {
         amount: Amount,
         /// What was published.
         preimage: Preimage,
+        /// Where; nothing for a direct release. What is booked already is no longer kept with its promise.
+        proof: Option<Box<LogProof>>,
     },
     /// A promise of the owner was published and is booked now.
     Merged {

@@ -273,6 +273,7 @@ impl Pair {
             unit: unit.clone(),
             amount,
             preimage: signed.record().preimage,
+            proof: signed.record().proof.clone().map(Box::new),
         });
         if let Outcome::Applied { replies, .. } = &mut outcome {
             replies.extend(clear.map(AnyRecord::Ack));

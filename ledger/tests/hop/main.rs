@@ -106,6 +106,24 @@ fn a_hop_that_hears_nothing_reads_the_log() {
 }
 
 #[test]
+fn what_was_booked_before_its_payee_saw_why_is_paid() {
+    let mut net = paying();
+    net.publishes = false;
+    net.run();
+    net.log.publish(&[preimage(HASH)], 1_000);
+    // The hop before the payee is quicker in reading the log, and books: both sides have settled it then.
+    net.read_log_of(2);
+    net.run();
+    assert_eq!(net.who(4).balance(3), 500);
+    let collection = net.who(4).store.collection.as_ref().unwrap();
+    let preimage = preimage(HASH);
+    assert_eq!(collection.stage(), &CollectionStage::Paid { preimage });
+    // Nothing of the promise itself is kept.
+    let kept = net.who(4).pair(3).promise_held(collection.parts()[0].iou);
+    assert!(kept.is_none());
+}
+
+#[test]
 fn a_hop_learns_its_neighbours_and_nothing_else() {
     let mut net = paying();
     net.publishes = false;

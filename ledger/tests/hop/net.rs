@@ -367,7 +367,7 @@ impl Net {
         for iou in errands(&pair.unwrap().1) {
             self.act(here, peer, iou);
         }
-        self.collect(here);
+        self.collect(here, events);
     }
 
     pub fn with_context<T>(

@@ -222,7 +222,7 @@ fn what_was_shown_to_a_log_is_never_given_up() {
     });
     assert!(step.unwrap().send.is_empty());
     // Asked again, it says the same again: publish.
-    net.collect(3);
+    net.collect(3, &[]);
     assert_eq!(net.asked.len(), 2);
     assert_eq!(net.asked[0], net.asked[1]);
     // No log took it in time.

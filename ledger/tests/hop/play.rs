@@ -2,7 +2,7 @@
 
 use atomicity_ledger::hop::{Collection, Context, Fate, Neighbour, Step, pass_on};
 use atomicity_ledger::onion::Failure;
-use atomicity_ledger::pair::{Pair, Standing};
+use atomicity_ledger::pair::{Event, Pair, Standing};
 use atomicity_ledger::record::{Reply, Terms};
 use atomicity_ledger::{AnyRecord, RecordHash, UserKey};
 
@@ -33,9 +33,23 @@ impl Net {
     }
 
     /// The payee publishes if all is there.
-    pub fn collect(&mut self, here: usize) {
+    pub fn collect(&mut self, here: usize, events: &[Event]) {
+        let shown = self.people[here].store.collection.as_ref();
+        if let Some((secret, proof)) = shown.and_then(|c| c.shown_by(events)) {
+            let step = self.with_collection(here, |collection, pairs, context| {
+                collection.published(pairs, secret, &proof, context)
+            });
+            let me = self.people[here].user;
+            return self.post(me, step.unwrap().unwrap());
+        }
+        let secret = self.secret;
         let decided = self.with_collection(here, |collection, pairs, context| {
-            collection.decide(pairs, context).unwrap()
+            collection.note(events);
+            let decided = collection.decide(pairs, context).unwrap();
+            if collection.is_booked(pairs).unwrap() {
+                collection.booked(secret);
+            }
+            decided
         });
         let Some((step, publish)) = decided else {
             return;

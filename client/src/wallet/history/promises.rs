@@ -163,6 +163,7 @@ impl Teller<'_> {
                 unit,
                 amount,
                 preimage,
+                ..
             } => {
                 let amount = amount.minor();
                 let told = WalletEventKind::Due {

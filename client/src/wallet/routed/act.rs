@@ -6,7 +6,7 @@ use atomicity_ledger::{LedgerError, PaymentHash, RecordHash, UserKey};
 
 use super::super::event::WalletEventKind;
 use super::super::forward::policy;
-use super::super::{decide, receive};
+use super::super::{decide, receive, secret};
 use super::{Books, Desk};
 use crate::error::ClientError;
 use crate::store::invoices::{self, InvoiceRow, Place};
@@ -211,6 +211,21 @@ impl Desk<'_> {
         if let Some(publish) = publish {
             row.received = publish.amount;
             decide::want_logs(self.change).await?;
+        }
+        self.end_if_booked(row).await
+    }
+
+    /// Ends an invoice for which all is booked already: whoever promised was quicker than this wallet's own look at the log.
+    async fn end_if_booked(&mut self, row: &mut InvoiceRow) -> Result<(), ClientError> {
+        let mut is_booked = false;
+        self.with_pairs(row, |row, pairs, _| {
+            is_booked = row.collection.is_booked(pairs)?;
+            Ok(Step::default())
+        })
+        .await?;
+        let hash = row.collection.bill().hash;
+        if is_booked && let Some(preimage) = secret::kept_in(self.change, &hash).await? {
+            row.collection.booked(preimage);
         }
         Ok(())
     }

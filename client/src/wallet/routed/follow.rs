@@ -319,21 +319,34 @@ impl Desk<'_> {
     }
 
     /// Invoices for which this friend has promised something.
-    pub(super) async fn follow_invoices(&mut self, peer: &UserKey) -> Result<(), ClientError> {
+    pub(super) async fn follow_invoices(
+        &mut self,
+        peer: &UserKey,
+        events: &[Event],
+    ) -> Result<(), ClientError> {
         for hash in invoices::busy(self.change.conn()).await? {
             let Some(row) = self.busy_invoice(&hash).await? else {
                 continue;
             };
             if row.collection.neighbours().contains(peer) {
-                self.follow_invoice(row).await?;
+                self.follow_invoice(row, events).await?;
             }
         }
         Ok(())
     }
 
-    async fn follow_invoice(&mut self, mut row: InvoiceRow) -> Result<(), ClientError> {
+    async fn follow_invoice(
+        &mut self,
+        mut row: InvoiceRow,
+        events: &[Event],
+    ) -> Result<(), ClientError> {
         let before = row.collection.clone();
-        match self.proof_for(&row).await? {
+        row.collection.note(events);
+        let shown = match row.collection.shown_by(events) {
+            Some(shown) => Some(shown),
+            None => self.proof_for(&row).await?,
+        };
+        match shown {
             Some((preimage, proof)) => {
                 self.with_pairs(&mut row, |row, pairs, context| {
                     row.collection.published(pairs, preimage, &proof, context)
@@ -397,7 +410,7 @@ impl Desk<'_> {
             if row.collection != before {
                 invoices::put(self.change.conn(), &row).await?;
             }
-            self.follow_invoice(row).await?;
+            self.follow_invoice(row, &[]).await?;
         }
         Ok(())
     }

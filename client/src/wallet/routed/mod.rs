@@ -154,7 +154,7 @@ impl Desk<'_> {
             self.take_replies(&peer, &events).await?;
             self.follow_relays(&peer, &events).await?;
             self.follow_payments(&peer, &events).await?;
-            self.follow_invoices(&peer).await?;
+            self.follow_invoices(&peer, &events).await?;
             self.run_errands(&peer).await?;
         }
         tracing::warn!("the consequences of one change are many: the rest follows later");
