@@ -1,5 +1,6 @@
 //! The world that a test plays in.
 
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -29,6 +30,8 @@ pub struct World {
     dir: TempDir,
 }
 
+/// How much of why a test failed is told at once, in characters.
+const MOST_TOLD: usize = 700;
 /// Nodes beside the two ordinary ones in a crowded world.
 const ROOMY_NODES: usize = 2;
 
@@ -53,6 +56,7 @@ impl World {
 
     async fn with_room_for(keys: Option<usize>) -> Result<Self> {
         quiet_logs();
+        tell_failures_at_once();
         let mut dir = tempfile::Builder::new().prefix("atomicity-e2e").tempdir()?;
         // To look at what a failed test left.
         dir.disable_cleanup(std::env::var_os("ATOMICITY_E2E_KEEP").is_some());
@@ -263,5 +267,21 @@ fn quiet_logs() {
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
             .try_init();
+    });
+}
+
+/// The test harness shows why a test failed when all have ended: half an hour later, and not at all if it is stopped before. The first
+/// words of it are told at once, past what the harness captures.
+fn tell_failures_at_once() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("a thread").to_owned();
+            let words: String = panic.to_string().chars().take(MOST_TOLD).collect();
+            let _ = writeln!(std::io::stderr(), "{name} {}", words.replace('\n', " "));
+            usual(panic);
+        }));
     });
 }

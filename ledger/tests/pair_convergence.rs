@@ -128,6 +128,31 @@ fn check(steps: Vec<Step>) {
     rightly_told(b, a);
 }
 
+/// Both homeservers show files from before a recovery, and the device goes on before anybody has answered: the other has a book of the root
+/// that is newer than the one that this device began with.
+#[test]
+fn who_recovers_from_files_before_another_recovery_learns_of_it() {
+    let recover = |old| Step::Recover {
+        by: 0,
+        old_own: old,
+        old_peers: old,
+        revoke: false,
+    };
+    check(vec![
+        Step::HandOver { by: 0 },
+        recover(false),
+        Step::HandOver { by: 0 },
+        Step::Deliver {
+            to: 1,
+            pick: 6_573_895_924_967_068_573,
+            keep: false,
+        },
+        recover(true),
+        Step::Rebook { by: 0 },
+        Step::HandOver { by: 0 },
+    ]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(160))]
 

@@ -128,6 +128,20 @@ impl Pair {
         Outcome::Stale
     }
 
+    /// Whether the peer, who has this book of the root, can't take those that wait for its ack: none of the root comes after it among them.
+    fn can_not_follow(&self, book: &Book) -> bool {
+        if self.own.book_ack.is_some() {
+            return false;
+        }
+        let waiting = self.own.pending_books.iter().chain(&self.own.book);
+        let mut of_root = waiting.filter(|own| own.kid().is_root_of(&self.me));
+        let comes_after = |own: &Signed<Book>| {
+            let own = own.record();
+            own.epoch > book.epoch || own.epoch == book.epoch && own.at >= book.at
+        };
+        !of_root.any(comes_after)
+    }
+
     fn show_book(&mut self, signed: &Signed<Book>, now: Timestamp) -> Outcome {
         let Some(current) = self.own.book.as_ref() else {
             return Outcome::Stale;
@@ -146,7 +160,9 @@ impl Pair {
         let by_root = |book: &Signed<Book>| book.kid().is_root_of(&self.me);
         // At one epoch the root's word comes before a device's, and of two words of the root the later.
         let beats = by_root(signed) && (!by_root(current) || book.at > in_force.at);
-        let ahead = book.epoch > in_force.epoch || book.epoch == in_force.epoch && beats;
+        let ahead = book.epoch > in_force.epoch
+            || book.epoch == in_force.epoch && beats
+            || by_root(signed) && self.can_not_follow(book);
         if !self.own.rivals.iter().any(|r| r.hash() == signed.hash()) {
             push_bounded(&mut self.own.rivals, signed.clone(), MAX_RIVALS);
         }
