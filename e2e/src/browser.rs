@@ -150,15 +150,16 @@ impl Browser {
         Ok(done["result"]["value"].clone())
     }
 
-    /// Waits until an expression of the page is true.
+    /// Waits until the page is there as a whole, with its scripts, and an expression of it is true.
     ///
     /// # Errors
     /// If it does not become true.
     pub async fn until(&mut self, expression: &str) -> Result<()> {
         let end = tokio::time::Instant::now() + wait::PATIENCE;
+        let expression = format!("document.readyState === 'complete' && ({expression})");
         loop {
             // While a page is being replaced there is nothing to ask.
-            let seen = self.eval(expression).await;
+            let seen = self.eval(&expression).await;
             if matches!(seen, Ok(Value::Bool(true))) {
                 return Ok(());
             }
