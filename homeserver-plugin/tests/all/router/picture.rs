@@ -9,12 +9,16 @@ use crate::support::plugin::Plugin;
 use crate::support::until;
 use crate::support::world::{HomeServer, World};
 
-async fn page(plugin: &Plugin, of: &Somebody<'_>) -> String {
+async fn asked(plugin: &Plugin, of: &Somebody<'_>) -> reqwest::Response {
     let path = format!("/explore/users/{}", of.user());
     let request = plugin
         .request(Method::GET, &path)
         .header("accept", "text/html");
-    let answer = request.send().await.unwrap();
+    request.send().await.unwrap()
+}
+
+async fn page(plugin: &Plugin, of: &Somebody<'_>) -> String {
+    let answer = asked(plugin, of).await;
     assert_eq!(answer.status(), 200);
     answer.text().await.unwrap()
 }
@@ -69,6 +73,10 @@ async fn a_channel_that_only_one_end_publishes_is_in_no_picture() {
     let plugin = router(&world, &seeds, |config| {
         config.pages.enabled = true;
         config.pages.strangers = true;
+    })
+    .await;
+    until("the router has started", || async {
+        asked(&plugin, &middle).await.status() != 503
     })
     .await;
     // All of it has arrived: what is missing in the picture is not missing because nobody knows it.
