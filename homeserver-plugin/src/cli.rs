@@ -1,5 +1,12 @@
 //! The command line: what to do, and with which settings.
 
+/// Writes a line to standard output. A reader that has gone away is no fault of ours.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::print_line(format_args!($($text)*))
+    };
+}
+
 mod admin;
 mod commands;
 mod cosigner;
@@ -7,6 +14,8 @@ mod handbook;
 mod init;
 mod log;
 
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,6 +25,16 @@ use atomicity_plugin::config::{self, Config, Overrides};
 use atomicity_plugin::doctor::Places;
 use clap::builder::Resettable;
 use clap::{Args, FromArgMatches as _, Parser, Subcommand};
+
+fn print_line(text: Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: what was to be printed could not be written: {error}");
+        }
+        _ => {}
+    }
+}
 
 /// The sidecar of a Pubky homeserver: keeps sealed messages for users who are away, and serves credit to web apps.
 #[derive(Parser)]

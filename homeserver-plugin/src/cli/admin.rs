@@ -210,7 +210,7 @@ pub async fn run(
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(fault) => {
             if args.json {
-                println!("{}", json!({"error": fault.code, "detail": fault.words}));
+                say!("{}", json!({"error": fault.code, "detail": fault.words}));
             }
             eprintln!("error: {} ({})", fault.words, fault.code);
             if let Some(hint) = fault.hint {

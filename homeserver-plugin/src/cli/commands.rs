@@ -33,7 +33,7 @@ fn announce(plugin: &str, addresses: Addresses) {
         "pubky": addresses.pubky.to_string(),
         "admin": addresses.admin.map(|address| address.to_string()),
     });
-    println!("{line}");
+    say!("{line}");
 }
 
 fn stop_on_signal(
@@ -54,7 +54,7 @@ fn stop_on_signal(
 pub fn check_config(config: &Config, data_dir: &Path) -> Result<ExitCode, PluginError> {
     pool::options(&config.database)?;
     let keypair = Secrets::load(data_dir, config)?.plugin;
-    println!(
+    say!(
         "the configuration is valid; plugin key: {}",
         keypair.public_key().z32()
     );
@@ -76,9 +76,9 @@ pub async fn doctor(
                 diagnosis::Level::Warn => "WARN",
                 diagnosis::Level::Fail => "FAIL",
             };
-            println!("{mark} {}: {}", check.check, check.detail);
+            say!("{mark} {}: {}", check.check, check.detail);
             if let Some(hint) = &check.hint {
-                println!("     {hint}");
+                say!("     {hint}");
             }
         }
     }
@@ -104,7 +104,7 @@ pub fn doctor_without_config(
 fn print_json(report: &diagnosis::Report) -> Result<(), PluginError> {
     let text =
         serde_json::to_string(report).map_err(|error| PluginError::Internal(error.to_string()))?;
-    println!("{text}");
+    say!("{text}");
     Ok(())
 }
 
@@ -113,7 +113,7 @@ pub async fn migrate(config: &Config, check: bool) -> Result<ExitCode, PluginErr
     if check {
         let mut connection = options.connect().await?;
         let state = schema::state(&mut connection).await?;
-        println!("schema {} of {}", state.applied, state.known);
+        say!("schema {} of {}", state.applied, state.known);
         return Ok(if state.is_current() {
             ExitCode::SUCCESS
         } else {
@@ -124,6 +124,6 @@ pub async fn migrate(config: &Config, check: bool) -> Result<ExitCode, PluginErr
     let mut lock = DatabaseLock::acquire(&config.database, &options).await?;
     schema::run(lock.connection()).await?;
     let state = schema::state(lock.connection()).await?;
-    println!("schema {} of {}", state.applied, state.known);
+    say!("schema {} of {}", state.applied, state.known);
     Ok(ExitCode::SUCCESS)
 }

@@ -62,10 +62,10 @@ pub async fn run(
     };
     print(&key, &plugin);
     if matches!(command, CosignerCommand::Rotate { .. }) {
-        println!("next: give the new key to the logs' operators, then start the plugin");
+        say!("next: give the new key to the logs' operators, then start the plugin");
     }
     if matches!(command, CosignerCommand::Create { .. }) {
-        println!(
+        say!(
             "next: name the logs in [cosigner] with enabled = true, start the plugin, and give key and address to the logs' operators"
         );
     }
@@ -73,6 +73,6 @@ pub async fn run(
 }
 
 fn print(key: &VerifierKey, plugin: &pubky::Keypair) {
-    println!("key:     {key}");
-    println!("address: https://{}/cosigner", plugin.public_key().z32());
+    say!("key:     {key}");
+    say!("address: https://{}/cosigner", plugin.public_key().z32());
 }

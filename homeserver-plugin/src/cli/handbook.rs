@@ -94,7 +94,7 @@ pub fn completions(shell: Shell) -> Result<ExitCode, PluginError> {
 /// Writes the man pages.
 pub fn man(dir: &Path) -> Result<ExitCode, PluginError> {
     let pages = atomicity_handbook::pages(command(), dir).map_err(|error| failed(dir, error))?;
-    println!("{pages} pages in {}", dir.display());
+    say!("{pages} pages in {}", dir.display());
     Ok(ExitCode::SUCCESS)
 }
 

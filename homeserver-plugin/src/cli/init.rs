@@ -42,15 +42,15 @@ pub fn init(data_dir: &Path, config_file: &Path) -> Result<ExitCode, PluginError
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => false,
         Err(error) => return Err(failed(config_file, error)),
     };
-    println!("plugin key: {}", keypair.public_key().z32());
-    println!("secret:     {}", secret::path(data_dir).display());
-    println!(
+    say!("plugin key: {}", keypair.public_key().z32());
+    say!("secret:     {}", secret::path(data_dir).display());
+    say!(
         "config:     {}{}",
         config_file.display(),
         if made { "" } else { " (kept)" }
     );
     if made {
-        println!(
+        say!(
             "next: fill in database.url and accounts.homeserver, then run `atomicity-homeserver doctor`"
         );
     }

@@ -55,7 +55,7 @@ pub async fn run(
     };
     print(&key, &witness_log::url(&plugin));
     if matches!(command, LogCommand::Create { .. }) {
-        println!(
+        say!(
             "next: give key and address to the cosigners, fill in [witness_log] with theirs and enabled = true, then start the plugin"
         );
     }
@@ -64,7 +64,7 @@ pub async fn run(
 
 fn print(key: &SigningKey, url: &str) {
     let vkey = key.verifier();
-    println!("origin:  {}", vkey.name());
-    println!("key:     {vkey}");
-    println!("address: {url}");
+    say!("origin:  {}", vkey.name());
+    say!("key:     {vkey}");
+    say!("address: {url}");
 }

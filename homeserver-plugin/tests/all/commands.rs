@@ -115,6 +115,17 @@ fn without_a_key_nothing_runs() {
     assert!(text(&output).1.contains("init"));
 }
 
+#[test]
+fn whoever_stops_reading_does_not_make_a_command_fail() {
+    let home = Home::new();
+    // As in `init | grep -q`: nobody is at the other end any more when it prints.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = home.command(&["init"]).stdout(writer).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output).1, "");
+}
+
 #[tokio::test]
 async fn the_schema_is_brought_up_to_date_once_and_a_newer_one_is_left_alone() {
     let (home, database) = (Home::new(), Database::create().await);
