@@ -75,9 +75,9 @@ pub struct CollectionPart {
     pub total: Amount,
     /// Its terms.
     pub terms: Terms,
-    /// Whether no log published it in time, as was proven.
+    /// Whether it was booked before its owner saw why.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub lost: bool,
+    pub booked: bool,
 }
 
 /// How far it is.
@@ -246,7 +246,7 @@ impl Collection {
             amount: promise.amount,
             total,
             terms: promise.terms.clone(),
-            lost: false,
+            booked: false,
         })
     }
 
@@ -274,8 +274,7 @@ impl Collection {
             CollectionStage::Publishing => {
                 let over = |part: &CollectionPart| match standing(pairs, part) {
                     Some(standing) => matches!(standing, Standing::Expired | Standing::Released),
-                    // Without a proof to the contrary both sides settle only what was booked.
-                    None => part.lost,
+                    None => !part.booked,
                 };
                 if self.parts.iter().all(over) {
                     self.stage = CollectionStage::Failed;
@@ -328,10 +327,10 @@ impl Collection {
     /// Notes what these events say of parts: store it with whatever they came with.
     pub fn note(&mut self, events: &[Event]) {
         for event in events {
-            if let Event::Expired { iou, .. } = event {
+            if let Event::Booked { iou } = event {
                 let parts = self.parts.iter_mut();
                 let named = parts.filter(|part| part.iou == *iou);
-                named.for_each(|part| part.lost = true);
+                named.for_each(|part| part.booked = true);
             }
         }
     }
@@ -343,9 +342,9 @@ impl Collection {
     /// [`LedgerError::ForeignChannel`] if a pair is missing.
     pub fn is_booked(&self, pairs: &[Neighbour<'_>]) -> Result<bool, LedgerError> {
         self.check_pairs(pairs)?;
-        let is_gone = |part: &CollectionPart| !part.lost && standing(pairs, part).is_none();
+        let is_settled = |part: &CollectionPart| part.booked && standing(pairs, part).is_none();
         let publishing = self.stage == CollectionStage::Publishing;
-        Ok(publishing && self.parts.iter().all(is_gone))
+        Ok(publishing && self.parts.iter().all(is_settled))
     }
 
     /// Ends it as paid, without the proof: [`Collection::is_booked`] said that nothing more is to come. Does nothing if the preimage is

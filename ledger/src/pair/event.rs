@@ -147,6 +147,11 @@ pub enum Event {
         /// Where; nothing for a direct release. What is booked already is no longer kept with its promise.
         proof: Option<Box<LogProof>>,
     },
+    /// The peer booked a promise before the owner saw why. Both sides have settled it, and it is no longer kept.
+    Booked {
+        /// The promise.
+        iou: RecordHash,
+    },
     /// A promise of the owner was published and is booked now.
     Merged {
         /// The promise.

@@ -326,6 +326,19 @@ impl UnitSide {
             .collect()
     }
 
+    /// What the holder's clear of `state` settles because all of it is booked, and that the holder was not shown to be due.
+    pub(super) fn booked_by_clear(&self, state: &State) -> Vec<Event> {
+        let closed = |p: &Promise| state.closes(p.number());
+        let booked = state.merged.growth_since(self.merged_before);
+        let all = self.sum(|p| closed(p) && (p.release.is_none() || p.counts()));
+        let unseen = |p: &&Promise| closed(p) && p.release.is_none() && p.publication.is_none();
+        let promises = self.promises.iter().filter(unseen);
+        promises
+            .filter(|_| all <= booked)
+            .map(|p| Event::Booked { iou: p.iou.hash() })
+            .collect()
+    }
+
     /// Drops what the holder's clear of `state` has covered.
     pub(super) fn clear_up_to(&mut self, state: &Signed<State>) {
         let record = state.record();

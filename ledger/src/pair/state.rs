@@ -178,19 +178,17 @@ impl Pair {
         let state = signed.record();
         let returned = self.own_returned(&state.unit);
         let ack = self.ack_state(signed, returned, pen, now)?;
-        self.keep_state(signed, &ack);
+        let mut events = self.keep_state(signed, &ack);
         let growth = state.issued.growth_since(before.issued);
-        let events = if growth == 0 {
-            Vec::new()
-        } else {
-            vec![Event::Issued {
+        if growth > 0 {
+            events.push(Event::Issued {
                 unit: state.unit.clone(),
                 growth,
                 epoch: state.epoch,
                 seq: state.seq,
                 balance: self.balance(&state.unit),
-            }]
-        };
+            });
+        }
         Ok(Outcome::Applied {
             events,
             replies: vec![AnyRecord::Ack(ack)],
@@ -224,13 +222,11 @@ impl Pair {
         };
         let returned = next.own_returned(&state.unit);
         let ack = next.ack_state(signed, returned, pen, now)?;
-        next.keep_state(signed, &ack);
+        let mut events = next.keep_state(signed, &ack);
+        events.push(event);
         replies.push(AnyRecord::Ack(ack));
         *self = next;
-        Ok(Outcome::Applied {
-            events: vec![event],
-            replies,
-        })
+        Ok(Outcome::Applied { events, replies })
     }
 
     /// Grows the owner's total by what the peer gave too much, and says which of the peer's states it answers.
@@ -369,7 +365,9 @@ impl Pair {
         )
     }
 
-    pub(super) fn keep_state(&mut self, signed: &Signed<State>, ack: &Signed<Ack>) {
+    /// Returns what that settles unseen.
+    pub(super) fn keep_state(&mut self, signed: &Signed<State>, ack: &Signed<Ack>) -> Vec<Event> {
+        let mut events = Vec::new();
         let side = self
             .theirs
             .units
@@ -377,12 +375,14 @@ impl Pair {
             .or_default();
         side.newest = Some(signed.clone());
         if acks_clear(ack) {
+            events = side.booked_by_clear(signed.record());
             side.clear_up_to(signed);
             side.clear_ack = Some(ack.clone());
         }
         side.ack = Some(ack.clone());
         side.acked = signed.record().issued;
         side.shown.retain(|s| s.record().seq > signed.record().seq);
+        events
     }
 }
 
