@@ -20,6 +20,7 @@
 mod bitcoin_core;
 mod bolt11;
 mod cln;
+mod deposits;
 mod error;
 mod invoices;
 mod lnd;
@@ -43,6 +44,7 @@ use crate::name::MethodId;
 pub use bitcoin_core::{BitcoinCore, CoreAuth, CoreConfig, Draft, Drafts};
 pub use bolt11::{Bolt11, LightningNetwork, MAX_INVOICE_LENGTH};
 pub use cln::{ClnConfig, CoreLightning};
+pub use deposits::{Address, Deposited, Deposits};
 pub use error::RailError;
 pub(crate) use error::with_causes;
 pub use invoices::{InvoiceState, Invoices, NewInvoice};
@@ -94,6 +96,11 @@ pub trait Rail: fmt::Debug + Send + Sync {
 
     /// The invoices of this rail, if it can be paid by them.
     fn invoices(&self) -> Option<&dyn Invoices> {
+        None
+    }
+
+    /// The addresses of this rail, if it can be paid at some.
+    fn deposits(&self) -> Option<&dyn Deposits> {
         None
     }
 }

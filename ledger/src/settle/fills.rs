@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 pub const MAX_OPEN_PARTS: usize = 256;
 /// The most of them by one payer.
 pub const MAX_OPEN_PARTS_OF_ONE: usize = 4;
+/// The most of them by guests, whom no key tells apart.
+pub const MAX_OPEN_PARTS_OF_GUESTS: usize = 20;
 /// The most parts that one request remembers.
 pub const MAX_KEPT_PARTS: usize = 4096;
 
@@ -35,7 +37,7 @@ pub enum PartStage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
-    /// Who pays it; nobody who is known by a key, if the payee noted by hand what came.
+    /// Who pays it; nobody who is known by a key, if a guest pays outside or the payee noted by hand what came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payer: Option<UserKey>,
     amount: Amount,
@@ -169,23 +171,77 @@ impl Fills {
             };
         }
         self.check(part, now)?;
-        let amount = self.room(part)?;
+        let amount = self.room(part.amount)?;
+        self.keep(part.id, Some(part.from), part.turn, amount)
+    }
+
+    /// Grants a part to a guest: somebody without a key, who pays outside under this name, as by an invoice of Lightning that is made for
+    /// it. Only what asks everybody, once, is paid so. The same name again is granted the same again.
+    ///
+    /// # Errors
+    /// Why nothing of it should be paid. Nothing has changed then.
+    pub fn grant_guest(
+        &mut self,
+        id: RecordId,
+        asked: Amount,
+        now: Timestamp,
+    ) -> Result<Amount, PartReason> {
+        if let Some(kept) = self.parts.get(&id) {
+            return match kept.stage {
+                _ if kept.payer.is_some() => Err(PartReason::Closed),
+                PartStage::Reserved => Ok(kept.amount),
+                PartStage::Paid => Err(PartReason::Paid),
+                PartStage::Ended => Err(PartReason::Ended),
+            };
+        }
+        if self.cancelled || self.asked.payer.is_some() {
+            return Err(PartReason::Closed);
+        }
+        if self.asked.every.is_some() {
+            return Err(PartReason::WrongTurn);
+        }
+        if self.asked.has_expired(now) {
+            return Err(PartReason::Expired);
+        }
+        if self.is_busy(None, MAX_OPEN_PARTS_OF_GUESTS) {
+            return Err(PartReason::Busy);
+        }
+        let amount = self.room(asked)?;
+        self.keep(id, None, None, amount)
+    }
+
+    /// Keeps so much for a part.
+    fn keep(
+        &mut self,
+        id: RecordId,
+        payer: Option<UserKey>,
+        turn: Option<u32>,
+        amount: Amount,
+    ) -> Result<Amount, PartReason> {
         let reserved = self.reserved.grow(amount).map_err(|_| PartReason::Full)?;
         // What is filled must be countable too, once this is paid.
         let all = reserved.minor().checked_add(self.filled.minor());
         all.and_then(|minor| Total::from_minor(minor).ok())
             .ok_or(PartReason::Full)?;
         self.reserved = reserved;
-        self.parts.insert(
-            part.id,
-            Kept {
-                payer: Some(part.from),
-                amount,
-                turn: part.turn,
-                stage: PartStage::Reserved,
-            },
-        );
+        let stage = PartStage::Reserved;
+        let kept = Kept {
+            payer,
+            amount,
+            turn,
+            stage,
+        };
+        self.parts.insert(id, kept);
         Ok(amount)
+    }
+
+    /// Whether as many parts are kept or being paid as may be, of all or of this payer.
+    fn is_busy(&self, payer: Option<UserKey>, most: usize) -> bool {
+        let open = |kept: &&Kept| kept.stage == PartStage::Reserved;
+        let of_one = |kept: &&Kept| open(kept) && kept.payer == payer;
+        self.parts.len() >= MAX_KEPT_PARTS
+            || self.parts.values().filter(open).count() >= MAX_OPEN_PARTS
+            || self.parts.values().filter(of_one).count() >= most
     }
 
     fn check(&self, part: &Part, now: Timestamp) -> Result<(), PartReason> {
@@ -209,12 +265,7 @@ impl Fills {
         if !turn_fits {
             return Err(PartReason::WrongTurn);
         }
-        let open = |kept: &&Kept| kept.stage == PartStage::Reserved;
-        let of_one = |kept: &&Kept| open(kept) && kept.payer == Some(part.from);
-        let busy = self.parts.len() >= MAX_KEPT_PARTS
-            || self.parts.values().filter(open).count() >= MAX_OPEN_PARTS
-            || self.parts.values().filter(of_one).count() >= MAX_OPEN_PARTS_OF_ONE;
-        if busy {
+        if self.is_busy(Some(part.from), MAX_OPEN_PARTS_OF_ONE) {
             return Err(PartReason::Busy);
         }
         Ok(())
@@ -228,29 +279,29 @@ impl Fills {
         self.parts.values().any(has)
     }
 
-    /// How much of what a part asks for there is room for.
-    fn room(&self, part: &Part) -> Result<Amount, PartReason> {
+    /// How much of what is offered there is room for.
+    fn room(&self, offered: Amount) -> Result<Amount, PartReason> {
         let left = self.left().unwrap_or(u64::MAX);
         if left == 0 {
             return Err(PartReason::Full);
         }
-        let asked = part.amount.minor();
+        let offered = offered.minor();
         let (least, most) = match &self.asked.amount {
             Goal::Exact(amount) => (amount.minor(), Some(amount.minor())),
             Goal::Target { min, .. } => (min.map_or(1, Amount::minor).min(left), None),
             Goal::Open { min, max } => (min.map_or(1, Amount::minor), max.map(Amount::minor)),
         };
-        if most.is_some_and(|most| asked > most) {
+        if most.is_some_and(|most| offered > most) {
             return Err(PartReason::TooLarge);
         }
-        if asked < least {
+        if offered < least {
             return Err(PartReason::TooSmall);
         }
         // What is left may be less than an exact amount: somebody else is paying it.
         if left < least {
             return Err(PartReason::Full);
         }
-        Amount::from_minor(asked.min(left)).map_err(|_| PartReason::Full)
+        Amount::from_minor(offered.min(left)).map_err(|_| PartReason::Full)
     }
 
     /// A part was paid, in credit or outside: it counts once, whoever says so how often. Less than was granted counts as what it is; what

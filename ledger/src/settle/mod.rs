@@ -28,7 +28,10 @@ pub use check::{Facts, InvoiceFacts, MAX_WAYS, MIN_LEFT_MS, Plan, Quote, Refusal
 pub use demand::{Demand, DemandNext, DemandStage, OVERDUE_MS};
 pub use discharge::{Discharge, Known, LOOK_UP_GRACE_MS, Stage};
 pub use draft::{Draft, Holding};
-pub use fills::{Fills, MAX_KEPT_PARTS, MAX_OPEN_PARTS, MAX_OPEN_PARTS_OF_ONE, PartStage};
+pub use fills::{
+    Fills, MAX_KEPT_PARTS, MAX_OPEN_PARTS, MAX_OPEN_PARTS_OF_GUESTS, MAX_OPEN_PARTS_OF_ONE,
+    PartStage,
+};
 pub use outlay::{Outlay, OutlayNext, OutlayStage};
 pub use standing::{ReleaseStanding, Standing};
 

@@ -124,6 +124,24 @@ fn what_was_booked_before_its_payee_saw_why_is_paid() {
 }
 
 #[test]
+fn a_promise_that_is_gone_without_having_been_booked_pays_no_invoice() {
+    let mut net = paying();
+    net.publishes = false;
+    net.run();
+    // Books that begin anew bind to nothing that their author never said: what was promised over the old ones is gone.
+    let anew = Net::chain(4).who(4).pair(3).clone();
+    net.person(4).store.take(user(3)).unwrap();
+    net.person(4).store.put(anew);
+    net.log.publish(&[preimage(HASH)], 1_000);
+    net.read_log_of(3);
+    // A change of the books by which nothing was booked.
+    net.collect(3, &[]);
+    let collection = net.who(4).store.collection.as_ref().unwrap();
+    assert_eq!(collection.stage(), &CollectionStage::Failed);
+    assert_eq!(net.who(4).balance(3), 0);
+}
+
+#[test]
 fn a_hop_learns_its_neighbours_and_nothing_else() {
     let mut net = paying();
     net.publishes = false;

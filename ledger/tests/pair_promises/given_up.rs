@@ -101,3 +101,34 @@ fn a_release_of_another_promise_frees_nothing() {
     let unknown = Signed::sign(unknown, &b.device).unwrap();
     assert_eq!(a.receive(&unknown.into()).unwrap(), Outcome::Stale);
 }
+
+#[test]
+fn what_is_booked_is_told_although_another_promise_held_the_clear_up() {
+    let mut log = TestLog::new(1);
+    let (mut a, mut b) = friends(300, 500);
+    let late = a.promise(100, log.terms(7, 30_000), &log.known()).unwrap();
+    let paid = a.promise(50, log.terms(8, 60_000), &log.known()).unwrap();
+    for iou in [&late, &paid] {
+        b.take_with(&iou.clone().into(), &log.known());
+    }
+    log.publish(&[preimage(8)], 31_000);
+    let expiry = log.expiry(&late.record().terms);
+    a.expire(&late, std::slice::from_ref(&expiry)).unwrap();
+    // The issuer has read all of the log, and books what is due.
+    let booked = a.published(&paid, &log, 8);
+    let mut told = Vec::new();
+    for record in &booked.records {
+        told.extend(b.take_with(record, &log.known()).0);
+    }
+    assert_eq!(b.balance(), 50);
+    // The holder reads that one is over before it reads that the other is due.
+    told.extend(b.expire(&late, &[expiry]).unwrap().events);
+    if b.pair.promise_held(paid.hash()).is_some() {
+        told.extend(b.published(&paid, &log, 8).events);
+    }
+    let is_told = told.iter().any(|event| match event {
+        Event::Booked { iou } | Event::Due { iou, .. } => *iou == paid.hash(),
+        _ => false,
+    });
+    assert!(is_told, "{told:?}");
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use atomicity_ledger::jws::Version;
 use atomicity_ledger::record::{Every, Goal, Part, PartReason, PaymentRequest, Period, turn_part};
-use atomicity_ledger::settle::{Fills, MAX_OPEN_PARTS_OF_ONE, PartStage};
+use atomicity_ledger::settle::{Fills, MAX_OPEN_PARTS_OF_GUESTS, MAX_OPEN_PARTS_OF_ONE, PartStage};
 use atomicity_ledger::{RecordHash, RecordId, Serial};
 use proptest::prelude::*;
 
@@ -221,6 +221,82 @@ fn one_payer_can_not_reserve_everything_in_crumbs() {
 }
 
 #[test]
+fn a_guests_part_is_kept_like_any_other_and_only_of_what_asks_everybody_once() {
+    let mut fills = target(1_000, Some(300));
+    let mut guest = |n, minor, now| fills.grant_guest(id(n), amount(minor), at(now));
+    assert_eq!(guest(1, 299, 1), Err(PartReason::TooSmall));
+    assert_eq!(guest(1, 700, 1_000), Err(PartReason::Expired));
+    for _ in 0..3 {
+        assert_eq!(guest(1, 700, 1).unwrap().minor(), 700);
+    }
+    // The last one gets what is left, and nobody more.
+    assert_eq!(guest(2, 800, 1).unwrap().minor(), 300);
+    assert_eq!(guest(3, 300, 1), Err(PartReason::Full));
+    assert_eq!(figures(&fills), (0, 1_000, 0));
+    assert_eq!(fills.grant(&part(3, 2, 300), at(1)), Err(PartReason::Full));
+    // A payer with a key can't take over a guest's part, nor a guest theirs.
+    assert_eq!(
+        fills.grant(&part(1, 2, 700), at(1)),
+        Err(PartReason::Closed)
+    );
+    assert!(fills.ended(id(2)).unwrap());
+    fills.grant(&part(4, 2, 300), at(1)).unwrap();
+    let taken = fills.grant_guest(id(4), amount(300), at(1));
+    assert_eq!(taken, Err(PartReason::Closed));
+    assert!(fills.paid(id(1), amount(700)).unwrap());
+    assert!(!fills.paid(id(1), amount(700)).unwrap());
+    assert!(fills.paid(id(4), amount(300)).unwrap());
+    for (n, reason) in [(1, PartReason::Paid), (2, PartReason::Ended)] {
+        let again = fills.grant_guest(id(n), amount(700), at(1));
+        assert_eq!(again, Err(reason));
+    }
+    // An address is paid although its time is over.
+    assert!(fills.paid(id(2), amount(300)).unwrap());
+    assert_eq!(figures(&fills), (1_000, 0, 300));
+
+    let mut cancelled = target(1_000, None);
+    cancelled.cancel();
+    let asked = target(1_000, None).asked().clone();
+    let for_one = PaymentRequest {
+        payer: Some(key(2).user_key()),
+        ..asked.clone()
+    };
+    let weekly = PaymentRequest {
+        amount: Goal::Exact(amount(500)),
+        every: Some(Every {
+            period: Period::Week,
+            from: at(0),
+            count: None,
+        }),
+        ..asked
+    };
+    let hash = RecordHash::of("a bill");
+    for (mut fills, reason) in [
+        (cancelled, PartReason::Closed),
+        (Fills::new(hash, for_one), PartReason::Closed),
+        (Fills::new(hash, weekly), PartReason::WrongTurn),
+    ] {
+        let refused = fills.grant_guest(id(1), amount(500), at(1));
+        assert_eq!(refused, Err(reason));
+        assert_eq!(figures(&fills), (0, 0, 0));
+    }
+}
+
+#[test]
+fn guests_together_can_not_reserve_everything_in_crumbs() {
+    let mut fills = target(1_000, None);
+    for n in 0..MAX_OPEN_PARTS_OF_GUESTS as u8 {
+        fills.grant_guest(id(n), amount(1), at(1)).unwrap();
+    }
+    let more = fills.grant_guest(id(99), amount(1), at(1));
+    assert_eq!(more, Err(PartReason::Busy));
+    // Friends still can pay, and one guest less makes room for another.
+    fills.grant(&part(98, 2, 1), at(1)).unwrap();
+    fills.ended(id(0)).unwrap();
+    fills.grant_guest(id(99), amount(1), at(1)).unwrap();
+}
+
+#[test]
 fn each_turn_of_what_recurs_is_paid_once_by_each_payer() {
     let mut request = bill(Goal::Exact(amount(500))).asked().clone();
     request.every = Some(Every {
@@ -290,6 +366,7 @@ fn a_turn_that_two_ask_for_under_its_name_is_granted_once() {
 #[derive(Clone, Debug)]
 enum Act {
     Grant(u8, u8, u64),
+    Guest(u8, u64),
     Paid(u8, u64),
     Ended(u8),
     Came(u8, u64),
@@ -300,6 +377,7 @@ enum Act {
 fn an_act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => (0..24u8, 2..9u8, 1..700u64).prop_map(|(n, p, m)| Act::Grant(n, p, m)),
+        2 => (0..24u8, 1..700u64).prop_map(|(n, m)| Act::Guest(n, m)),
         3 => (0..24u8, 1..700u64).prop_map(|(n, m)| Act::Paid(n, m)),
         2 => (0..24u8).prop_map(Act::Ended),
         1 => (0..30u8, 1..700u64).prop_map(|(n, m)| Act::Came(n, m)),
@@ -323,6 +401,13 @@ proptest! {
                     if let Ok(granted) = fills.grant(&part(n, payer, minor), at(1)) {
                         let again = fills.part(id(n)).unwrap();
                         prop_assert_eq!(again, (PartStage::Reserved, granted));
+                        prop_assert!(known || granted.minor() <= left.min(minor));
+                    }
+                }
+                Act::Guest(n, minor) => {
+                    let (left, known) = (fills.left().unwrap(), fills.part(id(n)).is_some());
+                    if let Ok(granted) = fills.grant_guest(id(n), amount(minor), at(1)) {
+                        prop_assert_eq!(fills.part(id(n)).unwrap(), (PartStage::Reserved, granted));
                         prop_assert!(known || granted.minor() <= left.min(minor));
                     }
                 }

@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Rail;
+use super::deposits::Deposits;
 use super::error::RailError;
 use super::msat::Msat;
 use super::node::now;
@@ -315,12 +316,18 @@ impl BitcoinCore {
         }
     }
 
-    async fn ask_health(&self) -> Result<Health, RailError> {
+    /// How far the node is, which must be on the chain that was said.
+    async fn ask_chain(&self) -> Result<Chain, RailError> {
         let chain: Chain = self.client.call("getblockchaininfo", json!([])).await?;
         if chain.chain != self.chain {
             let why = format!("the node is not on the chain {}", self.chain);
             return Err(RailError::ConfigInvalid(why));
         }
+        Ok(chain)
+    }
+
+    async fn ask_health(&self) -> Result<Health, RailError> {
+        let chain = self.ask_chain().await?;
         let balances: Balances = self.client.call("getbalances", json!([])).await?;
         Ok(Health {
             ready: !chain.initialblockdownload && chain.blocks >= chain.headers,
@@ -367,6 +374,10 @@ impl Rail for BitcoinCore {
 
     fn health(&self) -> BoxFuture<'_, Result<Health, RailError>> {
         self.ask_health().boxed()
+    }
+
+    fn deposits(&self) -> Option<&dyn Deposits> {
+        Some(self)
     }
 }
 

@@ -467,3 +467,48 @@ async fn what_came_is_seen_only_where_how_much_and_how_deep_it_should() {
     );
     done(replay).await;
 }
+
+#[tokio::test]
+async fn a_new_address_is_given_and_what_comes_to_it_counts_once_it_is_deep() {
+    let drawer = Arc::new(Drawer::default());
+    let chain = |name: &str| {
+        let result = format!(
+            "{{\"chain\":\"{name}\",\"blocks\":7,\"headers\":7,\"initialblockdownload\":false}}"
+        );
+        ask("getblockchaininfo", json!([]), &result)
+    };
+    let given = ask("getnewaddress", json!([]), &format!("\"{ADDRESS}\""));
+    let came = |depth: u32, sum: &str| ask("getreceivedbyaddress", json!([ADDRESS, depth]), sum);
+    let exchanges = vec![
+        chain("regtest"),
+        given,
+        came(2, "0.00000000"),
+        came(0, "0.00150000"),
+        came(2, "0.00150000"),
+        came(0, "0.00150001"),
+    ];
+    let (replay, node) = rail(exchanges, &drawer).await;
+    let till = node.deposits().unwrap();
+    let address = till.new_address().await.unwrap();
+    assert_eq!(address.address, ADDRESS);
+    let first = till.deposited(&address).await.unwrap();
+    let second = till.deposited(&address).await.unwrap();
+    done(replay).await;
+    let sat = |sat| Msat::from_sat(sat).unwrap();
+    assert_eq!((first.confirmed, first.seen), (Msat::ZERO, sat(150_000)));
+    assert_eq!(
+        (second.confirmed, second.seen),
+        (sat(150_000), sat(150_001))
+    );
+
+    // A node of another chain, and one that says something else than an address.
+    let (replay, node) = rail(vec![chain("main")], &drawer).await;
+    let refused = node.deposits().unwrap().new_address().await.unwrap_err();
+    assert_eq!(refused.code(), "rail_config_invalid");
+    done(replay).await;
+    let odd = ask("getnewaddress", json!([]), "\"bitcoin:x?amount=1\"");
+    let (replay, node) = rail(vec![chain("regtest"), odd], &drawer).await;
+    let refused = node.deposits().unwrap().new_address().await.unwrap_err();
+    assert_eq!(refused.code(), "rail_answer_malformed");
+    done(replay).await;
+}

@@ -1,6 +1,7 @@
 //! The rail of an lnd node, over its REST interface.
 
 mod answers;
+mod deposits;
 mod http;
 mod receive;
 
@@ -17,6 +18,7 @@ use reqwest::{Method, Url};
 use serde_json::json;
 
 use super::bolt11::{Bolt11, LightningNetwork, sendable};
+use super::deposits::Deposits;
 use super::error::RailError;
 use super::invoices::Invoices;
 use super::node::{now, read_file};
@@ -38,7 +40,7 @@ pub struct LndConfig {
     /// Its TLS certificate, `tls.cert`: the only one that is accepted.
     pub certificate: PathBuf,
     /// A macaroon. It needs the rights `offchain:read`, `offchain:write` and `info:read`, for invoices also `invoices:read` and
-    /// `invoices:write`, and nothing on the chain.
+    /// `invoices:write`. On the chain it needs nothing, unless it is to be paid there: then `address:write` and `onchain:read`.
     pub macaroon: PathBuf,
     /// Which network the node is of.
     pub network: LightningNetwork,
@@ -220,6 +222,10 @@ impl Rail for Lnd {
     }
 
     fn invoices(&self) -> Option<&dyn Invoices> {
+        Some(self)
+    }
+
+    fn deposits(&self) -> Option<&dyn Deposits> {
         Some(self)
     }
 }

@@ -1,11 +1,14 @@
-//! Whether a payment came to the wallet of this node.
+//! Whether a payment came to the wallet of this node, and new addresses to be paid at.
 
 use atomicity_ledger::Money;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde_json::json;
 
 use super::BitcoinCore;
 use super::answers::{Known, Sat};
 use super::rpc::says_unknown;
+use crate::rail::deposits::{Address, Deposited, Deposits, checked};
 use crate::rail::error::RailError;
 use crate::rail::msat::Msat;
 
@@ -42,6 +45,44 @@ impl BitcoinCore {
             .iter()
             .any(|out| out.n == number && out.script.address == address && out.value == amount);
         Ok(pays && known.confirmations >= i64::from(self.confirmations))
+    }
+}
+
+impl BitcoinCore {
+    async fn give_address(&self) -> Result<Address, RailError> {
+        self.ask_chain().await?;
+        let made: String = self.client.call("getnewaddress", json!([])).await?;
+        Ok(Address {
+            address: checked(made)?,
+            // The node itself knows since when.
+            since_block: 0,
+        })
+    }
+
+    /// What came to an address and lies that deep.
+    async fn came_to(&self, address: &str, depth: u32) -> Result<Msat, RailError> {
+        let params = json!([address, depth]);
+        let came: Sat = self.client.call("getreceivedbyaddress", params).await?;
+        came.msat()
+    }
+}
+
+impl Deposits for BitcoinCore {
+    fn new_address(&self) -> BoxFuture<'_, Result<Address, RailError>> {
+        self.give_address().boxed()
+    }
+
+    fn deposited<'a>(
+        &'a self,
+        address: &'a Address,
+    ) -> BoxFuture<'a, Result<Deposited, RailError>> {
+        async move {
+            // What is deep is asked for first: what comes meanwhile is seen, at least.
+            let confirmed = self.came_to(&address.address, self.confirmations).await?;
+            let seen = self.came_to(&address.address, 0).await?;
+            Ok(Deposited { seen, confirmed })
+        }
+        .boxed()
     }
 }
 

@@ -93,6 +93,8 @@ pub(crate) struct NodeInfo {
     pub(crate) identity_pubkey: String,
     pub(crate) synced_to_chain: bool,
     #[serde(default)]
+    pub(crate) block_height: u32,
+    #[serde(default)]
     chains: Vec<ChainInfo>,
 }
 
@@ -180,6 +182,65 @@ pub(crate) struct MadeInvoice {
 impl MadeInvoice {
     pub(crate) fn read(body: &[u8]) -> Result<Self, RailError> {
         read(body, "a new invoice")
+    }
+}
+
+/// A new address of the node's wallet.
+#[derive(Deserialize)]
+pub(crate) struct NewAddress {
+    pub(crate) address: String,
+}
+
+impl NewAddress {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, RailError> {
+        read(body, "a new address")
+    }
+}
+
+/// The transactions of the node's wallet.
+#[derive(Deserialize)]
+pub(crate) struct Transactions {
+    #[serde(default)]
+    transactions: Vec<Transaction>,
+}
+
+#[derive(Deserialize)]
+struct Transaction {
+    #[serde(default)]
+    num_confirmations: i64,
+    #[serde(default)]
+    output_details: Vec<Output>,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    #[serde(default)]
+    address: String,
+    /// In satoshis.
+    #[serde(default)]
+    amount: String,
+    #[serde(default)]
+    is_our_address: bool,
+}
+
+impl Transactions {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, RailError> {
+        read(body, "transactions")
+    }
+
+    /// What they brought to an address, as far as they lie that deep.
+    pub(crate) fn came_to(&self, address: &str, depth: u32) -> Result<Msat, RailError> {
+        let deep = |one: &&Transaction| one.num_confirmations >= i64::from(depth);
+        let outputs = self.transactions.iter().filter(deep);
+        let outputs = outputs.flat_map(|one| &one.output_details);
+        let mut sum = Msat::ZERO;
+        for output in outputs.filter(|out| out.is_our_address && out.address == address) {
+            let sat = output.amount.parse();
+            let sat = sat.map_err(|_| RailError::AnswerMalformed("an output's amount"))?;
+            let next = sum.checked_add(Msat::from_sat(sat)?);
+            sum = next.ok_or(RailError::AnswerMalformed("outputs without end"))?;
+        }
+        Ok(sum)
     }
 }
 

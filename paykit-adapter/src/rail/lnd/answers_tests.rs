@@ -142,3 +142,39 @@ fn a_node_of_another_network_is_noticed() {
         .check_network(LightningNetwork::Bitcoin)
         .unwrap_err();
 }
+
+#[test]
+fn what_came_to_an_address_is_counted_by_its_depth_and_nothing_else_is() {
+    let transaction = |depth: i64, outputs: &[(&str, u64, bool)]| {
+        let outputs = outputs.iter().map(|(address, sat, ours)| {
+            format!(
+                r#"{{"output_type":"SCRIPT_TYPE_WITNESS_V0_PUBKEY_HASH","address":"{address}","pk_script":"0014",
+                "output_index":"0","amount":"{sat}","is_our_address":{ours}}}"#
+            )
+        });
+        let outputs: Vec<String> = outputs.collect();
+        format!(
+            r#"{{"tx_hash":"{HASH}","amount":"1","num_confirmations":{depth},"output_details":[{}]}}"#,
+            outputs.join(",")
+        )
+    };
+    let body = format!(
+        r#"{{"transactions":[{},{},{}],"last_index":"0","first_index":"0"}}"#,
+        transaction(3, &[("sb1qours", 1_000, true), ("sb1qother", 7, true)]),
+        transaction(1, &[("sb1qours", 200, true), ("sb1qours", 30, true)]),
+        transaction(0, &[("sb1qours", 4, true), ("sb1qours", 9_000, false)]),
+    );
+    let all = Transactions::read(body.as_bytes()).unwrap();
+    let came = |depth| all.came_to("sb1qours", depth).unwrap().get();
+    assert_eq!(
+        [came(0), came(1), came(2), came(4)],
+        [1_234_000, 1_230_000, 1_000_000, 0]
+    );
+    assert_eq!(all.came_to("sb1qnobody", 0).unwrap(), Msat::ZERO);
+    // A wallet without transactions.
+    let none = Transactions::read(b"{}").unwrap();
+    assert_eq!(none.came_to("sb1qours", 0).unwrap(), Msat::ZERO);
+    let broken = body.replace("\"30\"", "\"many\"");
+    let broken = Transactions::read(broken.as_bytes()).unwrap();
+    broken.came_to("sb1qours", 0).unwrap_err();
+}
