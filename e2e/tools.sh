@@ -133,7 +133,7 @@ axe() {
 
 # Out of Debian's package, which is not installed: it would run a server that nobody asked for.
 alert_tool() {
-    local name dir
+    local name
     for name in promtool "$TOOLS/bin/promtool"; do
         if have "$name"; then command -v "$name"; return; fi
     done
@@ -141,14 +141,20 @@ alert_tool() {
         say "no promtool, and no package of it for this system"
         exit 3
     fi
-    say "fetching promtool"
-    mkdir -p "$TOOLS/bin"
-    dir=$(mktemp -d "$TOOLS/promtool.XXXXXX")
-    (cd "$dir" && { apt-get download -q prometheus || { apt_update && apt-get download -q prometheus; }; } &&
-        dpkg-deb -x prometheus_*.deb .) >&2 </dev/null || { rm -r "$dir"; die "could not fetch promtool: please install Debian's package prometheus"; }
-    mv "$dir/usr/bin/promtool" "$TOOLS/bin/promtool"
-    rm -r "$dir"
+    out_of_package prometheus promtool
     echo "$TOOLS/bin/promtool"
+}
+
+# Programs of a Debian package $1 that is not installed.
+out_of_package() {
+    local dir program
+    say "fetching $1"
+    mkdir -p "$TOOLS/bin"
+    dir=$(mktemp -d "$TOOLS/$1.XXXXXX")
+    (cd "$dir" && { apt-get download -q "$1" || { apt_update && apt-get download -q "$1"; }; } &&
+        dpkg-deb -x "$1"_*.deb .) >&2 </dev/null || { rm -r "$dir"; die "could not fetch Debian's package $1"; }
+    for program in "${@:2}"; do mv "$dir/usr/bin/$program" "$TOOLS/bin/$program"; done
+    rm -r "$dir"
 }
 
 fuzz_tools() {
@@ -184,6 +190,9 @@ container_tools() {
     { have buildah && python3 -c 'import yaml' 2>/dev/null; } || apt_install buildah python3-yaml || die "buildah is missing"
     # The packages of Python that is here may not be those of the system's.
     python3 -c 'import yaml' || die "no Python with yaml"
+    # The programs of two images that are not to be had without a registry. As packages they would run servers.
+    [ -x "$TOOLS/bin/caddy" ] || out_of_package caddy caddy
+    [ -x "$TOOLS/bin/prometheus" ] || out_of_package prometheus prometheus
 }
 
 # The oldest Go that builds lnd, as its module says.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the images of docker/Dockerfile and runs them with what docker/compose.yaml says, on a machine without a container engine and without a registry: by
-# buildah, on an empty Debian of debootstrap. What is compiled in the Dockerfile is taken from this tree's own build instead. Caddy, Prometheus and Grafana
-# are not run, and Postgres is the machine's own, set up by the script that the compose file has for it.
+# buildah, on an empty Debian of debootstrap. What is compiled in the Dockerfile is taken from this tree's own build instead; with COMPILE=1 it is compiled
+# there, by this machine's Rust on the same Debian, which takes half an hour and fetches crates. Caddy and Prometheus are Debian's, with the files that the
+# compose file gives them; Grafana, which Debian has not, is not run; and Postgres is the machine's own, set up by the script that the compose file has for it.
 #
 # It all happens in namespaces of its own (processes, mounts, network), so it ends as a whole. Needs root. Minutes, the first time: the images are kept in
 # target/containers.
@@ -10,6 +11,7 @@ TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 readonly TREE
 readonly TARGET=${CARGO_TARGET_DIR:-$TREE/target}
 readonly CACHE=$TARGET/containers
+readonly TOOLS=$TARGET/tools/bin
 
 say() { printf '%s\n' "containers: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -40,10 +42,13 @@ programs() {
     done
 }
 
+debian() { sed -n 's/^ARG DEBIAN=//p' "$TREE/docker/Dockerfile"; }
+rust() { rustc --version | sed 's/^rustc \([0-9]*\.[0-9]*\)\..*/\1/'; }
+
 # What a registry would give: an empty Debian under the name that the Dockerfile knows.
 base_image() {
     local name container empty
-    name=docker.io/library/debian:$(sed -n 's/^ARG DEBIAN=//p' "$TREE/docker/Dockerfile")-slim
+    name=docker.io/library/debian:$(debian)-slim
     if images inspect --type image "$name" >/dev/null 2>&1; then return; fi
     "$TREE/e2e/guide/run.sh" base
     empty=$(mktemp -d "$CACHE/base.XXXXXX")
@@ -54,11 +59,30 @@ base_image() {
     rm -rf --one-file-system "$empty"
 }
 
+# The same with Rust in it: this machine's own.
+rust_image() {
+    local name container tools
+    name=docker.io/library/rust:$(rust)-slim-$(debian)
+    if images inspect --type image "$name" >/dev/null 2>&1; then return; fi
+    tools=$(mktemp -d "$CACHE/rust.XXXXXX")
+    tar -C "$(rustc --print sysroot)" --exclude ./share -cf - . | tar -C "$tools" -xf -
+    container=$(images from --pull-never "docker.io/library/debian:$(debian)-slim")
+    images add --quiet "$container" "$tools" /usr/local/rust >/dev/null
+    # This machine may reach the registry of crates by a proxy only that it trusts.
+    images add --quiet "$container" /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ >/dev/null
+    images config --env CARGO_HOME=/usr/local/cargo \
+        --env PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
+    images commit --quiet --rm "$container" "$name" >/dev/null
+    rm -rf --one-file-system "$tools"
+}
+
 # An image of the Dockerfile, with what its stage $2 would have compiled.
 image() {
+    local options=(--build-context "$2=$CACHE/$3")
+    if [ -n "${COMPILE:-}" ]; then options=(--build-arg "RUST_VERSION=$(rust)"); fi
     say "building the image $1"
-    images build --quiet --isolation chroot --pull-never --layers --format docker --file "$TREE/docker/Dockerfile" \
-        --build-context "$2=$CACHE/$3" --target "$1" --tag "atomicity-$1" "$TREE" >"$CACHE/$1.log" 2>&1 ||
+    images build --isolation chroot --pull-never --layers --format docker --file "$TREE/docker/Dockerfile" \
+        "${options[@]}" --target "$1" --tag "atomicity-$1" "$TREE" >"$CACHE/$1.log" 2>&1 ||
         { tail -n 30 "$CACHE/$1.log" >&2; die "the image $1 could not be built"; }
 }
 
@@ -133,6 +157,41 @@ PYTHON
     say "the plugin runs, and is healthy"
 }
 
+# By names of this machine Caddy is its own authority, which nobody else has to trust. For the rest it does what docker/Caddyfile says.
+web() {
+    local name=credit.localhost ca=$CACHE/caddy/caddy/pki/authorities/local/root.crt config=$CACHE/caddy.json line
+    local asks=(curl --silent --cacert "$ca" --resolve "$name:443:127.0.0.1" --resolve "$name:80:127.0.0.1" --output /dev/null --write-out '%{http_code}')
+    rm -rf "$CACHE/caddy"
+    while read -r line; do export "${line?}"; done < <(HOMESERVER_DOMAIN=home.localhost PLUGIN_URL=https://$name compose environment caddy)
+    "$TOOLS/caddy" adapt --config "$TREE/docker/Caddyfile" --adapter caddyfile 2>"$CACHE/caddy.log" |
+        python3 -c 'import json, sys
+config = json.load(sys.stdin)
+config["apps"].setdefault("pki", {})["certificate_authorities"] = {"local": {"install_trust": False}}
+json.dump(config, sys.stdout)' >"$config"
+    HOME=$CACHE XDG_DATA_HOME=$CACHE/caddy XDG_CONFIG_HOME=$CACHE/caddy "$TOOLS/caddy" run --config "$config" >>"$CACHE/caddy.log" 2>&1 &
+    until_true answers 200 "${asks[@]}" "https://$name/v0/info"
+    # What is for operators does not go out, and nothing goes in the clear.
+    answers 404 "${asks[@]}" "https://$name/metrics" || die "Caddy shows the metrics to everybody"
+    answers 404 "${asks[@]}" "https://$name/health/live" || die "Caddy shows to everybody how the plugin is"
+    answers 308 "${asks[@]}" "http://$name/v0/info" || die "Caddy answers in the clear"
+    say "Caddy serves the plugin, and only what is for everybody"
+}
+answers() { [ "$("${@:2}")" = "$1" ]; }
+
+# Prometheus finds the plugin, and takes the alerts.
+watched() {
+    rm -rf "$CACHE/prometheus"
+    "$TOOLS/prometheus" --config.file="$TREE/docker/prometheus.yml" --storage.tsdb.path="$CACHE/prometheus" \
+        --web.listen-address=127.0.0.1:9090 >"$CACHE/prometheus.log" 2>&1 &
+    until_true says 'up{job="atomicity"} == 1'
+    says 'atomicity_ready == 1' || die "Prometheus does not know the plugin's own figures"
+    [ "$(curl --silent http://127.0.0.1:9090/api/v1/rules | grep -o '"type":"alerting"' | wc -l)" = "$(grep -c '^ *- alert:' "$TREE/docker/alerts.yml")" ] ||
+        die "Prometheus has not taken all alerts"
+    curl --silent http://127.0.0.1:9090/api/v1/alerts | grep -q '"alerts":\[\]' || die "a plugin that is well sets an alert off"
+    say "Prometheus looks at the plugin, and no alert is on"
+}
+says() { curl --silent --get --data-urlencode "query=$1" http://127.0.0.1:9090/api/v1/query | grep -q '"value"'; }
+
 # The plugin ends by the signal that engines send, and has written nothing beside its volume: its root is read-only there.
 ends() {
     local root
@@ -164,6 +223,8 @@ inside() {
     postgres "$CACHE/postgres"
     homeserver
     plugin
+    web
+    watched
     ends
 }
 
@@ -171,9 +232,10 @@ main() {
     [ "$(id -u)" = 0 ] || die "images can only be built by root here"
     "$TREE/e2e/tools.sh" containers
     mkdir -p "$CACHE"
-    programs
+    [ -n "${COMPILE:-}" ] || programs
     "$TREE/e2e/postgres.sh" ensure >/dev/null
     base_image
+    [ -z "${COMPILE:-}" ] || rust_image
     image plugin build-plugin atomicity-homeserver
     image homeserver build-homeserver pubky-homeserver
     images images >&2
