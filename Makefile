@@ -8,7 +8,7 @@ SEEDS ?= 2000
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 WITH_POSTGRES := e2e/postgres.sh run
-BENCHES := --bench agent --bench apply --bench hops --bench inbox --bench log --bench route --bench sync
+BENCHES := --bench agent --bench apply --bench hops --bench inbox --bench log --bench pages --bench route --bench sync
 
 # Each end-to-end test starts several homeservers and plugins, with a dozen connections to Postgres each, and mostly waits for logs and
 # deadlines: twice as many at once as there are processors.
