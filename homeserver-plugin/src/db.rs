@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod diaries;
 pub mod envelopes;
+pub mod guests;
 pub mod janitor;
 pub mod lock;
 pub mod migrate;

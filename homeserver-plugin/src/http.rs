@@ -6,6 +6,7 @@ pub mod diary;
 pub mod docs;
 pub mod etag;
 pub mod extract;
+pub(crate) mod guests;
 pub mod health;
 pub mod inbox;
 mod info;
@@ -159,6 +160,7 @@ fn api(
         .merge(inbox::routes())
         .merge(proposals::routes())
         .merge(credit::routes(memory))
+        .merge(guests::routes(memory))
         .merge(snapshot::read_routes());
     let small = match &state.witness_log {
         Some(_) => small.merge(crate::witness_log::http::routes()),

@@ -10,9 +10,10 @@
 //! comes from anywhere else, and the policy of each page says so to the browser.
 
 pub mod asset;
-mod bill;
+pub(crate) mod bill;
 pub mod config;
 mod explore;
+mod guest;
 mod home;
 pub mod layout;
 pub mod problem;
@@ -26,7 +27,7 @@ mod ways;
 use std::sync::Arc;
 
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 pub use self::asset::asset;
@@ -54,6 +55,8 @@ pub(crate) fn routes(
         .route("/find", get(home::find))
         .route("/u/{user}", get(user::page))
         .route("/u/{user}/requests/{id}", get(bill::page))
+        .route("/u/{user}/requests/{id}/guest", post(guest::ask))
+        .route("/u/{user}/requests/{id}/guest/{part}", get(guest::page))
         .merge(explore::routes(state))
         .merge(wallet)
         .layer(Extension(memory))

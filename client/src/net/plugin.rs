@@ -5,6 +5,7 @@
 mod accounts;
 mod agent;
 mod approvals;
+mod guests;
 mod inbox;
 mod proposals;
 
@@ -33,6 +34,7 @@ pub use agent::{
     Journal, Signature,
 };
 pub(crate) use approvals::AgentTurn;
+pub(crate) use guests::{GuestPart, GuestReport, WelcomeWay};
 pub(crate) use proposals::ProposalReport;
 pub use proposals::{ProposalStanding, Wish};
 

@@ -59,6 +59,10 @@ pub(crate) const CLEARING: &str = "clearing";
 pub(crate) const EXCHANGE: &str = "exchange";
 /// When the user's own tags were read last for rules that call debts, Unix milliseconds.
 pub(crate) const CALL_TAGS_READ: &str = "call_tags_read";
+/// By which rails guests may pay the user's requests (JSON list).
+pub(crate) const GUESTS: &str = "guests";
+/// What the own plugins were told of that last (JSON).
+pub(crate) const GUESTS_TOLD: &str = "guests_told";
 /// The published profile (JWS).
 pub(crate) const PROFILE: &str = "profile";
 

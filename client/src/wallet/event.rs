@@ -163,8 +163,12 @@ pub enum WalletEventKind {
     RequestPaid {
         /// The request.
         request: RecordId,
-        /// Who.
+        /// Who, if it is somebody with a key.
         payer: Option<UserKey>,
+        /// How, if it was not in credit: the name of a way.
+        by: Option<&'static str>,
+        /// What a payer without a key calls themselves. Theirs to choose: escape it before it is shown.
+        from: Option<String>,
         /// In what.
         unit: Unit,
         /// How much.

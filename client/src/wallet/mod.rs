@@ -126,9 +126,10 @@ pub use proposals::{
 };
 pub use recover::{Recovered, RecoveredFriend};
 pub use requests::{
-    ApprovalPlace, ApprovalView, CallRule, CallWhen, CallWho, PART_PATIENCE, PayingStage,
-    REQUEST_HOLD, REQUEST_STANDS, RequestFault, RequestPart, RequestProgress, RequestReceipt,
-    RequestRole, RequestTerms, RequestView,
+    ApprovalPlace, ApprovalView, CallRule, CallWhen, CallWho, GuestRail, GuestStage, GuestWay,
+    GuestsView, PART_PATIENCE, PayingStage, REQUEST_HOLD, REQUEST_STANDS, RequestFault,
+    RequestGuest, RequestPart, RequestProgress, RequestReceipt, RequestRole, RequestTerms,
+    RequestView,
 };
 pub use root::RootKey;
 pub use rules::{GrantView, RuleView, Trial, TriedRule};
@@ -158,6 +159,12 @@ const LOOK_AT_DEBTS_EVERY: Duration = Duration::from_secs(10);
 
 /// How often it is looked for what the user's page and apps propose.
 const LOOK_AT_PROPOSALS_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked for guests who want to pay, beside when the plugin says that one has come.
+const LOOK_AT_GUESTS_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked what the chain brought guests' addresses.
+const LOOK_AT_CHAIN_EVERY: Duration = Duration::from_secs(4);
+/// How often it is looked whether guests paid after their time.
+const LOOK_AT_LATE_GUESTS_EVERY: Duration = Duration::from_secs(60);
 
 /// An open wallet. Cheap to clone; clones and other processes may use the same store at once.
 #[derive(Clone, Debug)]
@@ -180,6 +187,11 @@ struct Inner {
     towers_asked: Mutex<Option<Instant>>,
     debts_looked: Mutex<Option<Instant>>,
     proposals_looked: Mutex<Option<Instant>>,
+    guests_looked: Mutex<Option<Instant>>,
+    chain_looked: Mutex<Option<Instant>>,
+    late_guests_looked: Mutex<Option<Instant>>,
+    /// What this process has told plugins of how guests may pay.
+    guests_told: Mutex<Option<String>>,
     directory: Mutex<Option<Arc<directory::Directory>>>,
     /// Friends to whom a task of this process is sending.
     sending: Mutex<BTreeSet<UserKey>>,
@@ -221,6 +233,10 @@ impl Wallet {
                 towers_asked: Mutex::new(None),
                 debts_looked: Mutex::new(None),
                 proposals_looked: Mutex::new(None),
+                guests_looked: Mutex::new(None),
+                chain_looked: Mutex::new(None),
+                late_guests_looked: Mutex::new(None),
+                guests_told: Mutex::new(None),
                 directory: Mutex::new(None),
                 sending: Mutex::default(),
                 rails: tokio::sync::Mutex::default(),
@@ -281,6 +297,40 @@ impl Wallet {
     /// Whether it is to be looked now for what is proposed, which is noted.
     fn looks_at_proposals(&self) -> bool {
         is_due(&self.inner.proposals_looked, LOOK_AT_PROPOSALS_EVERY)
+    }
+
+    /// Whether it is to be looked now for guests, which is noted.
+    fn looks_at_guests(&self) -> bool {
+        is_due(&self.inner.guests_looked, LOOK_AT_GUESTS_EVERY)
+    }
+
+    /// A guest has come: the next look is now.
+    fn guests_have_come(&self) {
+        if let Ok(mut looked) = self.inner.guests_looked.lock() {
+            *looked = None;
+        }
+    }
+
+    /// Whether it is to be looked now what came to guests' addresses, which is noted.
+    fn looks_at_chain_for_guests(&self) -> bool {
+        is_due(&self.inner.chain_looked, LOOK_AT_CHAIN_EVERY)
+    }
+
+    /// Whether it is to be looked now for guests who paid after their time, which is noted.
+    fn looks_at_late_guests(&self) -> bool {
+        is_due(&self.inner.late_guests_looked, LOOK_AT_LATE_GUESTS_EVERY)
+    }
+
+    /// Whether the plugins have not heard this from this process.
+    fn is_news_of_guests(&self, text: &str) -> bool {
+        let told = self.inner.guests_told.lock();
+        told.map_or(true, |told| told.as_deref() != Some(text))
+    }
+
+    fn note_told_of_guests(&self, text: String) {
+        if let Ok(mut told) = self.inner.guests_told.lock() {
+            *told = Some(text);
+        }
     }
 
     /// Whether the watchtowers are to be asked now, which is noted.

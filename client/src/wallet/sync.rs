@@ -133,6 +133,7 @@ impl Wallet {
         report.events.extend(settled);
         let asked = self.drive_requests().await?;
         report.events.extend(asked);
+        report.events.extend(self.drive_guests().await?);
         let proposed = self.look_at_proposals().await?;
         report.events.extend(proposed.events);
         self.drive_spends().await?;

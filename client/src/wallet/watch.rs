@@ -189,7 +189,8 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
     async fn take(&mut self, news: News) -> Result<(), ClientError> {
         match news {
             News::Inbox(n, InboxEvent::Item(item)) => return self.take_item(n, &item).await,
-            News::Inbox(_, InboxEvent::Ready) => {}
+            // Of guests who came before it is not told.
+            News::Inbox(_, InboxEvent::Ready | InboxEvent::Guests) => self.work.host(true),
             News::Agent => self.work.tend(),
             News::Inbox(n, InboxEvent::Down(error)) => {
                 let fault = Fault::from(&ClientError::Net(error));
@@ -350,6 +351,7 @@ impl<F: FnMut(WalletEvent) + Send> Watcher<'_, F> {
         if self.requests_at <= Instant::now() {
             self.requests_at = Instant::now() + REQUESTS_EVERY;
             self.work.ask(false);
+            self.work.host(false);
         }
         let (waits, friends) = {
             let mut conn = self.wallet.store().read().await?;

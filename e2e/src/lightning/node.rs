@@ -24,6 +24,15 @@ const RAIL_RIGHTS: [(&str, &str); 5] = [
     ("offchain", "read"),
     ("offchain", "write"),
 ];
+/// The rights that it needs to be paid, over Lightning and on the chain, and to pay nothing.
+const TILL_RIGHTS: [(&str, &str); 6] = [
+    ("info", "read"),
+    ("offchain", "read"),
+    ("invoices", "read"),
+    ("invoices", "write"),
+    ("address", "write"),
+    ("onchain", "read"),
+];
 const PASSWORD: &str = "no coins here";
 
 /// An lnd node, which keeps its wallet, channels and ports when it is stopped and started again.
@@ -210,8 +219,23 @@ impl LightningNode {
     /// # Errors
     /// If the node gives no macaroon.
     pub async fn rail_config(&self) -> Result<LndConfig> {
-        let rights =
-            RAIL_RIGHTS.map(|(entity, action)| json!({"entity": entity, "action": action}));
+        self.config_with("rail.macaroon", &RAIL_RIGHTS).await
+    }
+
+    /// The same for a rail that is only paid, also on the chain.
+    ///
+    /// # Errors
+    /// If the node gives no macaroon.
+    pub async fn till_config(&self) -> Result<LndConfig> {
+        self.config_with("till.macaroon", &TILL_RIGHTS).await
+    }
+
+    /// With a macaroon that gives these rights, in a file of this name.
+    async fn config_with(&self, file: &str, rights: &[(&str, &str)]) -> Result<LndConfig> {
+        let rights = rights
+            .iter()
+            .map(|(entity, action)| json!({"entity": entity, "action": action}));
+        let rights: Vec<Value> = rights.collect();
         let baked = self
             .post("/v1/macaroon", &json!({"permissions": rights}))
             .await?;
@@ -225,7 +249,7 @@ impl LightningNode {
                 )?)
             })
             .collect::<Result<_>>()?;
-        let macaroon = self.dir.join("rail.macaroon");
+        let macaroon = self.dir.join(file);
         tokio::fs::write(&macaroon, bytes).await?;
         Ok(LndConfig {
             name: self.name.clone(),

@@ -3,6 +3,7 @@
 mod diary;
 mod explorer;
 mod friends;
+mod guests;
 mod people;
 mod place;
 mod proposals;

@@ -240,7 +240,7 @@ async fn reassign(ben: &Serve, carl: &Serve, people: [&Person; 3]) {
 
 /// What is answered is what the program prints, errors too.
 async fn same_answers(anna: &Serve, person: &Person) {
-    let all: [(&str, &[&str]); 14] = [
+    let all: [(&str, &[&str]); 15] = [
         ("/v0/units", &["unit", "list"]),
         ("/v0/friends", &["friend", "list"]),
         ("/v0/friends/ben/limit", &["friend", "limit", "ben"]),
@@ -255,6 +255,7 @@ async fn same_answers(anna: &Serve, person: &Person) {
         ("/v0/calls", &["call", "list"]),
         ("/v0/settlements", &["settle", "list"]),
         ("/v0/rails", &["rail", "list"]),
+        ("/v0/guests", &["request", "guests"]),
         ("/v0/pay-rules", &["settle", "auto"]),
         (
             "/v0/endpoints?for=ben",
@@ -284,6 +285,12 @@ async fn same_answers(anna: &Serve, person: &Person) {
     let served = served.problem(404, "unknown_friend").unwrap();
     assert_eq!(said["code"], served["code"]);
     assert_eq!(said["hint"], served["hint"]);
+    let none = anna.delete("/v0/guests").await.unwrap().ok().unwrap();
+    assert_eq!(none["guests"], json!([]));
+    let unknown = anna.put("/v0/guests", &json!({"rails": ["x"]})).await;
+    unknown.unwrap().problem(404, "rail_unknown").unwrap();
+    let nothing = anna.put("/v0/guests", &json!({"rails": []})).await;
+    nothing.unwrap().problem(400, "body_malformed").unwrap();
     // Files outside of the folder for them are not read for whoever has the token.
     let node = json!({ "kind": "lnd", "url": "https://127.0.0.1:1", "cert": "/etc/hostname", "macaroon": "../serve.token" });
     let refused = anna.post("/v0/rails", &node).await.unwrap();

@@ -97,7 +97,8 @@ pub async fn register(
 /// [`PluginError::Database`].
 pub async fn close(pool: &PgPool, user: &UserKey, now: i64) -> Result<bool, PluginError> {
     let closed = sqlx::query!(
-        "UPDATE accounts SET closed_at = COALESCE(closed_at, GREATEST($2, registered_at)), public_units = '{}'
+        "WITH unwelcome AS (DELETE FROM guest_ways WHERE owner = $1)
+         UPDATE accounts SET closed_at = COALESCE(closed_at, GREATEST($2, registered_at)), public_units = '{}'
          WHERE owner = $1",
         user.as_bytes(),
         now

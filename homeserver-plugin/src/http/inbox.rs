@@ -191,7 +191,7 @@ async fn take_in(
 }
 
 /// What stands for a network address in the database: nobody without the plugin's secret can tell which it was.
-fn hide(state: &AppState, address: AddressKey) -> [u8; 32] {
+pub(super) fn hide(state: &AppState, address: AddressKey) -> [u8; 32] {
     Sha256::new()
         .chain_update(b"atomicity-plugin address")
         .chain_update(zeroize::Zeroizing::new(state.keypair.secret()).as_slice())
@@ -271,7 +271,7 @@ async fn acknowledge(
 }
 
 /// Your inbox as a live stream (server-sent events): `envelope` with an item as data, `ready` once when everything that waited
-/// has been sent. Resumes after `Last-Event-ID`.
+/// has been sent, then also `guests` when a guest wants to pay a part of a bill. Resumes after `Last-Event-ID`.
 #[utoipa::path(get, path = "/v0/inbox/events", tag = "inbox", security(("session" = [])),
     params(EventsQuery, ("Last-Event-ID" = Option<String>, Header, description = "The last id that arrived")),
     responses(

@@ -12,7 +12,8 @@ use crate::config::InboxConfig;
 use crate::error::PluginError;
 use crate::metrics::Metrics;
 
-type Listeners = HashMap<[u8; 32], (watch::Sender<()>, usize)>;
+/// The number tells how many guests have come since somebody listens.
+type Listeners = HashMap<[u8; 32], (watch::Sender<u64>, usize)>;
 
 struct Inner {
     listeners: Mutex<Listeners>,
@@ -29,7 +30,7 @@ pub struct Hub(Arc<Inner>);
 pub struct Listener {
     hub: Hub,
     owner: [u8; 32],
-    changes: watch::Receiver<()>,
+    changes: watch::Receiver<u64>,
 }
 
 impl Hub {
@@ -69,7 +70,7 @@ impl Hub {
         }
         let (sender, count) = listeners
             .entry(owner)
-            .or_insert_with(|| (watch::channel(()).0, 0));
+            .or_insert_with(|| (watch::channel(0).0, 0));
         *count += 1;
         let changes = sender.subscribe();
         self.0.metrics.inbox_streams(1);
@@ -83,7 +84,14 @@ impl Hub {
     /// Wakes the streams of `owner`.
     pub fn wake(&self, owner: &[u8; 32]) {
         if let Some((sender, _)) = self.listeners().get(owner) {
-            sender.send_replace(());
+            sender.send_modify(|_| {});
+        }
+    }
+
+    /// Wakes the streams of `owner`, and lets them know that a guest has come.
+    pub fn announce_guest(&self, owner: &[u8; 32]) {
+        if let Some((sender, _)) = self.listeners().get(owner) {
+            sender.send_modify(|guests| *guests = guests.wrapping_add(1));
         }
     }
 }
@@ -93,6 +101,12 @@ impl Listener {
     pub async fn wait(&mut self, patience: Duration) {
         // The sender lives as long as this listener does.
         let _ = tokio::time::timeout(patience, self.changes.changed()).await;
+    }
+
+    /// A number that changes whenever a guest has come.
+    #[must_use]
+    pub fn guests(&self) -> u64 {
+        *self.changes.borrow()
     }
 }
 
@@ -129,6 +143,20 @@ mod tests {
         let mut listener = hub.listen([1; 32]).unwrap();
         hub.wake(&[1; 32]);
         listener.wait(Duration::from_secs(3600)).await;
+    }
+
+    #[tokio::test]
+    async fn a_guest_wakes_who_listens_and_is_told_apart_from_all_else() {
+        let hub = hub(1, 1);
+        let mut listener = hub.listen([1; 32]).unwrap();
+        let before = listener.guests();
+        hub.wake(&[1; 32]);
+        hub.announce_guest(&[2; 32]);
+        listener.wait(Duration::from_secs(3600)).await;
+        assert_eq!(listener.guests(), before);
+        hub.announce_guest(&[1; 32]);
+        listener.wait(Duration::from_secs(3600)).await;
+        assert_ne!(listener.guests(), before);
     }
 
     #[test]

@@ -29,6 +29,8 @@ struct Position {
     read: VecDeque<Item>,
     said_hello: bool,
     said_ready: bool,
+    /// As the listener told last.
+    guests: u64,
 }
 
 /// The events of `caller`'s inbox above `after`. Ends with the session or the process.
@@ -39,6 +41,7 @@ pub fn events(
     after: i64,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let position = Position {
+        guests: listener.guests(),
         state,
         caller,
         listener,
@@ -74,6 +77,9 @@ impl Position {
                     self.said_ready = true;
                     return Some(Event::default().event("ready").data(self.after.to_string()));
                 }
+                Ok(false) if self.has_guests() => {
+                    return Some(Event::default().event("guests").data("new"));
+                }
                 Ok(false) => {
                     let poll = Duration::from_millis(self.state.config.inbox.poll_ms);
                     self.listener.wait(poll).await;
@@ -88,6 +94,12 @@ impl Position {
                 }
             }
         }
+    }
+
+    /// Whether a guest has come since this was last asked.
+    fn has_guests(&mut self) -> bool {
+        let guests = self.listener.guests();
+        std::mem::replace(&mut self.guests, guests) != guests
     }
 
     /// Reads the next page; `false` if there is nothing new.

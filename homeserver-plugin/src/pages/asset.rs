@@ -25,6 +25,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("style.css", include_str!("assets/style.css")),
     ("local.js", include_str!("assets/local.js")),
     ("bill.js", include_str!("assets/bill.js")),
+    ("guest.js", include_str!("assets/guest.js")),
     ("proof.js", include_str!("assets/proof.js")),
     ("login.js", include_str!("assets/login.js")),
     ("wallet.js", include_str!("assets/wallet.js")),

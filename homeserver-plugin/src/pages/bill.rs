@@ -2,6 +2,7 @@
 //! scripts. Who may pay a part chooses in the page's address how much: `?amount=`.
 
 mod choose;
+pub(super) mod guests;
 mod standing;
 
 use std::sync::Arc;
@@ -14,15 +15,18 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use maud::{Markup, html};
 
-use self::choose::{Choice, Room, Typed};
-use self::standing::Standing;
+pub(crate) use self::choose::Room;
+use self::choose::{Choice, Typed};
+pub(crate) use self::standing::Standing;
 use super::user::{require_shown, shown_name};
 use super::ways::{self, Way};
 use super::{Frame, Page, frame, layout, qr, text};
+use crate::db::guests::Way as GuestWay;
 use crate::error::PluginError;
 use crate::http::credit::endpoints::{self, EndpointsPage};
 use crate::http::credit::{Memory, profile, requests};
 use crate::http::extract::QueryParams;
+use crate::http::guests::welcome;
 use crate::router;
 use crate::state::AppState;
 
@@ -55,7 +59,12 @@ pub async fn page(
     let standing = Standing::of(asked, said, router::now());
     // Nobody chooses where nothing is to be paid any more.
     let room = Room::of(asked, said).filter(|_| standing == Standing::Open);
+    let guests = match standing {
+        Standing::Open => welcome(&state, asked).await?,
+        _ => Vec::new(),
+    };
     let view = Bill {
+        guests,
         asked,
         said,
         standing,
@@ -83,6 +92,8 @@ struct Bill<'a> {
     address: Option<String>,
     /// How much the reader wants to pay, if it can be chosen.
     choice: Option<Choice>,
+    /// By which ways the payee's wallet takes what guests pay.
+    guests: Vec<GuestWay>,
     /// What the payee calls themselves.
     payee: String,
     places: Option<Arc<EndpointsPage>>,
@@ -94,10 +105,7 @@ struct Bill<'a> {
 
 impl Bill<'_> {
     fn page(&self) -> Page {
-        let title = match &self.asked.memo {
-            Some(memo) => text::plain(memo.as_str(), text::LINE),
-            None => format!("A request of {}", self.payee),
-        };
+        let title = title(self.asked, &self.payee);
         let content = html! {
             h1 { (text::foreign(&title, text::LINE)) }
             p.lead {
@@ -265,8 +273,9 @@ impl Bill<'_> {
         html! {
             section.card aria-labelledby="other" data-while="open" hidden[self.standing != Standing::Open] {
                 h2 id="other" { "Pay without an account" }
+                (guests::form(&self.guests, self.part(), (&self.page, &self.payee)))
                 @if let (Some(minor), false) = (self.part(), nothing) {
-                    p { "Pay " strong { (text::amount(&self.asked.unit, minor)) } " in one of these ways; in something else, what that is worth." }
+                    p { "Pay " strong { (text::amount(&self.asked.unit, minor)) } " in one of these ways" @if !self.guests.is_empty() { " instead" } "; in something else, what that is worth." }
                 }
                 @if !self.asked.targets.is_empty() {
                     p { "Signed with the request:" }
@@ -279,8 +288,12 @@ impl Bill<'_> {
                 @if nothing { p { "No other way to pay is published. Ask " (payee) " whether they take cash." } }
                 h3 { "So that it counts" }
                 p {
-                    "This page does not see what is paid like that. Tell " (payee) " how much you paid and how, and where there is room for a \
-                     note, write this name there:"
+                    @if self.guests.is_empty() { "This page does not see what is paid like that." }
+                    @else {
+                        "What you pay by " @if self.guests.len() > 1 { "the buttons" } @else { "the button" }
+                        " above counts by itself. What is paid otherwise this page does not see."
+                    }
+                    " Tell " (payee) " how much you paid and how, and where there is room for a note, write this name there:"
                 }
                 pre { code id="name" { (self.asked.id) } }
                 button type="button" data-copy="name" { "Copy" }
@@ -330,6 +343,14 @@ impl Bill<'_> {
                 p.quiet { "Who asks signed this with their key. Pay only if you know whose key it is." }
             }
         }
+    }
+}
+
+/// What a request is about.
+pub(super) fn title(asked: &PaymentRequest, payee: &str) -> String {
+    match &asked.memo {
+        Some(memo) => text::plain(memo.as_str(), text::LINE),
+        None => format!("A request of {payee}"),
     }
 }
 

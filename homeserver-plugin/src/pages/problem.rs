@@ -52,6 +52,8 @@ struct Place {
     wallet: bool,
     /// Where to log in, to be led back there.
     log_in: String,
+    /// The bill of which a guest wanted to pay a part.
+    bill: Option<String>,
 }
 
 impl Place {
@@ -67,8 +69,15 @@ impl Place {
         Self {
             wallet: path == "/wallet" || path.starts_with("/wallet/"),
             log_in: next::log_in(wanted),
+            bill: bill(path),
         }
     }
+}
+
+/// The page of the bill to which a path of its guests belongs.
+fn bill(path: &str) -> Option<String> {
+    let (bill, _) = path.strip_prefix("/u/")?.split_once("/guest")?;
+    Some(format!("/u/{bill}"))
 }
 
 async fn page(dress: Dress, response: Response, place: &Place) -> Response {
@@ -107,6 +116,7 @@ fn shown(dress: Dress, problem: &Problem, place: &Place) -> Page {
         }
         p {
             @if place.wallet && problem.code != "route_unknown" { a href="/wallet" { "To your wallet page" } }
+            @else if let Some(bill) = &place.bill { a href=(bill) { "Back to the bill" } }
             @else { a href="/" { "To the beginning" } }
         }
         p.quiet { "If you ask somebody about this, tell them: " code { (problem.status) " " (problem.code) } }
@@ -177,6 +187,17 @@ fn advice(problem: &Problem) -> Option<&'static str> {
         }
         "request_unknown" => {
             "It may never have been public, or its payee has taken it away. Ask who sent you the link."
+        }
+        "guests_unwelcome" => "The bill names the other ways to pay. Nothing was paid.",
+        "request_closed" => "All of it may be paid by now, or its time is over. Nothing was paid.",
+        "guest_part_invalid" => {
+            "Somebody else may have paid in the meantime. Choose again how much; nothing was paid."
+        }
+        "guest_part_unknown" => {
+            "Parts that are over are forgotten after a while. What was paid counts all the same."
+        }
+        "too_many_guest_parts" => {
+            "Many ask at once, or the payee’s wallet does not answer. Nothing was paid."
         }
         "upstream_unavailable" => {
             "What is shown here lies on its owner's own homeserver. Nothing is lost; it will be there again when that answers."

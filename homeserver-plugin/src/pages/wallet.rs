@@ -22,7 +22,7 @@ mod proposals;
 mod relay;
 mod sessions;
 mod units;
-mod visitor;
+pub(super) mod visitor;
 
 use std::sync::Arc;
 

@@ -141,6 +141,8 @@ async fn what_nobody_needs_any_more_is_cleared_away_and_nothing_else() {
         closed_before: now - 60_000,
         proposed_before: now - 60_000,
         accepted_before: now - 60_000,
+        guests_before: 0,
+        offered_before: 0,
     };
     sweep(&pool, &early).await.unwrap();
     assert_eq!((count("accounts").await, count("envelopes").await), (2, 3));
@@ -154,6 +156,8 @@ async fn what_nobody_needs_any_more_is_cleared_away_and_nothing_else() {
         closed_before: now + 1,
         proposed_before: now + 1,
         accepted_before: now + 1,
+        guests_before: 0,
+        offered_before: 0,
     };
     sweep(&pool, &late).await.unwrap();
     assert_eq!((count("accounts").await, count("envelopes").await), (1, 1));

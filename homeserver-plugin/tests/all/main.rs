@@ -17,6 +17,7 @@ mod concurrency;
 mod credit;
 mod doctor;
 mod faults;
+mod guests;
 mod inbox;
 mod limits;
 mod logs;

@@ -116,6 +116,8 @@ async fn one_that_a_wallet_never_ended_is_forgotten_at_last() {
             closed_before: 0,
             proposed_before: now - 30 * DAY_MS,
             accepted_before: now - 60 * DAY_MS,
+            guests_before: 0,
+            offered_before: 0,
         };
         sweep(&pool, &ages).await.unwrap();
         let kept = "SELECT state FROM proposals ORDER BY state";

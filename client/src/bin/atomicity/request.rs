@@ -1,5 +1,6 @@
 //! `request …`: asking to be paid, and paying what others ask for.
 
+pub mod guests;
 mod show;
 
 use std::io::IsTerminal as _;
@@ -62,6 +63,9 @@ pub async fn run(context: &Context, command: RequestCommand) -> Result<u8, Clien
                 .out
                 .result(&approval_value(&view), || approved_text(&view, now_ms()));
             Ok(0)
+        }
+        RequestCommand::Guests { rails, only, off } => {
+            guests::run(context, &wallet, (&rails, only.as_deref()), off).await
         }
         RequestCommand::Approvals => approvals(context, &wallet).await,
         RequestCommand::Revoke { request } => {

@@ -48,11 +48,14 @@ pub struct InboxPage {
 
 /// What [`PluginClient::events`] reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InboxEvent {
     /// An envelope.
     Item(InboxItem),
     /// Everything that had waited was delivered; what follows is new.
     Ready,
+    /// A guest wants to pay a part of a request of the user's.
+    Guests,
     /// The stream broke or can't be opened. It is tried again, ever less often.
     Down(NetError),
     /// It is open again.
@@ -163,6 +166,7 @@ impl PluginClient {
             backoff.succeed();
             let report = match event.event.as_str() {
                 "ready" => InboxEvent::Ready,
+                "guests" => InboxEvent::Guests,
                 "envelope" => match serde_json::from_str::<InboxItem>(&event.data) {
                     Ok(item) if has_id(&item) => {
                         *after = Some(item.id.clone());

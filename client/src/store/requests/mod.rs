@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod calls;
+pub(crate) mod guests;
 pub(crate) mod letters;
 pub(crate) mod paying;
 
@@ -151,6 +152,12 @@ pub(crate) async fn open(
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(RequestRow::try_from).collect()
+}
+
+/// Whether something may still come of a request that asks everybody.
+pub(crate) async fn any_public(conn: &mut SqliteConnection) -> Result<bool, ClientError> {
+    let open = open(conn, u32::MAX).await?;
+    Ok(open.iter().any(|row| row.record.record().payer.is_none()))
 }
 
 /// Notes whether the user is still to be told that a request is full. Returns whether that is new.

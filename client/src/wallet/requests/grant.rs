@@ -377,6 +377,8 @@ async fn paid(
     Ok(Some(WalletEventKind::RequestPaid {
         request: record.id,
         payer: Some(part.user),
+        by: None,
+        from: None,
         unit: record.unit.clone(),
         amount: received,
         filled: row.fills.filled().minor(),

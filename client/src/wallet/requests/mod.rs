@@ -7,6 +7,7 @@
 mod calls;
 mod fault;
 mod grant;
+mod guests;
 mod handed;
 mod letters;
 mod own;
@@ -24,11 +25,14 @@ use super::{Wallet, WalletEvent, now};
 use crate::error::ClientError;
 
 pub use crate::store::requests::approvals::ApprovalPlace;
+pub use crate::store::requests::guests::{GuestStage, GuestWay};
 pub use crate::store::requests::paying::PayingStage;
 pub(super) use calls::note_debts;
 pub use calls::{CallRule, CallWhen, CallWho};
 pub use fault::RequestFault;
 pub(super) use grant::{follow, invoice_paid, paid_directly};
+pub(super) use guests::no_guests_by;
+pub use guests::{GuestRail, GuestsView, RequestGuest};
 pub(super) use letters::sort;
 pub use own::{REQUEST_HOLD, REQUEST_STANDS, RequestTerms};
 pub use paying::{PART_PATIENCE, RequestProgress};

@@ -5,7 +5,7 @@ use atomicity_ledger::record::{Every, Goal, Part, PaymentRequest, Target};
 use atomicity_ledger::{Memo, RecordHash, RecordId, Signed, Unit, UserKey};
 
 use super::super::{Delivery, Wallet, now};
-use super::{PayingStage, RequestFault};
+use super::{PayingStage, RequestFault, RequestGuest};
 use crate::error::ClientError;
 use crate::store::contacts;
 use crate::store::requests::paying::{self, AskedRow, PayingRow};
@@ -128,6 +128,8 @@ pub struct RequestView {
     pub ended_at: Option<u64>,
     /// Its parts, newest first: of everybody, or of this user only if somebody else asks.
     pub parts: Vec<RequestPart>,
+    /// What guests are paying, newest first.
+    pub guests: Vec<RequestGuest>,
     /// What came another way, newest first.
     pub receipts: Vec<RequestReceipt>,
 }
@@ -162,6 +164,7 @@ impl RequestView {
             created_at: 0,
             ended_at: None,
             parts: Vec::new(),
+            guests: Vec::new(),
             receipts: Vec::new(),
         }
     }
@@ -200,6 +203,7 @@ impl Wallet {
         let mut conn = self.store().read().await?;
         let parts = requests::parts(&mut conn, &id, LISTED).await?;
         let receipts = requests::receipts(&mut conn, &id, LISTED).await?;
+        let guests = requests::guests::of_request(&mut conn, &id, LISTED).await?;
         drop(conn);
         let mut view = RequestView::of(&row.record, RequestRole::Payee);
         if let Some(payer) = &view.payer {
@@ -217,6 +221,7 @@ impl Wallet {
         for part in &parts {
             view.parts.push(self.granted_part(part).await?);
         }
+        view.guests = guests.into_iter().map(RequestGuest::from).collect();
         view.receipts = receipts.into_iter().map(receipt).collect();
         Ok(view)
     }

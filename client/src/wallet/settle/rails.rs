@@ -13,6 +13,7 @@ use super::super::{Wallet, now};
 use super::SettleFault;
 use crate::error::ClientError;
 use crate::store::rails::{self, RailRow};
+use crate::store::requests::guests;
 use crate::store::{accounts, json_in, json_out, settlements};
 use open::{fault, open};
 
@@ -212,12 +213,14 @@ impl Wallet {
                 return Err(SettleFault::RailInUse(name.to_owned()).into());
             }
         }
-        if accounts::any_by_rail(tx.conn(), name).await? {
+        let for_accounts = accounts::any_by_rail(tx.conn(), name).await?;
+        if for_accounts || guests::any_by_rail(tx.conn(), name).await? {
             return Err(SettleFault::RailInUse(name.to_owned()).into());
         }
         if !rails::remove(tx.conn(), name).await? {
             return Err(SettleFault::RailUnknown(name.to_owned()).into());
         }
+        super::super::requests::no_guests_by(&mut tx, name).await?;
         tx.commit().await?;
         self.inner.rails.lock().await.remove(name);
         Ok(())
@@ -249,7 +252,10 @@ impl Wallet {
     }
 
     /// The rail of this name, if it can be asked.
-    pub(super) async fn open_rail(&self, name: &Name) -> Result<Option<OpenRail>, ClientError> {
+    pub(in super::super) async fn open_rail(
+        &self,
+        name: &Name,
+    ) -> Result<Option<OpenRail>, ClientError> {
         let all = self.open_rails().await?;
         Ok(all.into_iter().find(|rail| rail.name == *name))
     }

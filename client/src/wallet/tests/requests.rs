@@ -1,5 +1,6 @@
 //! Requests to be paid: what a payee grants to friends and strangers, without any network.
 
+mod guests;
 mod handed;
 
 use atomicity_ledger::jws::Version;

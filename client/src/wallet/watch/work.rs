@@ -62,6 +62,7 @@ enum Ended {
     Outlay(RecordId, Result<(), ClientError>),
     Confirm(Result<Vec<WalletEvent>, ClientError>),
     Ask(Result<(Vec<WalletEvent>, Vec<ProposalView>), ClientError>),
+    Host(Result<Vec<WalletEvent>, ClientError>),
     Quote,
     Other(Done),
 }
@@ -82,6 +83,8 @@ pub(super) struct Work {
     tend_wanted: bool,
     /// Requests to be paid are looked at; whether to do it once more after that.
     asking: Option<bool>,
+    /// What guests pay goes on; whether to look once more after that.
+    hosting: Option<bool>,
     /// For which proposed payments a way was looked for.
     quotes: Quotes,
     /// What payment accounts wait for goes on; whether to look once more after that.
@@ -109,6 +112,7 @@ impl Work {
             tending: false,
             tend_wanted: false,
             asking: None,
+            hosting: None,
             quotes: Quotes::default(),
             spending: None,
             settling: BTreeSet::new(),
@@ -187,6 +191,21 @@ impl Work {
             };
             Ended::Ask(asked.await)
         });
+    }
+
+    /// Goes on with what guests pay; once more after that if it is under way and somebody `new` has come. A node may take its time.
+    pub(super) fn host(&mut self, new: bool) {
+        if let Some(again) = &mut self.hosting {
+            *again |= new;
+            return;
+        }
+        self.hosting = Some(false);
+        if new {
+            self.wallet.guests_have_come();
+        }
+        let wallet = self.wallet.clone();
+        self.tasks
+            .spawn(async move { Ended::Host(wallet.drive_guests().await) });
     }
 
     /// Looks for the way of a payment that is proposed, unless one is being looked for.
@@ -346,6 +365,19 @@ impl Work {
                     self.quote(unquoted);
                     events
                 }))
+            }
+            Ok(Ended::Host(done)) => {
+                if self.hosting.take() == Some(true) {
+                    self.host(true);
+                }
+                match done {
+                    Ok(told) if told.is_empty() => Done::Nothing,
+                    done => {
+                        // It may be full now.
+                        self.ask(true);
+                        Done::Asked(done)
+                    }
+                }
             }
             Ok(Ended::Quote) => {
                 self.quotes.ended();

@@ -14,7 +14,7 @@ const CHAIN: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const HOSTILE: &str = "<script>window.harm=1</script><img src=x onerror=harm=1>";
 
 /// A homeserver with a plugin that serves pages.
-async fn site(world: &World) -> Site {
+pub(super) async fn site(world: &World) -> Site {
     let homeserver = world.homeserver("h").await.unwrap();
     let mut options = world.plugin_options("p", &homeserver).await.unwrap();
     options.more.push("pages.enabled=true".to_owned());
@@ -26,13 +26,13 @@ async fn site(world: &World) -> Site {
     Site { homeserver, plugin }
 }
 
-async fn person(world: &World, site: &Site, name: &str) -> Person {
+pub(super) async fn person(world: &World, site: &Site, name: &str) -> Person {
     let mut person = Person::new(world, name).unwrap();
     person.join(site, USD).await.unwrap();
     person
 }
 
-async fn do_this(person: &Person, words: &[&str]) -> serde_json::Value {
+pub(super) async fn do_this(person: &Person, words: &[&str]) -> serde_json::Value {
     person.wallet().ok(words).await.unwrap()
 }
 

@@ -41,10 +41,10 @@ export function localize(root) {
   }
 }
 
-/** Buttons that copy what stands in another element. They show only where copying works. */
-function copying() {
+/** Buttons in `root` that copy what stands in another element. They show only where copying works. */
+export function copying(root) {
   if (!navigator.clipboard) return;
-  for (const button of document.querySelectorAll("button[data-copy]")) {
+  for (const button of root.querySelectorAll("button[data-copy]")) {
     const words = button.textContent;
     button.classList.add("ready");
     button.addEventListener("click", async () => {
@@ -61,4 +61,4 @@ function copying() {
 }
 
 localize(document);
-copying();
+copying(document);

@@ -52,6 +52,11 @@ impl Room {
             }),
         }
     }
+
+    /// Whether so much can be paid at once.
+    pub fn takes(self, minor: u64) -> bool {
+        minor >= self.least && self.most.is_none_or(|most| minor <= most)
+    }
 }
 
 /// Why an amount can't be chosen.

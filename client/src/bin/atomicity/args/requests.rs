@@ -39,6 +39,18 @@ pub enum RequestCommand {
         #[arg(long)]
         from: Option<String>,
     },
+    /// Let people without a wallet pay what you ask of everybody, over Lightning or on the chain
+    Guests {
+        /// By this rail, as `rail list` shows it; may be repeated, the best first
+        #[arg(long = "rail", value_name = "NAME")]
+        rails: Vec<String>,
+        /// Only in this way [default: all that the rails can]
+        #[arg(long, value_name = "WAY", value_parser = ["lightning", "onchain"], requires = "rails")]
+        only: Option<String>,
+        /// Not any more
+        #[arg(long, conflicts_with = "rails")]
+        off: bool,
+    },
     /// Have a request that recurs paid whenever it is due, without asking you again
     Approve {
         /// An `atomicity:` link, or a name as `request list` shows it

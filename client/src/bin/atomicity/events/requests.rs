@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::money;
 use crate::output::minor_text;
+use crate::request::guests::words as way_words;
 
 /// The fields of such an event, and its name; `None` for every other.
 pub(super) fn fields(
@@ -44,12 +45,16 @@ pub(super) fn fields(
         WalletEventKind::RequestPaid {
             request,
             payer,
+            by,
+            from,
             unit,
             amount,
             filled,
         } => {
             put("request", json!(request.to_string()));
             put("payer", json!(payer));
+            put("by", json!(by));
+            put("from", json!(from));
             put("unit", json!(unit));
             money(put, "amount", unit, *amount);
             money(put, "filled", unit, *filled);
@@ -113,15 +118,23 @@ pub(super) fn text(kind: &WalletEventKind, friend: &str) -> Option<String> {
         ),
         WalletEventKind::RequestPaid {
             request,
+            by,
+            from,
             unit,
             amount,
             filled,
             ..
-        } => format!(
-            "{} were paid for your request {request}: {} in all",
-            minor_text(unit, *amount),
-            minor_text(unit, *filled)
-        ),
+        } => {
+            let by = by.map(|way| format!(" {}", way_words(way)));
+            let from = from.as_ref().map(|from| format!(" by {from}"));
+            format!(
+                "{} were paid{}{} for your request {request}: {} in all",
+                minor_text(unit, *amount),
+                by.unwrap_or_default(),
+                from.unwrap_or_default(),
+                minor_text(unit, *filled)
+            )
+        }
         WalletEventKind::RequestFilled {
             request,
             unit,

@@ -1,12 +1,14 @@
 //! Requests as JSON and in words.
 
 use atomicity_client::wallet::{
-    ApprovalPlace, ApprovalView, RequestPart, RequestReceipt, RequestRole, RequestView,
+    ApprovalPlace, ApprovalView, GuestStage, RequestGuest, RequestPart, RequestReceipt,
+    RequestRole, RequestView,
 };
 use atomicity_ledger::record::{Goal, Period};
 use atomicity_ledger::{Amount, Memo, Unit};
 use serde_json::{Value, json};
 
+use super::guests::words as way_words;
 use crate::output::{delivery_name, minor_text, time_text};
 
 fn kind(goal: &Goal) -> (&'static str, Option<u64>, Option<u64>, Option<u64>) {
@@ -42,6 +44,27 @@ pub fn part_value(unit: &Unit, part: &RequestPart) -> Value {
     })
 }
 
+fn stage_words(stage: GuestStage) -> &'static str {
+    match stage {
+        GuestStage::Kept => "kept",
+        GuestStage::Seen => "under way",
+        _ => "offered",
+    }
+}
+
+fn guest_value(unit: &Unit, guest: &RequestGuest) -> Value {
+    json!({
+        "id": guest.id.to_string(),
+        "way": guest.way,
+        "amount": guest.amount.to_string(),
+        "amount_text": minor_text(unit, guest.amount),
+        "from": guest.name,
+        "stage": guest.stage.as_str(),
+        "until": guest.until,
+        "at": guest.created_at,
+    })
+}
+
 fn receipt_value(unit: &Unit, receipt: &RequestReceipt) -> Value {
     json!({
         "amount": receipt.amount.to_string(),
@@ -60,6 +83,7 @@ pub fn value(view: &RequestView) -> Value {
     let every = view.every.as_ref();
     let parts = view.parts.iter().map(|part| part_value(&view.unit, part));
     let receipts = view.receipts.iter();
+    let guests = view.guests.iter();
     json!({
         "request": view.id.to_string(),
         "hash": view.hash,
@@ -96,6 +120,7 @@ pub fn value(view: &RequestView) -> Value {
         "created_at": view.created_at,
         "ended_at": view.ended_at,
         "parts": parts.collect::<Vec<_>>(),
+        "guests": guests.map(|one| guest_value(&view.unit, one)).collect::<Vec<_>>(),
         "received": receipts.map(|one| receipt_value(&view.unit, one)).collect::<Vec<_>>(),
     })
 }
@@ -206,6 +231,16 @@ pub fn text(view: &RequestView) -> String {
         lines.push(format!(
             "part      {amount} {}{why}, {who}{turn}",
             part.stage
+        ));
+    }
+    for guest in &view.guests {
+        let amount = money(guest.amount);
+        let way = way_words(guest.way.as_str());
+        let from = guest.name.as_ref().map(|name| format!(", {name}"));
+        let from = from.unwrap_or_default();
+        lines.push(format!(
+            "guest     {amount} {}, {way}{from}",
+            stage_words(guest.stage)
         ));
     }
     for receipt in &view.receipts {

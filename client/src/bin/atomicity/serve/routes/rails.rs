@@ -23,6 +23,7 @@ pub fn routes() -> OpenApiRouter<Served> {
         .routes(routes!(order))
         .routes(routes!(remove))
         .routes(routes!(test))
+        .routes(routes!(guests, welcome, unwelcome))
         .routes(routes!(pay_rules, set_pay_rule, drop_pay_rule))
         .routes(routes!(confirm_rules, set_confirm_rule, drop_confirm_rule))
         .routes(routes!(rates))
@@ -236,6 +237,44 @@ async fn order(State(served): State<Served>, Body(body): Body<Order>) -> Answer 
     responses((status = 200, body = Value, description = "As `atomicity rail remove --json`")))]
 async fn remove(State(served): State<Served>, Named(name): Named) -> Answer {
     served.ask(Words::of("rail remove").say(name)).await
+}
+
+/// Who may pay by rails.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Guests {
+    /// The names of the rails that are paid, the best first.
+    rails: Vec<String>,
+    /// Only in this way: `lightning`, `onchain`. All that the rails can, if absent.
+    only: Option<String>,
+}
+
+/// How guests without a wallet may pay what is asked of everybody.
+#[utoipa::path(get, path = "/v0/guests", tag = "rails",
+    responses((status = 200, body = Value, description = "As `atomicity request guests --json`")))]
+async fn guests(State(served): State<Served>) -> Answer {
+    served.ask(Words::of("request guests")).await
+}
+
+/// Lets guests pay by rails. Each is tried: an invoice and an address are made that nobody sees.
+#[utoipa::path(put, path = "/v0/guests", tag = "rails", request_body = Guests,
+    responses((status = 200, body = Value, description = "As `atomicity request guests --json`")))]
+async fn welcome(State(served): State<Served>, Body(body): Body<Guests>) -> Answer {
+    if body.rails.is_empty() {
+        let why = "name a rail, or DELETE this";
+        return Err(Problem::bad("body_malformed", why));
+    }
+    let words = Words::of("request guests").with("only", body.only);
+    served.ask(words.each("rail", &body.rails)).await
+}
+
+/// Takes no guests any more. What is kept for some stays.
+#[utoipa::path(delete, path = "/v0/guests", tag = "rails",
+    responses((status = 200, body = Value, description = "As `atomicity request guests --off --json`")))]
+async fn unwelcome(State(served): State<Served>) -> Answer {
+    served
+        .ask(Words::of("request guests").flag("off", true))
+        .await
 }
 
 /// Asks a rail how it does.
