@@ -187,6 +187,20 @@ impl NetError {
         }
     }
 
+    /// Whether the server has no such route: it is of an earlier version.
+    #[must_use]
+    pub fn is_route_unknown(&self) -> bool {
+        matches!(
+            self,
+            Self::HttpStatus { status: 404, .. }
+                | Self::NotFound(_)
+                | Self::Refused {
+                    code: "route_unknown",
+                    ..
+                }
+        )
+    }
+
     /// How long the server asked us to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

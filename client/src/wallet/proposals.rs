@@ -145,14 +145,7 @@ impl Wallet {
             match plugin.open_proposals().await {
                 Ok(found) => all.extend(found.into_iter().map(|p| (key.clone(), p))),
                 // A plugin of an earlier version has no such route.
-                Err(
-                    NetError::HttpStatus { status: 404, .. }
-                    | NetError::NotFound(_)
-                    | NetError::Refused {
-                        code: "route_unknown",
-                        ..
-                    },
-                ) => {}
+                Err(error) if error.is_route_unknown() => {}
                 Err(error) => return Err(error.into()),
             }
         }

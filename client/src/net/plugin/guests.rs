@@ -57,6 +57,16 @@ pub(crate) struct GuestReport<'a> {
     pub(crate) reason: Option<&'a str>,
 }
 
+impl<'a> GuestReport<'a> {
+    /// This word, with nothing beside it.
+    pub(crate) fn of(state: &'a str) -> Self {
+        Self {
+            state,
+            ..Self::default()
+        }
+    }
+}
+
 /// A way in which guests may pay what is asked for in a unit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct WelcomeWay {

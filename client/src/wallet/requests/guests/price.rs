@@ -1,7 +1,7 @@
 //! What a guest's part costs in bitcoin, and what came is worth.
 
 use atomicity_ledger::{Amount, Asset, Money};
-use atomicity_paykit_adapter::rail::Msat;
+use atomicity_paykit_adapter::rail::{Msat, RailError};
 
 use super::till::fault;
 use super::{BITCOIN, Wallet};
@@ -12,7 +12,7 @@ use crate::store::requests::guests::GuestRow;
 const PLACES: u8 = 8;
 
 impl Wallet {
-    /// What an amount costs in bitcoin now, in whole satoshis, at least one.
+    /// What an amount costs in bitcoin now, in whole satoshis, at least one. What can't be counted has no price.
     pub(super) async fn price_for_guests(&self, money: &Money) -> Result<Msat, ClientError> {
         let bitcoin: Asset = BITCOIN.parse()?;
         let minor = if Asset::of(&money.unit) == bitcoin {
@@ -21,9 +21,16 @@ impl Wallet {
             let quote = self.quote(money, &bitcoin, PLACES).await?;
             quote.pays.amount.to_minor(PLACES)
         };
-        let sat = minor.unwrap_or(0).max(1);
-        Msat::from_sat(sat).map_err(|error| fault(&error))
+        price_of(minor).map_err(|error| fault(&error))
     }
+}
+
+/// So many satoshis, at least one; an error if there is no such number.
+fn price_of(sat: Option<u64>) -> Result<Msat, RailError> {
+    let sat = sat.ok_or(RailError::AmountUnusable(
+        "it is more than can be counted in bitcoin",
+    ))?;
+    Msat::from_sat(sat.max(1))
 }
 
 /// What came is worth as much more or less than what was kept as it is more or less than the price; nothing if that is less than the
@@ -87,6 +94,15 @@ mod tests {
         let most = i64::MAX.unsigned_abs();
         assert_eq!(worth(most, most, most), Some(most));
         assert_eq!(worth(most, 1, most), None);
+    }
+
+    #[test]
+    fn what_can_not_be_counted_has_no_price_and_least_of_all_a_low_one() {
+        let price = |sat| price_of(sat).map(Msat::get).map_err(|error| error.code());
+        assert_eq!(price(Some(0)), Ok(1_000));
+        assert_eq!(price(Some(25_000)), Ok(25_000_000));
+        assert_eq!(price(None), Err("amount_unusable"));
+        assert_eq!(price(Some(u64::MAX)), Err("amount_unusable"));
     }
 
     #[test]

@@ -2,15 +2,13 @@
 
 use atomicity_ledger::Memo;
 
+use super::super::super::now;
 use super::super::own;
 use super::{GuestRail, Wallet, bear, store};
 use crate::error::ClientError;
-use crate::net::NetError;
 use crate::net::plugin::{GuestPart, GuestReport, PluginClient};
 use crate::store::requests;
 use crate::store::requests::guests::{GuestRow, GuestStage, GuestWay};
-
-use super::super::super::now;
 
 /// The longest name that a guest may have.
 const MAX_NAME: usize = 40;
@@ -24,7 +22,8 @@ impl Wallet {
         }
         for plugin in self.own_plugins().await? {
             let parts = match plugin.open_guest_parts().await {
-                Err(error) if has_no_guests(&error) => continue,
+                // A plugin of an earlier version has no such route.
+                Err(error) if error.is_route_unknown() => continue,
                 parts => parts?,
             };
             for part in &parts {
@@ -121,17 +120,4 @@ fn readable(name: &str) -> Option<String> {
     let name = name.trim();
     let fits = !name.is_empty() && name.chars().count() <= MAX_NAME && name.parse::<Memo>().is_ok();
     fits.then(|| name.to_owned())
-}
-
-/// Whether a plugin of an earlier version was asked, which knows no guests.
-pub(super) fn has_no_guests(error: &NetError) -> bool {
-    matches!(
-        error,
-        NetError::HttpStatus { status: 404, .. }
-            | NetError::NotFound(_)
-            | NetError::Refused {
-                code: "route_unknown",
-                ..
-            }
-    )
 }

@@ -1,6 +1,5 @@
 //! What the plugin is told of guests: how they may pay, and what became of what they wanted to.
 
-use super::take::has_no_guests;
 use super::{AT_ONCE, Wallet, bear, store};
 use crate::error::ClientError;
 use crate::net::NetError;
@@ -9,14 +8,6 @@ use crate::store::requests::guests::{GuestPlace, GuestRow, GuestStage, GuestWay}
 use crate::store::{json_out, settings};
 
 impl<'a> GuestReport<'a> {
-    /// This word, with nothing beside it.
-    pub(super) fn of(state: &'a str) -> Self {
-        Self {
-            state,
-            ..Self::default()
-        }
-    }
-
     /// Where it can be paid.
     fn offer(row: &'a GuestRow, place: &'a GuestPlace) -> Self {
         let (invoice, address) = match row.way {
@@ -49,7 +40,7 @@ impl Wallet {
         }
         for plugin in self.own_plugins().await? {
             match plugin.welcome_guests(&ways).await {
-                Err(error) if has_no_guests(&error) => {}
+                Err(error) if error.is_route_unknown() => {}
                 done => done?,
             }
         }
